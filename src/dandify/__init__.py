@@ -1,0 +1,1 @@
+"""From the rig to DANDI: raw neurophysiology recordings become NWB and OME-Zarr, organized, validated and uploaded."""

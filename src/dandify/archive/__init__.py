@@ -1,0 +1,1 @@
+"""Upload through the dandi client, and the embedded archive."""

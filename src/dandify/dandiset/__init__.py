@@ -1,0 +1,1 @@
+"""The dandiset: names, layout, generated metadata, validation."""

@@ -1,0 +1,1 @@
+"""OME-Zarr images: pyramid, axes, units, channels; arrays through the engine."""

@@ -1,0 +1,1 @@
+"""NWBFile objects in memory, their big arrays deferred to the engine."""

@@ -1,0 +1,1 @@
+"""A lab's project: dandify.yaml, layered metadata, what is missing."""

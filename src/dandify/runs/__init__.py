@@ -1,0 +1,1 @@
+"""Runs sessions: from sources and metadata to verified files."""

@@ -1,0 +1,38 @@
+"""Memory caps: parsed, planned before the first byte, refused when too small."""
+
+from __future__ import annotations
+
+import re
+
+from dandify.errors import BadRequest
+
+_UNITS = {
+    "": 1,
+    "B": 1,
+    "K": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "KI": 2**10,
+    "MI": 2**20,
+    "GI": 2**30,
+    "TI": 2**40,
+}
+
+
+def parse_bytes(text: str | int) -> int:
+    """Bytes of a size such as ``500MB``, ``1GB``, ``2GiB`` or an integer.
+
+    Raises
+    ------
+    BadRequest
+        If it is not a positive size.
+    """
+    if isinstance(text, int):
+        if text > 0:
+            return text
+    elif (found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", text.upper())) and found[2] in _UNITS:
+        value = int(float(found[1]) * _UNITS[found[2]])
+        if value > 0:
+            return value
+    raise BadRequest(f"{text!r} is not a size", remedy="write it as 500MB, 1GB or 2GiB")
