@@ -40,7 +40,7 @@ KINDS = (
 response of which the file does not say whether it is clamped."""
 
 FACTS = MappingProxyType({
-    "session_start_time": "datetime at which the acquisition began; naive where the files give local time without a zone",
+    "session_start_time": "datetime the acquisition began; naive where the files give local time without a zone",
     "session_id": "name of the session or run, as the acquisition program states it",
     "subject_id": "id of the subject, where the acquisition program has a field for it",
     "experimenter": "who is named in the files, as written there",
