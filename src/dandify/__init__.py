@@ -1,1 +1,64 @@
-"""From the rig to DANDI: raw neurophysiology recordings become NWB and OME-Zarr, organized, validated and uploaded."""
+"""From the rig to DANDI: raw neurophysiology recordings become NWB and OME-Zarr, organized, validated and uploaded.
+
+Every verb of the command line is a function here; each is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dandify.archive.serve import serve as serve_archive
+    from dandify.archive.upload import upload
+    from dandify.dandiset.organize import organize
+    from dandify.dandiset.validate import validate
+    from dandify.examples.run import demo
+    from dandify.ngff.write import write_ome_zarr
+    from dandify.nwb.write import write_nwb
+    from dandify.project.scan import scan
+    from dandify.runs.convert import convert
+    from dandify.sources.formats import formats
+    from dandify.testing import check_converter
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "check_converter": "dandify.testing",
+    "convert": "dandify.runs.convert",
+    "demo": "dandify.examples.run",
+    "formats": "dandify.sources.formats",
+    "organize": "dandify.dandiset.organize",
+    "scan": "dandify.project.scan",
+    "serve_archive": "dandify.archive.serve:serve",
+    "upload": "dandify.archive.upload",
+    "validate": "dandify.dandiset.validate",
+    "write_nwb": "dandify.nwb.write",
+    "write_ome_zarr": "dandify.ngff.write",
+}
+
+__all__ = [
+    "__version__",
+    "check_converter",
+    "convert",
+    "demo",
+    "formats",
+    "organize",
+    "scan",
+    "serve_archive",
+    "upload",
+    "validate",
+    "write_nwb",
+    "write_ome_zarr",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dandify' has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(import_module(module), attribute or name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

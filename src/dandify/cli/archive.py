@@ -1,0 +1,22 @@
+"""``dandify archive``: the embedded archive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group("archive", short_help="Run an archive on this computer.")
+def command() -> None:
+    """Run an archive on this computer that the unmodified dandi client can use: for staging and for trying."""
+
+
+@command.command("serve")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1.  [default: a free one]")
+def serve(folder: Path, port: int) -> None:
+    """Serve the archive kept in FOLDER on 127.0.0.1 until Ctrl-C. FOLDER is made if it is not there."""
+    import dandify
+
+    dandify.serve_archive(folder, port=port)

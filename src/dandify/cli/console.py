@@ -1,0 +1,84 @@
+"""The terminal: tables on stdout, progress on stderr, plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from dandify.store.progress import Progress as Step
+from dandify.store.progress import ProgressCallback
+
+_PLAIN_SECONDS = 5.0  # how often a job says something where there is no terminal
+
+
+def out() -> Console:
+    """Return the console of stdout; wide enough not to cut tables where there is no terminal."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=160)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on stdout."""
+    click.echo(json.dumps(value, default=_plain, indent=2, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, (Path, Exception)):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return repr(value)
+
+
+@contextmanager
+def progress() -> Iterator[ProgressCallback]:
+    """Yield a callback: it draws a bar per output on a terminal, and prints a line now and then elsewhere."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield _plain_lines(console)
+        return
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=True) as bars:
+        tasks: dict[tuple[str, str], TaskID] = {}
+
+        def step(event: Step) -> None:
+            key = (event.stage, event.name)
+            if key not in tasks:
+                tasks[key] = bars.add_task(f"{event.stage} {event.name}", total=event.total_bytes)
+            bars.update(tasks[key], completed=event.done_bytes)
+
+        yield step
+
+
+def _plain_lines(console: Console) -> ProgressCallback:
+    last = time.monotonic()
+
+    def step(event: Step) -> None:
+        nonlocal last
+        if time.monotonic() - last > _PLAIN_SECONDS:
+            last = time.monotonic()
+            console.print(f"{event.stage} {event.name}: {event.done_bytes / max(1, event.total_bytes):.0%}")
+
+    return step

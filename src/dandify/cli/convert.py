@@ -1,0 +1,84 @@
+"""``dandify convert``: raw recordings to NWB and OME-Zarr."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("convert", short_help="Convert recordings to NWB and OME-Zarr.")
+@click.argument("sources", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the outputs.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A dandify.yaml that lists sessions, instead of SOURCES.",
+)
+@click.option("--subject-id", help="Id of the subject.")
+@click.option("--species", help="Latin name, like 'Mus musculus', or NCBITaxon URL.")
+@click.option("--sex", help="M, F, U (unknown) or O (other).")
+@click.option("--age", help="ISO 8601 duration at the session, like P60D.")
+@click.option("--session-id", help="Id of the session.")
+@click.option("--session-start", help="ISO 8601 with zone, like 2026-03-01T14:30:00+01:00, if the files state none.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any other metadata; lists are separated by ';'. Repeatable.",
+)
+@click.option("--backend", type=click.Choice(["hdf5", "zarr"]), help="Of NWB files.  [default: hdf5]")
+@click.option("--ngff", type=click.Choice(["0.5", "0.4"]), help="Version of OME-Zarr.  [default: 0.5]")
+@click.option("--stub", is_flag=True, help="Only the first second of recordings and the first planes of images.")
+@click.option("--workers", type=click.IntRange(min=1), help="Threads that compress.  [default: one per core]")
+@click.option("--memory", default="1GB", show_default=True, help="Cap on the memory of the engine.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that are there.")
+@click.option("--skip-existing", is_flag=True, help="Leave outputs that are there and convert the rest.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(sources: tuple[Path, ...], assignments: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Convert SOURCES, the files and folders of one session, or the sessions of a dandify.yaml.
+
+    Images become OME-Zarr, everything else of a session one NWB file. Every output is compared with its source before
+    it gets its name. Required metadata that neither the files nor you state are asked for at once, before any work.
+    """
+    import dandify
+    from dandify.cli.console import out, print_json, progress
+    from dandify.errors import MissingMetadata
+    from dandify.project.metadata import KEYS
+    from dandify.report.convert import convert_record, print_convert, print_plan
+
+    console = out()
+    while True:
+        try:
+            with progress() as step:
+                report = dandify.convert(
+                    *sources, metadata=assignments, progress=step,
+                    on_plan=None if as_json else lambda plans: print_plan(plans, console), **options,
+                )  # fmt: skip
+            break
+        except MissingMetadata as error:
+            if as_json or not sys.stdin.isatty() or not all(n.key.split(".")[0] in KEYS for n in error.needs):
+                raise
+            assignments = (*assignments, *_ask(error))
+    if as_json:
+        print_json(convert_record(report))
+    else:
+        print_convert(report, console)
+    if report.failed:
+        raise SystemExit(1)
+
+
+def _ask(error: Any) -> list[str]:
+    """Ask for everything that is missing, one line each."""
+    click.echo(f"{error.where} lacks {len(error.needs)} required value(s); an empty answer stops.", err=True)
+    answers = []
+    for need in error.needs:
+        place = f" [{Path(need.file).name}]" if need.file else ""
+        answer = click.prompt(f"  {need.key}{place} ({need.what})", default="", show_default=False, err=True)
+        if not answer:
+            raise error
+        answers.append(f"{need.key}={answer}")
+    return answers

@@ -1,0 +1,40 @@
+"""Says what went wrong on the terminal: one message, with the remedy, and the exit status."""
+
+from __future__ import annotations
+
+import errno
+
+import click
+
+from dandify.errors import DandifyError
+
+
+def explain(error: BaseException) -> int:
+    """Print an error and return the exit status.
+
+    Raises
+    ------
+    BaseException
+        The error itself, if it is none that a person can act on.
+    """
+    if isinstance(error, DandifyError):
+        click.secho(f"error: {error}", fg="red", err=True)
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        click.secho("stopped. Nothing unfinished is left under a final name; run the same command again.", err=True)
+        return 1
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        click.secho(
+            f"error: the disk is full: {error.filename or error}\n  remedy: free some space or choose another folder",
+            fg="red",
+            err=True,
+        )
+        return 1
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        click.secho(
+            f"error: {error.filename}: {error.strerror}\n  remedy: check the permissions or choose another folder",
+            fg="red",
+            err=True,
+        )
+        return 1
+    raise error

@@ -1,0 +1,59 @@
+"""``dandify organize``: converted files laid out as a dandiset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("organize", short_help="Lay converted files out as a dandiset.")
+@click.argument("converted", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--dandiset", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the dandiset."
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["copy", "hardlink", "move"]),
+    default="copy",
+    show_default=True,
+    help="How files get there; what has to be edited is always copied.",
+)
+@click.option("--name", help="Name of the dandiset, for dandiset.yaml.")
+@click.option("--description", help="Description of the dandiset, for dandiset.yaml.")
+@click.option("--license", "license_", type=click.Choice(["CC0-1.0", "CC-BY-4.0"]), help="License, for dandiset.yaml.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A dandify.yaml whose `dandiset:` describes it.",
+)
+@click.option("--subject-id", help="Subject of files that state none.")
+@click.option("--session-id", help="Session of files that state none.")
+@click.option("--overwrite", is_flag=True, help="Replace files that are there and differ.")
+@click.option("--dry-run", is_flag=True, help="Print the tree and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(
+    converted: tuple[Path, ...], dandiset: Path, mode: str, name: str | None, description: str | None,
+    license_: str | None, config: Path | None, subject_id: str | None, session_id: str | None,
+    overwrite: bool, dry_run: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Lay out CONVERTED, folders or files of `dandify convert` or of other tools, as a dandiset.
+
+    Names depend on each file alone. Videos that NWB files refer to come along, and the copies refer to them relatively.
+    """
+    import dandify
+    from dandify.cli.console import out, print_json
+    from dandify.project.config import read_config
+    from dandify.report.organize import print_organize
+
+    metadata = dict(read_config(config).dandiset) if config else {}
+    given = {"name": name, "description": description, "license": license_ and [f"spdx:{license_}"]}
+    metadata |= {k: v for k, v in given.items() if v}
+    report = dandify.organize(
+        converted, dandiset, mode=mode, overwrite=overwrite, dry_run=dry_run, metadata=metadata or None,
+        subject_id=subject_id, session_id=session_id,
+    )  # fmt: skip
+    if as_json:
+        print_json(report)
+    else:
+        print_organize(report, out())

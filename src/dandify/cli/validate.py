@@ -1,0 +1,28 @@
+"""``dandify validate``: what the archive would refuse, found before the upload."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("validate", short_help="Check a dandiset as the archive will.")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(path: Path, as_json: bool) -> None:
+    """Check PATH, a dandiset or a file, as the archive will, and what the archive does not look at.
+
+    Exit status 1 if there is an error.
+    """
+    import dandify
+    from dandify.cli.console import out
+    from dandify.report.validate import print_validation
+
+    report = dandify.validate(path)
+    if as_json:
+        click.echo(report.to_json())
+    else:
+        print_validation(report, out())
+    if report.errors:
+        raise SystemExit(1)

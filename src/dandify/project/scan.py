@@ -1,0 +1,190 @@
+"""What lies in a folder: sessions and their streams, files nobody knows, what is broken or missing. No samples read."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dandify.errors import BadRequest, DandifyError, Need, UnknownFormat
+from dandify.project.metadata import Layer, merge, missing
+from dandify.sources import Converter, Source
+from dandify.sources.registry import available
+
+_SKIPPED_SUFFIXES = (".zarr", ".partial")  # finished or half-finished outputs, not recordings
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An acquisition that a converter knows but cannot open."""
+
+    format: str
+    path: Path
+    error: DandifyError
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A file that belongs to no acquisition, and why where a converter said so."""
+
+    path: Path
+    bytes: int
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Session:
+    """Sources that lie together, taken for one session.
+
+    Attributes
+    ----------
+    path
+        The folder they have in common.
+    sources
+        In the order of their paths.
+    """
+
+    path: Path
+    sources: tuple[Source, ...]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the files state about the session; the earliest start where there are several."""
+        return session_facts(self.sources)
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """What DANDI needs and the files do not state."""
+        needs = missing(merge([Layer(str(self.path), self.facts)]))
+        return (*needs, *(n for s in self.sources for n in s.needs))
+
+
+@dataclass(frozen=True)
+class ScanReport:
+    """What `scan` found."""
+
+    path: Path
+    sessions: tuple[Session, ...]
+    broken: tuple[Broken, ...]
+    unknown: tuple[Unknown, ...]
+    seconds: float
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """All sources of all sessions."""
+        return tuple(s for session in self.sessions for s in session.sources)
+
+
+def scan(path: Path | str) -> ScanReport:
+    """Walk a folder and say what is in it, reading headers only.
+
+    Parameters
+    ----------
+    path
+        A folder, or one file of an acquisition.
+
+    Raises
+    ------
+    BadRequest
+        If the path does not exist.
+    """
+    begin = time.perf_counter()
+    root = Path(path).absolute()
+    if not root.exists():
+        raise BadRequest("no such file or folder", file=root)
+    files = list(_walk(root)) if root.is_dir() else [root]
+    opened, broken, unknown = _open_all(files, within=root if root.is_dir() else None)
+    return ScanReport(root, _sessions(opened, root), tuple(broken), tuple(unknown), time.perf_counter() - begin)
+
+
+def session_facts(sources: Sequence[Source]) -> dict[str, Any]:
+    """Facts of a session out of those of its sources: what all that state it agree on, and the earliest start."""
+    out: dict[str, Any] = {}
+    for key in ("session_id", "subject_id"):
+        stated = {s.facts[key] for s in sources if key in s.facts}
+        if len(stated) == 1:
+            out[key] = stated.pop()
+    starts = [s.facts["session_start_time"] for s in sources if "session_start_time" in s.facts]
+    if starts and len({t.tzinfo is None for t in starts}) == 1:
+        out["session_start_time"] = min(starts)
+    elif starts:  # aware and naive times cannot be ordered without the computer's zone: the aware ones are certain
+        out["session_start_time"] = min(t for t in starts if t.tzinfo is not None)
+    return out
+
+
+def require_sources(report: ScanReport) -> tuple[Source, ...]:
+    """Return the sources of a scan that is to be converted.
+
+    Raises
+    ------
+    DandifyError
+        The first broken acquisition, or `UnknownFormat` if there is nothing at all.
+    """
+    if report.broken:
+        raise report.broken[0].error
+    if not report.sources:
+        names = ", ".join(u.path.name for u in report.unknown[:3])
+        raise UnknownFormat(
+            f"nothing here that a converter knows ({len(report.unknown)} files{f': {names} ...' if names else ''})",
+            file=report.path, remedy="`dandify formats` lists what is known; CONTRIBUTING.md says how to add a format",
+        )  # fmt: skip
+    return report.sources
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and not f.endswith(_SKIPPED_SUFFIXES))
+        for name in sorted(names):
+            if not name.startswith(".") and not name.endswith(_SKIPPED_SUFFIXES):
+                yield Path(folder) / name
+
+
+def _open_all(files: list[Path], within: Path | None) -> tuple[list[Source], list[Broken], list[Unknown]]:
+    opened: list[Source] = []
+    broken: list[Broken] = []
+    owned: set[Path] = set()
+    reasons: dict[Path, list[str]] = {}
+    for converter in available():
+        for root, members in _roots(converter, files, owned, within).items():
+            if owned.issuperset(members):
+                continue
+            verdict = converter.identify(root)
+            if not verdict:
+                for member in members:
+                    reasons.setdefault(member, []).append(f"{converter.name}: {verdict.reason}")
+                continue
+            try:
+                source = converter.open(root)
+            except DandifyError as error:
+                broken.append(Broken(converter.name, root, error))
+                owned.update(members)
+            else:
+                opened.append(source)
+                owned.update((root, *source.files))
+    unknown = [Unknown(f, f.stat().st_size, tuple(reasons.get(f, ()))) for f in files if f not in owned]
+    return opened, broken, unknown
+
+
+def _roots(converter: Converter, files: list[Path], owned: set[Path], within: Path | None) -> dict[Path, list[Path]]:
+    roots: dict[Path, list[Path]] = {}
+    for file in files:
+        if file not in owned and (root := converter.claim(file)) is not None:
+            # A folder above the one that was named is not opened behind the user's back.
+            if within is not None and not root.is_relative_to(within):
+                root = within
+            roots.setdefault(root, []).append(file)
+    return roots
+
+
+def _sessions(sources: list[Source], scanned: Path) -> tuple[Session, ...]:
+    """Group sources by the highest folder that directly holds one of them."""
+    folders = {s.path: s.path if s.path == scanned and s.path.is_dir() else s.path.parent for s in sources}
+    tops: list[Path] = []
+    for folder in sorted(set(folders.values()), key=lambda f: len(f.parts)):
+        if not any(folder.is_relative_to(top) for top in tops):
+            tops.append(folder)
+    groups = {top: [s for s in sources if folders[s.path].is_relative_to(top)] for top in sorted(tops)}
+    return tuple(Session(top, tuple(sorted(group, key=lambda s: s.path))) for top, group in groups.items())

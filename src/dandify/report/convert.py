@@ -1,0 +1,76 @@
+"""What `convert` is going to do, and what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from dandify.report import text
+from dandify.runs.convert import ConvertReport
+from dandify.runs.plan import SessionPlan
+
+
+def print_plan(plans: Sequence[SessionPlan], console: Console) -> None:
+    """Print one line per output, before work starts."""
+    for plan in plans:
+        for output in plan.outputs:
+            console.print(f"converting to {escape(str(output))}", soft_wrap=True)
+
+
+def convert_table(report: ConvertReport) -> Table:
+    """One row per output: sizes, ratio, speed, whether it was compared with its source."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("output")
+    for name in ("raw", "written", "ratio", "MB/s", "time"):
+        table.add_column(name, justify="right")
+    table.add_column("verified")
+    for session in report.sessions:
+        for written in session.written:
+            table.add_row(
+                escape(written.path.name), text.size(written.raw_bytes), text.size(written.stored_bytes),
+                f"{written.ratio:.2f}", f"{written.mb_per_s:.0f}", text.duration(written.seconds),
+                "yes" if written.verified else "no",
+            )  # fmt: skip
+        for path in session.skipped:
+            table.add_row(escape(path.name), "", "", "", "", "", "was there")
+    return table
+
+
+def print_convert(report: ConvertReport, console: Console) -> None:
+    """Print the table of outputs, failures, and what to run next."""
+    console.print(convert_table(report))
+    for session in report.failed:
+        console.print(f"[red]failed[/] {session.plan.name}: {escape(str(session.error))}")
+    done = len(report.sessions) - len(report.failed)
+    console.print(
+        f"{done} session{'s' * (done != 1)} converted, {len(report.failed)} failed: {report.out}", soft_wrap=True
+    )
+    if done:
+        console.print(f"next: dandify organize {report.out} --dandiset DIR", soft_wrap=True)
+
+
+def convert_record(report: ConvertReport) -> dict[str, Any]:
+    """Return the report as JSON-ready values."""
+    return {
+        "out": str(report.out),
+        "sessions": [
+            {
+                "name": s.plan.name,
+                "error": None if s.error is None else str(s.error),
+                "skipped": [str(p) for p in s.skipped],
+                "outputs": [
+                    {
+                        "path": str(w.path), "raw_bytes": w.raw_bytes, "stored_bytes": w.stored_bytes,
+                        "ratio": w.ratio, "mb_per_s": w.mb_per_s, "seconds": w.seconds, "verified": w.verified,
+                    }
+                    for w in s.written
+                ],
+            }
+            for s in report.sessions
+        ],
+    }  # fmt: skip

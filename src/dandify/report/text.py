@@ -1,0 +1,37 @@
+"""Figures as people read them: bytes, durations, shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def size(count: float) -> str:
+    """Bytes with a decimal unit, three digits."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(count) < 999.5 or unit == "TB":
+            return f"{count:.0f} {unit}" if unit == "B" or abs(count) >= 99.5 else f"{count:.3g} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as ``1:02:03``, ``2:03`` or ``4.56 s``; empty for None."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def rate(hertz: float | None) -> str:
+    """Hertz; empty for None."""
+    return "" if hertz is None else f"{hertz:,.6g} Hz".replace(",", "")
+
+
+def shape(axes: Sequence[str], lengths: Sequence[int]) -> str:
+    """Lengths with their axes: ``t 300000 × c 384``."""
+    if len(axes) != len(lengths):
+        return " × ".join(map(str, lengths))
+    return " × ".join(f"{a} {n}" for a, n in zip(axes, lengths, strict=True))

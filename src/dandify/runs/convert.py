@@ -1,0 +1,233 @@
+"""Converts sessions: everything of a session but its images becomes one NWB, each image an OME-Zarr."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from dandify.errors import BadRequest, DandifyError
+from dandify.project.config import PlannedSession, PlannedSource, read_config
+from dandify.project.metadata import Layer, parse_assignments
+from dandify.runs.plan import ImagePlan, SessionPlan, plan_sessions
+from dandify.sources import Cropped, Stream
+from dandify.store.progress import ProgressCallback
+
+if TYPE_CHECKING:
+    from dandify.store.report import WriteReport
+
+STUB_SECONDS = 1.0
+STUB_PLANES = 4
+
+
+@dataclass(frozen=True)
+class ConvertedSession:
+    """What became of one session.
+
+    Attributes
+    ----------
+    plan
+        What was to be done.
+    written
+        A report per output, in the order of `SessionPlan.outputs`.
+    skipped
+        Outputs that were there already.
+    error
+        Why it stopped; None if all is well.
+    """
+
+    plan: SessionPlan
+    written: tuple[WriteReport, ...]
+    skipped: tuple[Path, ...] = ()
+    error: DandifyError | None = None
+
+
+@dataclass(frozen=True)
+class ConvertReport:
+    """What `convert` did, session by session."""
+
+    out: Path
+    sessions: tuple[ConvertedSession, ...]
+
+    @property
+    def failed(self) -> tuple[ConvertedSession, ...]:
+        """Sessions that ended in an error."""
+        return tuple(s for s in self.sessions if s.error)
+
+
+def convert(
+    *sources: Path | str,
+    out: Path | str,
+    config: Path | str | None = None,
+    subject_id: str | None = None,
+    species: str | None = None,
+    sex: str | None = None,
+    age: str | None = None,
+    session_id: str | None = None,
+    session_start: str | datetime | None = None,
+    metadata: Sequence[str] = (),
+    backend: Literal["hdf5", "zarr"] | None = None,
+    ngff: Literal["0.4", "0.5"] | None = None,
+    stub: bool = False,
+    workers: int | None = None,
+    memory: str = "1GB",
+    overwrite: bool = False,
+    skip_existing: bool = False,
+    progress: ProgressCallback | None = None,
+    on_plan: Callable[[tuple[SessionPlan, ...]], None] | None = None,
+) -> ConvertReport:
+    """Convert raw recordings to NWB and OME-Zarr, each verified against its source.
+
+    Parameters
+    ----------
+    *sources
+        Files and folders of one session; or none, with ``config``.
+    out
+        Folder of the outputs: ``<out>/sub-<id>_ses-<id>/``.
+    config
+        A ``dandify.yaml`` that lists sessions.
+    subject_id, species, sex, age, session_id, session_start
+        Metadata of the session (of all sessions, with ``config``); they win over what the files state.
+    metadata
+        More, as ``KEY=VALUE``.
+    backend
+        Of NWB files: ``hdf5`` (default) or ``zarr``.
+    ngff
+        Version of OME-Zarr: ``0.5`` (default) or ``0.4``.
+    stub
+        Convert only the first second of every recording and the first planes of every image.
+    workers
+        Threads that compress; one per core if None.
+    memory
+        Cap on the memory of the engine.
+    overwrite, skip_existing
+        What to do with outputs that are there already; neither: refuse before any work.
+    progress
+        Called as work proceeds.
+    on_plan
+        Called once with what is going to be done, before the first byte.
+
+    Raises
+    ------
+    dandify.errors.MissingMetadata
+        Naming all required values that neither files nor the caller state.
+    dandify.errors.DandifyError
+        If the only session fails; with several, see `ConvertReport.failed`.
+    """
+    if bool(sources) == bool(config):
+        raise BadRequest("give either sources or a dandify.yaml, not both", remedy="see `dandify convert --help`")
+    if overwrite and skip_existing:
+        raise BadRequest("overwrite and skip-existing exclude each other")
+    flags = {
+        "subject_id": subject_id, "species": species, "sex": sex, "age": age, "session_id": session_id,
+        "session_start_time": session_start, **parse_assignments(metadata),
+    }  # fmt: skip
+    project = read_config(Path(config)) if config else None
+    if project:
+        requests: tuple[PlannedSession, ...] = project.sessions
+        backend, ngff = backend or project.output.backend, ngff or project.output.ngff
+    else:
+        none = Layer("sources", {})
+        requests = (PlannedSession(tuple(PlannedSource(Path(s).absolute(), None, {}, none) for s in sources), ()),)
+    plans = plan_sessions(
+        requests,
+        Path(out).absolute(),
+        flags=Layer("command line", {k: v for k, v in flags.items() if v is not None}),
+        backend=backend or "hdf5",
+        existing="overwrite" if overwrite else "skip" if skip_existing else "error",
+    )
+    if on_plan:
+        on_plan(plans)
+    options: dict[str, Any] = {
+        "memory": memory, "workers": workers, "progress": progress, "overwrite": overwrite,
+    }  # fmt: skip
+    done = []
+    for plan in plans:
+        result = _convert_session(
+            plan, backend=backend or "hdf5", ngff=ngff or "0.5", stub=stub, skip=skip_existing, options=options
+        )
+        if result.error and len(plans) == 1:
+            raise result.error
+        done.append(result)
+    return ConvertReport(Path(out).absolute(), tuple(done))
+
+
+def _convert_session(
+    plan: SessionPlan, *, backend: str, ngff: str, stub: bool, skip: bool, options: dict[str, Any]
+) -> ConvertedSession:
+    written: list[WriteReport] = []
+    skipped = tuple(o for o in plan.outputs if skip and o.exists())
+    details = {
+        "subject": plan.metadata.level("subject"),
+        "session": {**plan.metadata.level("session"), "session_start_time": plan.start and plan.start.isoformat()},
+        "metadata_origins": dict(plan.metadata.origins),
+        "stub": stub,
+    }
+    try:
+        if plan.nwb and plan.nwb not in skipped:
+            written.append(_write_nwb(plan, backend=backend, stub=stub, details=details, options=options))
+        written += [
+            _write_image(image, ngff=ngff, stub=stub, details=details, options=options)
+            for image in plan.images
+            if image.output not in skipped
+        ]
+    except DandifyError as error:
+        return ConvertedSession(plan, tuple(written), skipped, error)
+    return ConvertedSession(plan, tuple(written), skipped)
+
+
+def _write_nwb(
+    plan: SessionPlan, *, backend: str, stub: bool, details: dict[str, Any], options: dict[str, Any]
+) -> WriteReport:
+    from dandify.nwb.defer import stub as crop
+    from dandify.nwb.session import build_nwbfile
+    from dandify.nwb.write import write_nwb
+
+    assert plan.nwb is not None
+    assert plan.start is not None
+    nwbfile = build_nwbfile(
+        plan.recordings,
+        session=plan.metadata.level("session"),
+        subject=plan.metadata.level("subject"),
+        start=plan.start,
+        shifts_s=plan.shifts_s,
+        external=_external(plan, plan.nwb.parent),
+    )
+    if stub:
+        crop(nwbfile, STUB_SECONDS)
+    plan.nwb.parent.mkdir(parents=True, exist_ok=True)
+    files = [f for s in plan.recordings for f in s.files]
+    return write_nwb(nwbfile, plan.nwb, backend=backend, sources=files, extra_manifest=details, **options)
+
+
+def _write_image(
+    image: ImagePlan, *, ngff: str, stub: bool, details: dict[str, Any], options: dict[str, Any]
+) -> WriteReport:
+    from dandify.ngff.write import write_ome_zarr
+
+    image.output.parent.mkdir(parents=True, exist_ok=True)
+    stream = _first_planes(image.stream) if stub else image.stream
+    return write_ome_zarr(stream, image.output, version=ngff, sources=image.source.files, details=details, **options)
+
+
+def _first_planes(stream: Stream) -> Stream:
+    assert stream.array is not None
+    kept = tuple(
+        min(n, STUB_PLANES) if axis == "z" else min(n, 1) if axis == "t" else n
+        for axis, n in zip(stream.axes, stream.array.shape, strict=True)
+    )
+    return replace(stream, array=Cropped(stream.array, kept), shape=kept)
+
+
+def _external(plan: SessionPlan, folder: Path) -> dict[Path, str]:
+    """How the NWB names the videos: relative to itself, absolute where they lie on another drive."""
+    names = {}
+    for file in (f for s in plan.recordings for stream in s.streams for f in stream.external_files):
+        try:
+            names[file] = Path(os.path.relpath(file, folder)).as_posix()
+        except ValueError:
+            names[file] = str(file)
+    return names

@@ -1,0 +1,217 @@
+"""Plans conversions: opened sources, merged metadata, what is missing or wrong, where outputs go. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from dandify.errors import BadRequest, MissingMetadata, Need, OutputExists
+from dandify.project.config import PlannedSession, PlannedSource
+from dandify.project.metadata import KEYS, Layer, Metadata, merge, missing, parse_start
+from dandify.project.rules import label, problems_of
+from dandify.project.scan import require_sources, scan, session_facts
+from dandify.sources import Source, Stream
+from dandify.sources.registry import by_name
+
+NO_FLAGS = Layer("command line", MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """One image of a session and the OME-Zarr it becomes."""
+
+    source: Source
+    stream: Stream
+    output: Path
+
+
+@dataclass(frozen=True)
+class SessionPlan:
+    """Everything that is known of a conversion before it starts.
+
+    Attributes
+    ----------
+    name
+        ``sub-<id>_ses-<id>``, the name of its folder and the stem of its files.
+    metadata
+        Merged, with origins.
+    start
+        Start of the session with its zone; None where only images are converted and nothing states one.
+    recordings, shifts_s
+        The sources of the NWB file, and the start of each in seconds after the session's.
+    nwb
+        The NWB file; None where there are only images.
+    images
+        The images.
+    """
+
+    name: str
+    metadata: Metadata
+    start: datetime | None
+    recordings: tuple[Source, ...]
+    shifts_s: tuple[float, ...]
+    nwb: Path | None
+    images: tuple[ImagePlan, ...]
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """Every file and folder it will write, manifests aside."""
+        return (*((self.nwb,) if self.nwb else ()), *(i.output for i in self.images))
+
+
+def plan_sessions(
+    requests: Sequence[PlannedSession],
+    out: Path,
+    *,
+    flags: Layer = NO_FLAGS,
+    backend: str = "hdf5",
+    existing: str = "error",
+) -> tuple[SessionPlan, ...]:
+    """Open the sources of all sessions, merge their metadata, and refuse all that cannot be converted at once.
+
+    Raises
+    ------
+    MissingMetadata
+        Naming every missing value of every session.
+    BadRequest
+        Naming every value that DANDI would refuse, or two outputs of one name.
+    OutputExists
+        If an output is there and ``existing`` is ``error``.
+    dandify.errors.BadSource, dandify.errors.UnknownFormat
+        If a source cannot be opened.
+    """
+    opened = [_open(request, flags) for request in requests]
+    needs = [need for _, _, session_needs in opened for need in session_needs]
+    if needs:
+        where = "the session" if len(requests) == 1 else f"{len(requests)} sessions"
+        raise MissingMetadata(list(dict.fromkeys(needs)), where=where)
+    plans = tuple(_plan(sources, metadata, out, backend) for sources, metadata, _ in opened)
+    _refuse_wrong(plans)
+    _refuse_collisions(plans)
+    if existing == "error":
+        for output in (o for p in plans for o in p.outputs):
+            if output.exists():
+                raise OutputExists(
+                    "is there already", file=output, remedy="--overwrite replaces it, --skip-existing leaves it"
+                )
+    return plans
+
+
+def _open(request: PlannedSession, flags: Layer) -> tuple[tuple[Source, ...], Metadata, tuple[Need, ...]]:
+    shared = merge([*request.layers, flags])
+    sources = []
+    for planned in request.sources:
+        own = merge([*request.layers, flags, planned.layer]).level("source")
+        sources += [_supplied(source, own) for source in _sources_of(planned)]
+    facts = Layer("the files", session_facts(sources))
+    metadata = merge([facts, Layer("metadata", shared.values)])
+    metadata = Metadata(metadata.values, {**metadata.origins, **shared.origins})
+    required = [n for n in missing(metadata) if n.key not in ("session_start_time", "timezone") or _timed(sources)]
+    return tuple(sources), metadata, (*required, *(n for s in sources for n in s.needs))
+
+
+def _sources_of(planned: PlannedSource) -> tuple[Source, ...]:
+    if planned.format:
+        converter = by_name(planned.format)
+        root = converter.claim(planned.path) or planned.path
+        return (converter.open(root, planned.options),)
+    sources = require_sources(scan(planned.path))
+    if planned.options:
+        if len(sources) != 1:
+            raise BadRequest(
+                f"options are given for one source, and there are {len(sources)}", file=planned.path,
+                remedy="name each source by its own path in dandify.yaml",
+            )  # fmt: skip
+        return (by_name(sources[0].format).open(sources[0].path, planned.options),)
+    return sources
+
+
+def _supplied(source: Source, values: Mapping[str, Any]) -> Source:
+    """Give a source those of the user's values that are about it: what it asks for, and image facts to images."""
+    asked = {n.key.split(".")[0] for n in source.needs}
+    images = any(s.kind == "Image" for s in source.streams)
+    return source.with_facts({k: v for k, v in values.items() if images or k in asked})
+
+
+def _timed(sources: Sequence[Source]) -> bool:
+    """Whether there is an NWB file, which needs a start; an image alone does not."""
+    return any(stream.kind != "Image" for source in sources for stream in source.streams)
+
+
+def _plan(sources: tuple[Source, ...], metadata: Metadata, out: Path, backend: str) -> SessionPlan:
+    timezone = metadata.get("timezone")
+    start = (
+        parse_start(metadata.get("session_start_time"), timezone=timezone)
+        if metadata.get("session_start_time")
+        else None
+    )
+    name = f"sub-{label(metadata.get('subject_id'))}_ses-{label(metadata.get('session_id'))}"
+    folder = out / name
+    recordings = tuple(s for s in sources if _timed([s]))
+    images = []
+    for source in sources:
+        pictures = [s for s in source.streams if s.kind == "Image"]
+        for stream in pictures:
+            stem = source.path.name.split(".")[0] + (f"_{stream.name}" if len(pictures) > 1 else "")
+            images.append(ImagePlan(source, stream, folder / f"{name}_{label(stem)}.ome.zarr"))
+    return SessionPlan(
+        name=name,
+        metadata=metadata,
+        start=start,
+        recordings=recordings,
+        shifts_s=tuple(_shift(s, start, timezone) for s in recordings),
+        nwb=folder / f"{name}{'.nwb.zarr' if backend == 'zarr' else '.nwb'}" if recordings else None,
+        images=_distinct(images),
+    )
+
+
+def _shift(source: Source, start: datetime | None, timezone: str | None) -> float:
+    """Seconds from the session's start to the source's; 0 where the source states no start of its own."""
+    stated = source.facts.get("session_start_time")
+    own = parse_start(stated, timezone=timezone or None) if stated else None
+    if own is None and stated is not None and start is not None:
+        own = stated.replace(tzinfo=start.tzinfo)  # a naive local time, and the session's zone is that of the rig
+    return (own - start).total_seconds() if own and start else 0.0
+
+
+def _distinct(images: list[ImagePlan]) -> tuple[ImagePlan, ...]:
+    seen: dict[Path, int] = {}
+    out = []
+    for image in images:
+        count = seen[image.output] = seen.get(image.output, 0) + 1
+        stem = image.output.name.removesuffix(".ome.zarr")
+        out.append(image if count == 1 else replace(image, output=image.output.with_name(f"{stem}{count}.ome.zarr")))
+    return tuple(out)
+
+
+def _refuse_wrong(plans: Sequence[SessionPlan]) -> None:
+    lines = []
+    for plan in plans:
+        session = {**plan.metadata.level("session"), "session_start_time": plan.start}
+        for found in problems_of(plan.metadata.level("subject"), session):
+            origin = plan.metadata.origins.get(found.key or "", "")
+            lines.append(
+                f"  {plan.name}: {found.message}" + (f" [{origin}]" if origin else "")
+                + (f"\n      {found.remedy}" if found.remedy else "")
+            )  # fmt: skip
+        early = [f"{s.path.name} by {-t:.0f} s" for s, t in zip(plan.recordings, plan.shifts_s, strict=True) if t < 0]
+        if early:
+            lines.append(f"  {plan.name}: session_start_time is after the start of {', '.join(early)}")
+    if lines:
+        raise BadRequest("\n".join(["DANDI would refuse these metadata", *dict.fromkeys(lines)]))
+
+
+def _refuse_collisions(plans: Sequence[SessionPlan]) -> None:
+    seen: dict[str, SessionPlan] = {}
+    for plan in plans:
+        other = seen.setdefault(plan.name.lower(), plan)
+        if other is not plan:
+            ids = [f"({p.metadata.get('subject_id')!r}, {p.metadata.get('session_id')!r})" for p in (other, plan)]
+            raise BadRequest(
+                f"two sessions would both be {plan.name}: (subject, session) {ids[0]} and {ids[1]}",
+                remedy=f"give them different session ids ({KEYS['session_id'].meaning})",
+            )
