@@ -11,11 +11,9 @@ import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from shared_data import shared
 
 import dandify
-
-SUBJECT = {"species": "Mus musculus", "sex": "U", "age": "P60D", "session_id": "real"}
+from shared_data import shared
 
 
 @dataclass(frozen=True)
@@ -169,8 +167,9 @@ def test_from_rig_to_dandiset(name: str, tmp_path: Path) -> None:
     assert dandify.scan(source).sources
 
     report = dandify.convert(
-        source, out=tmp_path / "converted", subject_id=name.split()[0], metadata=case.metadata, **SUBJECT
-    )
+        source, out=tmp_path / "converted", subject_id=name.split()[0], species="Mus musculus", sex="U", age="P60D",
+        session_id="real", metadata=case.metadata,
+    )  # fmt: skip
     assert all(w.verified for s in report.sessions for w in s.written)
     case.compare(source, tmp_path / "converted")
 

@@ -19,4 +19,4 @@ def serve(folder: Path, port: int) -> None:
     """Serve the archive kept in FOLDER on 127.0.0.1 until Ctrl-C. FOLDER is made if it is not there."""
     import dandify
 
-    dandify.serve_archive(folder, port=port)
+    dandify.serve_archive(folder, port=port, ready=lambda serving: click.echo(serving.how_to))

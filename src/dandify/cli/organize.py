@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -33,7 +34,7 @@ import click
 @click.option("--dry-run", is_flag=True, help="Print the tree and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
-    converted: tuple[Path, ...], dandiset: Path, mode: str, name: str | None, description: str | None,
+    converted: tuple[Path, ...], dandiset: Path, mode: Literal["copy", "hardlink", "move"], name: str | None, description: str | None,
     license_: str | None, config: Path | None, subject_id: str | None, session_id: str | None,
     overwrite: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip

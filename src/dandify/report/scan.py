@@ -29,11 +29,7 @@ def print_scan(report: ScanReport, console: Console) -> None:
         for source in session.sources:
             for problem in source.problems:
                 console.print(f"  [yellow]note[/] {escape(source.path.name)}: {escape(problem)}")
-        if session.needs:
-            console.print("  [yellow]still missing:[/]")
-            for need in session.needs:
-                place = f" \\[{escape(_relative(Path(need.file), report.path))}]" if need.file else ""
-                console.print(f"    {need.key}{place}: {escape(need.what)}")
+        _print_missing(session, report.path, console)
     for item in report.broken:
         console.print(f"[red]cannot be opened[/] ({item.format}) {escape(str(item.error))}")
     if report.unknown:
@@ -44,12 +40,28 @@ def print_scan(report: ScanReport, console: Console) -> None:
             console.print(f"  {escape(_relative(unknown.path, report.path))}{why}")
         if len(report.unknown) > _SHOWN_UNKNOWN:
             console.print(f"  ... and {len(report.unknown) - _SHOWN_UNKNOWN} more (all with --json)")
+    if any(s.needs for s in report.sessions):
+        console.print(
+            "missing values are given with --subject-id, --species ... or --set KEY=VALUE, or in a dandify.yaml"
+        )
     streams = sum(len(s.streams) for s in report.sources)
     console.print(
         f"{_count(len(report.sessions), 'session')}, {_count(len(report.sources), 'source')}, "
-        f"{_count(streams, 'stream')}, {text.size(sum(s.nbytes for s in report.sources))}; {len(report.broken)} broken; "
+        f"{_count(streams, 'stream')}, {text.size(sum(s.nbytes for s in report.sources))}; "
+        f"{len(report.broken)} broken; "
         f"{_count(len(report.unknown), 'unknown file')}; {report.seconds:.2f} s"
     )
+
+
+def _print_missing(session: Session, root: Path, console: Console) -> None:
+    """Print what DANDI needs of the session in a line, and what single sources need with its meaning."""
+    general = [n.key for n in session.needs if n.file is None]
+    if general:
+        console.print(f"  [yellow]still missing:[/] {', '.join(general)}")
+    for need in session.needs:
+        if need.file is not None:
+            place = escape(_relative(Path(need.file), root))
+            console.print(f"  [yellow]still missing[/] of {place}: {need.key}, {escape(need.what)}", soft_wrap=True)
 
 
 def _streams_table(session: Session, root: Path) -> Table:

@@ -1,0 +1,198 @@
+"""A session of the dandi client with an archive: which one, with which key, and nothing else of the environment."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from dandify.errors import BadRequest, DandifyError
+
+_SHORT_NAMES = {"sandbox": "dandi-sandbox"}
+_TIMEOUT_SECONDS = 20
+KEY_VARIABLE = "DANDIFY_API_KEY"  # for archives given by URL, whose variable of dandi's cannot be exported in a shell
+
+
+@dataclass(frozen=True)
+class Target:
+    """An archive that answers.
+
+    Attributes
+    ----------
+    instance
+        The dandi client's record of it.
+    name
+        As dandi calls it: ``dandi``, ``dandi-sandbox``, ``127.0.0.1:8765``.
+    api_url
+        The base of its API.
+    known
+        Whether dandi knows it by name.
+    """
+
+    instance: Any
+    name: str
+    api_url: str
+    known: bool
+
+    def page(self, dandiset_id: str) -> str:
+        """Return the page of a dandiset, or where the API describes it."""
+        if self.instance.gui:
+            return f"{self.instance.gui}/dandiset/{dandiset_id}/draft"
+        return f"{self.api_url}/dandisets/{dandiset_id}/versions/draft/"
+
+
+@contextmanager
+def quiet_dandi(to: str) -> Iterator[None]:
+    """Keep the dandi client from calling home and from logging while the block runs.
+
+    Its failures reach the user as our own errors. An archive on this machine is also not asked for through a proxy.
+    """
+    before = {name: os.environ.get(name) for name in ("DANDI_NO_ET", "NO_ET", "no_proxy", "NO_PROXY")}
+    handler = logging.NullHandler()  # a logger with a handler does not fall back to printing on stderr
+    loggers = [logging.getLogger("dandi"), logging.getLogger("pynwb"), logging.getLogger("hdmf")]
+    os.environ.update(DANDI_NO_ET="1", NO_ET="1")
+    if _is_local(to):
+        for name in ("no_proxy", "NO_PROXY"):
+            os.environ[name] = ",".join(filter(None, [before[name], "127.0.0.1", "localhost", "::1"]))
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def find_archive(to: str) -> Target:
+    """Return the archive called ``to``: a name that dandi knows, ``sandbox``, or a URL.
+
+    Raises
+    ------
+    BadRequest
+        No such name.
+    DandifyError
+        It does not answer, or refuses this version of the client.
+    """
+    import requests
+    from dandi.consts import known_instances
+    from dandi.exceptions import CliVersionError
+    from dandi.utils import get_instance
+
+    name = _SHORT_NAMES.get(to, to)
+    is_url = name.lower().startswith(("http://", "https://"))
+    if not is_url and name not in known_instances:
+        raise BadRequest(
+            f"no archive is called {to!r}",
+            remedy=f"give a URL, or one of: sandbox, {', '.join(sorted(known_instances))}",
+        )
+    # The client retries for minutes and falls back to what it knows; one look first tells the user at once.
+    address = name if is_url else known_instances[name].api
+    try:
+        requests.get(address, timeout=_TIMEOUT_SECONDS, stream=True).close()
+    except requests.RequestException as error:
+        raise DandifyError(
+            f"the archive at {address} cannot be reached: {type(error).__name__}",
+            remedy="check the address and the network; an embedded archive is started by: dandify archive serve DIR",
+        ) from error
+    try:
+        instance = get_instance(name)
+    except CliVersionError as error:
+        raise DandifyError(f"the archive refuses this dandi client: {error}", remedy="pip install -U dandi") from error
+    except (RuntimeError, ValueError) as error:
+        raise DandifyError(
+            f"what answers at {address} is not a DANDI archive", remedy="give the address of the archive itself"
+        ) from error
+    return Target(instance, instance.name, instance.api.rstrip("/"), instance.name in known_instances)
+
+
+@contextmanager
+def session(target: Target, token: str | None) -> Iterator[Any]:
+    """Yield an authenticated `dandi.dandiapi.DandiAPIClient`.
+
+    The key is ``token``, else the variable that dandi looks for (``DANDI_API_KEY``, ``DANDI_SANDBOX_API_KEY``), else
+    for an archive given by URL ``DANDIFY_API_KEY``, else what dandi kept in the keyring. It is never shown.
+
+    Raises
+    ------
+    BadRequest
+        No key is found, or the archive does not take it.
+    DandifyError
+        The archive and the client do not go together, or a request failed that nobody else dealt with.
+    """
+    import requests
+    from dandi.dandiapi import DandiAPIClient
+    from dandi.exceptions import SchemaVersionError
+
+    with DandiAPIClient(dandi_instance=target.instance) as client:
+        variable = client.api_key_env_var if target.known else KEY_VARIABLE
+        key = token or os.environ.get(client.api_key_env_var) or (os.environ.get(variable)) or _from_keyring(target)
+        if not key:
+            raise BadRequest(
+                f"uploading to {target.name} needs an API key",
+                remedy=f"copy it from the archive's page (behind your initials) and set {variable}",
+            )
+        try:
+            client.authenticate(key)
+        except requests.HTTPError as error:
+            if error.response is None or error.response.status_code not in (401, 403):
+                raise _trouble(target, error) from error
+            raise BadRequest(
+                f"{target.name} does not take the API key",
+                remedy=f"copy it again from the archive's page and set {variable}; each archive has its own key",
+            ) from error
+        except requests.RequestException as error:
+            raise _trouble(target, error) from error
+        try:
+            client.check_schema_version()
+        except SchemaVersionError as error:
+            raise DandifyError(
+                f"{target.name} and this dandi client do not go together: {error}", remedy="pip install -U dandi"
+            ) from error
+        try:
+            yield client
+        except requests.RequestException as error:
+            raise _trouble(target, error) from error
+
+
+def reason(error: Any) -> str:
+    """Return what the archive said when it refused a request; never the request, which carries the key."""
+    if error.response is None:
+        return f"no answer ({type(error).__name__})"
+    return f"HTTP {error.response.status_code}: {error.response.text[:300].strip()}"
+
+
+def _trouble(target: Target, error: Any) -> DandifyError:
+    return DandifyError(
+        f"{target.name} did not carry out a request: {reason(error)}",
+        remedy="run it again: what has arrived is not sent twice",
+    )
+
+
+def _from_keyring(target: Target) -> str | None:
+    import keyring
+    from keyring.errors import KeyringError
+
+    try:
+        return keyring.get_password(f"dandi-api-{target.name}", "key")
+    except KeyringError:  # no keyring on this machine, or one that wants a screen
+        return None
+
+
+def _is_local(to: str) -> bool:
+    host = urlsplit(to).hostname
+    if host is None:
+        return False
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

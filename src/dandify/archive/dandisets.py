@@ -1,0 +1,148 @@
+"""Records of dandisets and their versions."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from typing import Any
+
+from dandify.archive.rules import Refused, now
+
+DRAFT = "draft"
+
+_ORDER = {"id": "d.number", "name": "v.name", "modified": "d.modified", "created": "d.created", "size": "bytes"}
+_VERSION = """
+    SELECT d.number, d.owner, d.created AS dandiset_created, d.modified AS dandiset_modified, v.*{more}
+    FROM dandisets d JOIN versions v ON v.dandiset = d.number
+"""
+_SUMS = """,
+    (SELECT count(*) FROM version_assets va WHERE va.version_id = v.id) AS files,
+    (SELECT coalesce(sum(coalesce(b.size, z.size)), 0) FROM version_assets va JOIN assets s ON s.asset_id = va.asset_id
+     LEFT JOIN blobs b ON b.blob_id = s.blob_id LEFT JOIN zarrs z ON z.zarr_id = s.zarr_id
+     WHERE va.version_id = v.id) AS bytes
+"""
+_PLAIN, _SUMMARY = _VERSION.format(more=""), _VERSION.format(more=_SUMS)
+
+
+def identifier(number: int) -> str:
+    """Return the six digits of a dandiset."""
+    return f"{number:06d}"
+
+
+def number_of(text: object) -> int:
+    """Return the number of an identifier (``000012`` or ``DANDI:000012``); refuse with 404 what is none."""
+    match = re.fullmatch(r"(?:DANDI:)?([0-9]{6})", text) if isinstance(text, str) else None
+    if match is None:
+        raise Refused(404, f"No dandiset {text!r}.")
+    return int(match[1])
+
+
+def owned(c: sqlite3.Connection, text: object, user: str) -> int:
+    """Return the number of a dandiset that ``user`` may change; refuse with 404 or 403."""
+    number = number_of(text)
+    row = c.execute("SELECT owner FROM dandisets WHERE number = ?", (number,)).fetchone()
+    if row is None:
+        raise Refused(404, f"No dandiset {identifier(number)}.")
+    if row["owner"] != user:
+        raise Refused(403, f"{user} does not own dandiset {identifier(number)}.")
+    return number
+
+
+def version(c: sqlite3.Connection, text: object, name: str, *, sums: bool = False) -> sqlite3.Row:
+    """Return a version with the dandiset it belongs to; with ``sums`` also the count and bytes of its assets.
+
+    Raises
+    ------
+    Refused
+        404: there is none.
+    """
+    number = number_of(text)
+    select = _SUMMARY if sums else _PLAIN
+    row = c.execute(f"{select} WHERE d.number = ? AND v.version = ?", (number, name)).fetchone()
+    if row is None:
+        raise Refused(404, f"No version {name} of dandiset {identifier(number)}.")
+    assert isinstance(row, sqlite3.Row)
+    return row
+
+
+def create(c: sqlite3.Connection, *, name: object, metadata: object, user: str) -> sqlite3.Row:
+    """Add a dandiset with its draft."""
+    _check(name, metadata)
+    time = now()
+    number = c.execute(
+        "INSERT INTO dandisets (owner, created, modified) VALUES (?, ?, ?)", (user, time, time)
+    ).lastrowid
+    c.execute(
+        "INSERT INTO versions (dandiset, version, name, metadata, created, modified) VALUES (?, ?, ?, ?, ?, ?)",
+        (number, DRAFT, name, json.dumps(metadata, ensure_ascii=False), time, time),
+    )
+    assert number is not None
+    return version(c, identifier(number), DRAFT, sums=True)
+
+
+def update(c: sqlite3.Connection, version_id: int, *, name: object, metadata: object) -> None:
+    """Give a draft another name and metadata."""
+    _check(name, metadata)
+    c.execute(
+        "UPDATE versions SET name = ?, metadata = ? WHERE id = ?",
+        (name, json.dumps(metadata, ensure_ascii=False), version_id),
+    )
+    touch(c, version_id)
+
+
+def touch(c: sqlite3.Connection, version_id: int) -> None:
+    """Note that a version was changed now."""
+    time = now()
+    c.execute("UPDATE versions SET modified = ? WHERE id = ?", (time, version_id))
+    c.execute(
+        "UPDATE dandisets SET modified = ? WHERE number = (SELECT dandiset FROM versions WHERE id = ?)",
+        (time, version_id),
+    )
+
+
+def remove(c: sqlite3.Connection, number: int) -> list[str]:
+    """Remove a dandiset with its assets; return the ids of its Zarrs, whose files are the caller's to remove."""
+    zarrs = [row["zarr_id"] for row in c.execute("SELECT zarr_id FROM zarrs WHERE dandiset = ?", (number,))]
+    c.execute(
+        "DELETE FROM assets WHERE asset_id IN (SELECT va.asset_id FROM version_assets va"
+        " JOIN versions v ON v.id = va.version_id WHERE v.dandiset = ?)",
+        (number,),
+    )
+    c.execute("DELETE FROM dandisets WHERE number = ?", (number,))
+    return zarrs
+
+
+def listing(
+    c: sqlite3.Connection, *, limit: int, offset: int, order: str, search: str, empty: bool, user: str | None
+) -> tuple[int, list[sqlite3.Row]]:
+    """Return how many dandisets there are of that kind, and a page of them.
+
+    ``order`` is ``id``, ``name``, ``modified``, ``created`` or ``size``, reversed by a leading hyphen; ``search`` is
+    looked for in the metadata.
+    """
+    column = _ORDER.get(order.removeprefix("-"), "d.number")
+    direction = "DESC" if order.startswith("-") else "ASC"
+    pattern = "%" + re.sub(r"([%_\\])", r"\\\1", search) + "%"
+    query = (
+        f"{_SUMMARY} WHERE v.version = '{DRAFT}' AND (v.metadata LIKE :pattern ESCAPE '\\' OR v.name LIKE :pattern"
+        " ESCAPE '\\') AND (:user IS NULL OR d.owner = :user) AND (:empty OR files > 0)"
+    )
+    values = {"pattern": pattern, "user": user, "empty": empty, "limit": limit, "offset": offset}
+    count = c.execute(f"SELECT count(*) FROM ({query})", values).fetchone()[0]
+    rows = c.execute(f"{query} ORDER BY {column} {direction}, d.number LIMIT :limit OFFSET :offset", values).fetchall()
+    return count, rows
+
+
+def _check(name: object, metadata: object) -> None:
+    if not isinstance(name, str) or not name or len(name) > 300:
+        raise Refused(400, "name: a text of 1 to 300 characters is required.")
+    if not isinstance(metadata, dict):
+        raise Refused(400, "metadata: a JSON object is required.")
+
+
+def metadata_of(row: sqlite3.Row) -> dict[str, Any]:
+    """Return the metadata that was sent for a version or an asset."""
+    found = json.loads(row["metadata"])
+    assert isinstance(found, dict)
+    return found

@@ -1,0 +1,176 @@
+"""The archive's records as the JSON that clients read."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from dandischema.consts import ALLOWED_INPUT_SCHEMAS, DANDI_SCHEMA_VERSION
+
+from dandify import __version__
+from dandify.archive.bucket import blob_key, zarr_key
+from dandify.archive.dandisets import identifier, metadata_of
+from dandify.archive.state import Archive
+
+Json = dict[str, Any]
+
+_OPEN_ACCESS = [{"schemaKey": "AccessRequirements", "status": "dandi:OpenAccess"}]
+_CONTACT = "dcite:ContactPerson"
+
+
+def info(archive: Archive) -> Json:
+    """Return what ``/api/info/`` says of the instance."""
+    return {
+        "schema_version": DANDI_SCHEMA_VERSION,
+        "schema_url": _schema_url(DANDI_SCHEMA_VERSION, "dandiset.json"),
+        "allowed_schema_versions": [*ALLOWED_INPUT_SCHEMAS],
+        "version": f"dandify-{__version__}",
+        "cli-minimal-version": "0.60.0",
+        "cli-bad-versions": [],
+        "services": {"api": {"url": archive.api_url}},
+    }
+
+
+def dandiset(row: sqlite3.Row) -> Json:
+    """Return a dandiset with its draft."""
+    return {
+        "identifier": identifier(row["number"]),
+        "created": row["dandiset_created"],
+        "modified": row["dandiset_modified"],
+        "contact_person": _contact(metadata_of(row)),
+        "embargo_status": "OPEN",
+        "star_count": 0,
+        "is_starred": False,
+        "most_recent_published_version": None,
+        "draft_version": version(row),
+    }
+
+
+def version(row: sqlite3.Row) -> Json:
+    """Return the summary of a version.
+
+    The embedded archive leaves the checks to ``dandify validate``: a draft is reported as pending, not as valid.
+    """
+    return {
+        "version": row["version"],
+        "name": row["name"],
+        "asset_count": row["files"],
+        "active_uploads": 0,
+        "size": row["bytes"],
+        "created": row["created"],
+        "modified": row["modified"],
+        "status": "Pending",
+    }
+
+
+def version_info(row: sqlite3.Row) -> Json:
+    """Return the summary of a version with the dandiset it is of."""
+    return {
+        **version(row),
+        "dandiset": dandiset(row),
+        "metadata": metadata_of(row),
+        "asset_validation_errors": [],
+        "version_validation_errors": [],
+        "contact_person": _contact(metadata_of(row)),
+    }
+
+
+def version_metadata(archive: Archive, row: sqlite3.Row) -> Json:
+    """Return the metadata of a version: what was sent, and what the archive states itself."""
+    sent = metadata_of(row)
+    number, name = identifier(row["number"]), row["version"]
+    here = f"{archive.api_url}/dandisets/{number}/versions/{name}/"
+    schema = str(sent.get("schemaVersion", DANDI_SCHEMA_VERSION))
+    return {
+        **sent,
+        "@context": _schema_url(schema, "context.json"),
+        "schemaKey": "Dandiset",
+        "schemaVersion": schema,
+        "name": row["name"],
+        "id": f"DANDI:{number}/{name}",
+        "identifier": f"DANDI:{number}",
+        "version": name,
+        "url": here,
+        "repository": archive.base_url,
+        "dateCreated": row["dandiset_created"],
+        "access": _OPEN_ACCESS,
+        "manifestLocation": [f"{here}assets/"],
+        "assetsSummary": {
+            "schemaKey": "AssetsSummary",
+            "numberOfBytes": row["bytes"],
+            "numberOfFiles": row["files"],
+        },
+    }
+
+
+def asset(row: sqlite3.Row) -> Json:
+    """Return the summary of an asset."""
+    return {
+        "asset_id": row["asset_id"],
+        "blob": row["blob_id"],
+        "zarr": row["zarr_id"],
+        "path": row["path"],
+        "size": row["size"],
+        "created": row["created"],
+        "modified": row["modified"],
+    }
+
+
+def asset_metadata(archive: Archive, row: sqlite3.Row) -> Json:
+    """Return the metadata of an asset: what was sent, and what the archive states itself (Asset.full_metadata)."""
+    sent = metadata_of(row)
+    if row["zarr_id"] is None:
+        key, own = blob_key(row["blob_id"]), {}
+        digest = {"dandi:dandi-etag": row["etag"], "dandi:sha2-256": row["sha256"]}
+    else:
+        key, own = zarr_key(row["zarr_id"], ""), {"encodingFormat": "application/x-zarr"}
+        digest = {"dandi:dandi-zarr-checksum": row["checksum"]} if row["checksum"] else {}
+    schema = str(sent.get("schemaVersion", DANDI_SCHEMA_VERSION))
+    return {
+        **sent,
+        **own,
+        "@context": _schema_url(schema, "context.json"),
+        "schemaVersion": schema,
+        "id": f"dandiasset:{row['asset_id']}",
+        "identifier": row["asset_id"],
+        "path": row["path"],
+        "access": _OPEN_ACCESS,
+        "contentSize": row["size"],
+        "digest": digest,
+        "contentUrl": [f"{archive.api_url}/assets/{row['asset_id']}/download/", archive.bucket_url(key)],
+    }
+
+
+def zarr(row: sqlite3.Row) -> Json:
+    """Return the summary of a Zarr."""
+    return {
+        "zarr_id": row["zarr_id"],
+        "name": row["name"],
+        "dandiset": identifier(row["dandiset"]),
+        "status": row["status"],
+        "checksum": row["checksum"],
+        "file_count": row["file_count"],
+        "size": row["size"],
+    }
+
+
+def zarr_file(row: sqlite3.Row) -> Json:
+    """Return a file of a Zarr, with S3's names."""
+    return {"Key": row["path"], "LastModified": row["modified"], "ETag": row["md5"], "Size": row["size"]}
+
+
+def blob(row: sqlite3.Row) -> Json:
+    """Return the summary of a blob."""
+    return {"blob_id": row["blob_id"], "etag": row["etag"], "sha256": row["sha256"], "size": row["size"]}
+
+
+def _contact(metadata: Json) -> str:
+    people = metadata.get("contributor")
+    for person in people if isinstance(people, list) else []:
+        if isinstance(person, dict) and _CONTACT in (person.get("roleName") or []):
+            return str(person.get("name", ""))
+    return ""
+
+
+def _schema_url(schema: str, name: str) -> str:
+    return f"https://raw.githubusercontent.com/dandi/schema/master/releases/{schema}/{name}"

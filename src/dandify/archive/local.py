@@ -1,0 +1,184 @@
+"""A dandiset on disk as the dandi client sees it: what it uploads, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dandify.errors import BadRequest, BadSource
+
+YAML = "dandiset.yaml"
+_PARTIAL = ".partial"
+_MANIFEST = ".manifest.json"
+
+# The archive states these itself; they are not sent when a dandiset is created.
+_COMPUTED = ("id", "identifier", "version", "url", "doi", "citation", "assetsSummary", "manifestLocation", "@context")
+
+
+@dataclass(frozen=True)
+class Left:
+    """A file or folder that is not uploaded.
+
+    Attributes
+    ----------
+    path
+        Below the dandiset, with slashes.
+    size
+        Bytes.
+    reason
+        Why it is left.
+    """
+
+    path: str
+    size: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What lies in a dandiset.
+
+    Attributes
+    ----------
+    assets
+        `dandi.files.LocalAsset` objects, ordered by path.
+    left
+        What is not uploaded, ordered by path.
+    """
+
+    assets: tuple[Any, ...]
+    left: tuple[Left, ...]
+
+
+def survey(dandiset: Path) -> Survey:
+    """Sort the files of a dandiset into what is uploaded and what is not; nothing is read but names and sizes."""
+    from dandi.files import GenericAsset, find_dandi_files
+
+    assets, left = [], []
+    partial: dict[str, int] = {}
+    for found in find_dandi_files(dandiset, dandiset_path=dandiset, allow_all=True):
+        path = found.filepath.relative_to(dandiset)
+        name = path.as_posix()
+        unfinished = next((parent for parent in (path, *path.parents) if parent.name.endswith(_PARTIAL)), None)
+        if name == YAML:
+            continue
+        if unfinished is not None:
+            size = partial.get(unfinished.as_posix(), 0)
+            partial[unfinished.as_posix()] = size + _size(found.filepath)
+        elif name.endswith(_MANIFEST):
+            left.append(Left(name, _size(found.filepath), "dandify's record of a conversion stays with you"))
+        elif type(found) is GenericAsset:  # subclasses are files of a BIDS dataset, which are uploaded
+            left.append(Left(name, _size(found.filepath), "dandi uploads this kind of file only in a BIDS dataset"))
+        else:
+            assets.append(found)
+    reason = "unfinished; dandify convert completes it"
+    left.extend(Left(name, size, reason) for name, size in partial.items())
+    return Survey(tuple(sorted(assets, key=lambda a: str(a.path))), tuple(sorted(left, key=lambda item: item.path)))
+
+
+def asset_bytes(asset: Any) -> int:
+    """Return the bytes of an asset, a Zarr's files together."""
+    return _size(asset.filepath)
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a dandiset's ``dandiset.yaml`` says.
+
+    Attributes
+    ----------
+    identifier
+        Six digits; None before the dandiset exists at an archive.
+    name
+        Its title; None where absent.
+    metadata
+        The rest, as JSON, without what an archive states itself.
+    """
+
+    identifier: str | None
+    name: str | None
+    metadata: dict[str, Any]
+
+
+def read_record(dandiset: Path) -> Record:
+    """Read ``dandiset.yaml``.
+
+    Raises
+    ------
+    BadRequest
+        There is none.
+    BadSource
+        It is not YAML, or its identifier is not one.
+    """
+    from ruamel.yaml import YAML as Parser
+    from ruamel.yaml.error import YAMLError
+
+    file = dandiset / YAML
+    if not file.is_file():
+        raise BadRequest(
+            "this is not a dandiset: it has no dandiset.yaml",
+            file=dandiset,
+            remedy="dandify organize CONVERTED --dandiset DIR",
+        )
+    try:
+        found = Parser(typ="safe").load(file.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise BadSource(f"not YAML: {error}", file=file, remedy="mend the line that is named") from error
+    if found is None:
+        found = {}
+    if not isinstance(found, dict):
+        raise BadSource("a mapping of keys to values is expected", file=file, remedy="begin it with: name: TITLE")
+    name = found.get("name")
+    metadata = {str(key): value for key, value in found.items() if key not in _COMPUTED}
+    return Record(
+        _identifier(found.get("identifier"), file),
+        str(name) if name else None,
+        # Dates, which JSON has not, are sent as ISO 8601.
+        json.loads(json.dumps(metadata, default=lambda value: value.isoformat())),
+    )
+
+
+def _identifier(value: object, file: Path) -> str | None:
+    if value is None or value == "":
+        return None
+    digits = str(value).rpartition(":")[2] if isinstance(value, str) else ""
+    if len(digits) == 6 and digits.isdecimal() and digits.isascii():
+        return digits
+    raise BadSource(
+        f"identifier {value!r} is not one: six digits in quotes are expected",
+        file=file,
+        place="identifier",
+        remedy='write it as "000123", or remove the line and upload with --create',
+    )
+
+
+def write_identifier(dandiset: Path, identifier: str) -> None:
+    """Write the identifier into ``dandiset.yaml``, and leave all else in it as it is, comments too."""
+    from ruamel.yaml import YAML as Parser
+
+    file = dandiset / YAML
+    parser = Parser()  # round trip: keeps comments, order and quotes
+    parser.preserve_quotes = True
+    parser.width = 4096  # does not fold long lines anew
+    content = parser.load(file.read_text(encoding="utf-8"))
+    if content is None:
+        content = {}
+    if "identifier" in content or not hasattr(content, "insert"):
+        content["identifier"] = identifier
+    else:
+        content.insert(0, "identifier", identifier)
+    partial = file.with_name(file.name + _PARTIAL)
+    try:
+        with partial.open("w", encoding="utf-8", newline="\n") as stream:
+            parser.dump(content, stream)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)

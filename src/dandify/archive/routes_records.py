@@ -1,0 +1,278 @@
+"""Requests about the instance, users, dandisets, versions and assets."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from dandify.archive import assets, dandisets, documents
+from dandify.archive.bucket import blob_key
+from dandify.archive.rules import Refused
+from dandify.archive.web import Json, archive_of, paginated, read_object, required_user, routes, user_of
+
+
+async def get_info(request: Request) -> Response:
+    """Say what instance this is."""
+    return JSONResponse(documents.info(archive_of(request)))
+
+
+async def get_token(request: Request) -> Response:
+    """Return the token that the request came with: a 2xx says that it is right."""
+    required_user(request)
+    return JSONResponse(request.headers["authorization"].partition(" ")[2].strip())
+
+
+async def get_me(request: Request) -> Response:
+    """Say who the token is of."""
+    user = required_user(request)
+    return JSONResponse({"username": user, "name": user, "admin": False, "status": "APPROVED"})
+
+
+async def list_dandisets(request: Request) -> Response:
+    """List the dandisets."""
+    query = request.query_params
+    user = required_user(request) if query.get("user") == "me" else None
+    user_of(request)
+
+    def fetch(limit: int, offset: int) -> tuple[int, list[Json]]:
+        with archive_of(request).db.reading() as c:
+            count, rows = dandisets.listing(
+                c,
+                limit=limit,
+                offset=offset,
+                order=query.get("ordering", "id"),
+                search=query.get("search", ""),
+                empty=query.get("empty", "true").lower() != "false",
+                user=user,
+            )
+            return count, [documents.dandiset(row) for row in rows]
+
+    return await run_in_threadpool(paginated, request, fetch)
+
+
+async def create_dandiset(request: Request) -> Response:
+    """Add a dandiset."""
+    user = required_user(request)
+    if request.query_params.get("embargo", "false").lower() == "true":
+        raise Refused(400, "The embedded archive has no embargoed dandisets.")
+    body = await read_object(request)
+
+    def run() -> Json:
+        with archive_of(request).db.writing() as c:
+            return documents.dandiset(
+                dandisets.create(c, name=body.get("name"), metadata=body.get("metadata"), user=user)
+            )
+
+    return JSONResponse(await run_in_threadpool(run))
+
+
+async def get_dandiset(request: Request) -> Response:
+    """Return a dandiset."""
+    return await _with_version(request, documents.dandiset, name=dandisets.DRAFT)
+
+
+async def delete_dandiset(request: Request) -> Response:
+    """Remove a dandiset with all that is in it."""
+    user, archive = required_user(request), archive_of(request)
+
+    def run() -> None:
+        with archive.db.writing() as c:
+            zarrs = dandisets.remove(c, dandisets.owned(c, request.path_params["dandiset"], user))
+        for zarr_id in zarrs:
+            archive.bucket.remove_zarr(zarr_id)
+
+    await run_in_threadpool(run)
+    return Response(status_code=204)
+
+
+async def list_versions(request: Request) -> Response:
+    """List the versions of a dandiset: its draft."""
+    user_of(request)
+
+    def fetch(limit: int, offset: int) -> tuple[int, list[Json]]:
+        with archive_of(request).db.reading() as c:
+            row = dandisets.version(c, request.path_params["dandiset"], dandisets.DRAFT, sums=True)
+        return 1, [documents.version(row)][offset : offset + limit]
+
+    return await run_in_threadpool(paginated, request, fetch)
+
+
+async def get_version(request: Request) -> Response:
+    """Return the metadata of a version."""
+    archive = archive_of(request)
+    return await _with_version(request, lambda row: documents.version_metadata(archive, row))
+
+
+async def get_version_info(request: Request) -> Response:
+    """Return the summary of a version."""
+    return await _with_version(request, documents.version_info)
+
+
+async def put_version(request: Request) -> Response:
+    """Give the draft other metadata."""
+    user = required_user(request)
+    body = await read_object(request)
+
+    def run() -> Json:
+        with archive_of(request).db.writing() as c:
+            row = _draft(c, request, user)
+            dandisets.update(c, row["id"], name=body.get("name"), metadata=body.get("metadata"))
+            return documents.version_info(_summary(c, request, dandisets.DRAFT))
+
+    return JSONResponse(await run_in_threadpool(run))
+
+
+async def publish(request: Request) -> Response:
+    """Refuse: the embedded archive keeps drafts."""
+    user = required_user(request)
+
+    def run() -> None:
+        with archive_of(request).db.reading() as c:
+            _draft(c, request, user)
+
+    await run_in_threadpool(run)
+    raise Refused(400, "The embedded archive keeps drafts only; publish at the DANDI archive.")
+
+
+async def list_assets(request: Request) -> Response:
+    """List the assets of a version, those below a path, or those that match a glob."""
+    query, archive = request.query_params, archive_of(request)
+    user_of(request)
+    full = query.get("metadata", "false").lower() == "true"
+
+    def fetch(limit: int, offset: int) -> tuple[int, list[Json]]:
+        with archive.db.reading() as c:
+            count, rows = assets.listing(
+                c,
+                dandisets.version(c, request.path_params["dandiset"], request.path_params["version"])["id"],
+                limit=limit,
+                offset=offset,
+                prefix=query.get("path", ""),
+                glob=query.get("glob", ""),
+                order=query.get("order", "path"),
+            )
+        if full:
+            return count, [{**documents.asset(row), "metadata": documents.asset_metadata(archive, row)} for row in rows]
+        return count, [documents.asset(row) for row in rows]
+
+    return await run_in_threadpool(paginated, request, fetch)
+
+
+async def create_asset(request: Request) -> Response:
+    """Add an asset to the draft."""
+    return await _put_asset(request, None)
+
+
+async def put_asset(request: Request) -> Response:
+    """Replace an asset of the draft: its data, its metadata, or its path."""
+    return await _put_asset(request, request.path_params["asset"])
+
+
+async def delete_asset(request: Request) -> Response:
+    """Take an asset out of the draft."""
+    user = required_user(request)
+
+    def run() -> None:
+        with archive_of(request).db.writing() as c:
+            assets.remove(c, _draft(c, request, user), request.path_params["asset"])
+
+    await run_in_threadpool(run)
+    return Response(status_code=204)
+
+
+async def get_asset(request: Request) -> Response:
+    """Return the metadata of an asset."""
+    archive = archive_of(request)
+    return JSONResponse(documents.asset_metadata(archive, await run_in_threadpool(_asset, request)))
+
+
+async def get_asset_info(request: Request) -> Response:
+    """Return the summary and the metadata of an asset."""
+    archive = archive_of(request)
+    row = await run_in_threadpool(_asset, request)
+    return JSONResponse({**documents.asset(row), "metadata": documents.asset_metadata(archive, row)})
+
+
+async def download_asset(request: Request) -> Response:
+    """Send the client to the file of an asset."""
+    row = await run_in_threadpool(_asset, request)
+    if row["blob_id"] is None:
+        raise Refused(400, "A Zarr is many files; download it with a client, or each by its path.")
+    return RedirectResponse(archive_of(request).bucket_url(blob_key(row["blob_id"])), status_code=302)
+
+
+async def _put_asset(request: Request, replacing: str | None) -> Response:
+    user, archive = required_user(request), archive_of(request)
+    body = await read_object(request)
+
+    def run() -> Json:
+        with archive.db.writing() as c:
+            row = assets.put(c, _draft(c, request, user), body, replacing=replacing)
+        return {**documents.asset(row), "metadata": documents.asset_metadata(archive, row)}
+
+    return JSONResponse(await run_in_threadpool(run))
+
+
+async def _with_version(request: Request, show: Callable[[sqlite3.Row], Json], *, name: str | None = None) -> Response:
+    user_of(request)
+
+    def run() -> Json:
+        with archive_of(request).db.reading() as c:
+            return show(_summary(c, request, name or request.path_params["version"]))
+
+    return JSONResponse(await run_in_threadpool(run))
+
+
+def _summary(c: sqlite3.Connection, request: Request, name: str) -> sqlite3.Row:
+    return dandisets.version(c, request.path_params["dandiset"], name, sums=True)
+
+
+def _draft(c: sqlite3.Connection, request: Request, user: str) -> sqlite3.Row:
+    """Return the draft that ``user`` may change; refuse with 403, 404, or 405 for a published version."""
+    dandisets.owned(c, request.path_params["dandiset"], user)
+    if request.path_params.get("version", dandisets.DRAFT) != dandisets.DRAFT:
+        raise Refused(405, "Only draft versions can be modified.")
+    return dandisets.version(c, request.path_params["dandiset"], dandisets.DRAFT)
+
+
+def _asset(request: Request) -> sqlite3.Row:
+    user_of(request)
+    params = request.path_params
+    with archive_of(request).db.reading() as c:
+        version = dandisets.version(c, params["dandiset"], params["version"])["id"] if "version" in params else None
+        return assets.find(c, params["asset"], version_id=version)
+
+
+_VERSION = "/api/dandisets/{dandiset}/versions/{version}"
+_ASSET = _VERSION + "/assets/{asset}"
+
+ROUTES: list[Route] = [
+    *routes("/server-info", get_info, "GET"),
+    *routes("/api/info", get_info, "GET"),
+    *routes("/api/auth/token", get_token, "GET"),
+    *routes("/api/users/me", get_me, "GET"),
+    *routes("/api/dandisets", list_dandisets, "GET"),
+    *routes("/api/dandisets", create_dandiset, "POST"),
+    *routes("/api/dandisets/{dandiset}", get_dandiset, "GET"),
+    *routes("/api/dandisets/{dandiset}", delete_dandiset, "DELETE"),
+    *routes("/api/dandisets/{dandiset}/versions", list_versions, "GET"),
+    *routes(_VERSION, get_version, "GET"),
+    *routes(_VERSION, put_version, "PUT"),
+    *routes(_VERSION + "/info", get_version_info, "GET"),
+    *routes(_VERSION + "/publish", publish, "POST"),
+    *routes(_VERSION + "/assets", list_assets, "GET"),
+    *routes(_VERSION + "/assets", create_asset, "POST"),
+    *routes(_ASSET, get_asset, "GET"),
+    *routes(_ASSET, put_asset, "PUT"),
+    *routes(_ASSET, delete_asset, "DELETE"),
+    *routes(_ASSET + "/info", get_asset_info, "GET"),
+    *routes(_ASSET + "/download", download_asset, "GET"),
+    *routes("/api/assets/{asset}", get_asset, "GET"),
+    *routes("/api/assets/{asset}/info", get_asset_info, "GET"),
+    *routes("/api/assets/{asset}/download", download_asset, "GET"),
+]

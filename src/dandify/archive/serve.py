@@ -1,0 +1,213 @@
+"""Run the embedded archive: in the foreground for people, in a thread for the demo and tests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import uvicorn
+
+from dandify.archive.server import create_app
+from dandify.archive.state import URL_SECONDS, Archive
+from dandify.errors import BadRequest, DandifyError
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_START_SECONDS = 30
+_STOP_SECONDS = 10
+_BACKLOG = 512
+
+
+@dataclass(frozen=True)
+class Serving:
+    """An archive that is being served.
+
+    Attributes
+    ----------
+    url
+        ``http://127.0.0.1:port``: what ``--to`` and ``dandi -i`` take.
+    token
+        The API key that writing needs.
+    folder
+        Where it keeps its files.
+    """
+
+    url: str
+    token: str
+    folder: Path
+
+    @property
+    def how_to(self) -> str:
+        """How to use it, in commands."""
+        instance = urlsplit(self.url).netloc
+        return (
+            f"archive of {self.folder} at {self.url}\n"
+            f"  DANDIFY_API_KEY={self.token} dandify upload DANDISET --to {self.url} --create\n"
+            f"  env '{instance}_API_KEY={self.token}' DANDI_NO_ET=1 dandi upload -i {self.url} DANDISET\n"
+            f"  dandi download {self.url}/api/dandisets/000001/versions/draft\n"
+            "  Ctrl-C stops it; what it was given stays in the folder."
+        )
+
+
+def serve(
+    folder: Path, *, host: str = "127.0.0.1", port: int = 0, ready: Callable[[Serving], None] | None = None
+) -> None:
+    """Serve the archive kept in ``folder`` until Ctrl-C.
+
+    Parameters
+    ----------
+    folder
+        Made if absent.
+    host
+        A loopback address: the archive has one key and no TLS, so it is not for a network.
+    port
+        0 takes a free one.
+    ready
+        Called when requests are answered.
+
+    Raises
+    ------
+    BadRequest
+        ``host`` is not of this machine alone, or the port is taken.
+    DandifyError
+        Another server has the folder.
+    """
+    with _listening(host, port) as listener:
+        server, serving, archive = _prepare(folder, listener, host)
+        watcher = threading.Thread(target=_announce, args=(server, serving, ready), daemon=True)
+        watcher.start()
+        try:
+            with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when it has shut down
+                server.run(sockets=[listener])
+        finally:
+            archive.close()
+
+
+class RunningArchive:
+    """An embedded archive that runs in a thread of this process.
+
+    Attributes
+    ----------
+    url, token, folder
+        As of `Serving`.
+    """
+
+    def __init__(self, serving: Serving, server: uvicorn.Server, thread: threading.Thread) -> None:
+        self.url = serving.url
+        self.token = serving.token
+        self.folder = serving.folder
+        self._server = server
+        self._thread = thread
+
+    def stop(self) -> None:
+        """Finish the requests under way, then stop; doing it twice does no harm."""
+        self._server.should_exit = True
+        self._thread.join(_STOP_SECONDS)
+        if self._thread.is_alive():
+            self._server.force_exit = True
+            self._thread.join(_STOP_SECONDS)
+
+
+@contextmanager
+def running_archive(
+    folder: Path, *, port: int = 0, tokens: Mapping[str, str] | None = None, url_seconds: float = URL_SECONDS
+) -> Iterator[RunningArchive]:
+    """Serve the archive kept in ``folder`` on 127.0.0.1 while the block runs; it is stopped however the block ends.
+
+    ``port`` 0 takes a free one; ``tokens`` and ``url_seconds`` are those of `create_app`.
+
+    Raises
+    ------
+    BadRequest
+        The port is taken.
+    DandifyError
+        Another server has the folder, or the server did not start.
+    """
+    with _listening("127.0.0.1", port) as listener:
+        server, serving, archive = _prepare(folder, listener, "127.0.0.1", tokens=tokens, url_seconds=url_seconds)
+        thread = threading.Thread(
+            target=server.run, kwargs={"sockets": [listener]}, name="dandify-archive", daemon=True
+        )
+        running = RunningArchive(serving, server, thread)
+        thread.start()
+        try:
+            _wait_until_started(server, thread)
+            yield running
+        finally:
+            running.stop()
+            archive.close()
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    if host not in _LOOPBACK:
+        raise BadRequest(
+            f"the embedded archive listens on this machine only, not on {host}",
+            remedy="leave --host out; for a network use the DANDI archive",
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named because asyncio turns Nagle's algorithm off only where it is; a small answer, which is
+    # written in two pieces, then takes 0.4 ms and not 40.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":  # elsewhere this would let two servers have one port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise BadRequest(
+            f"port {port} of {host} cannot be used: {error.strerror}", remedy="leave --port out to take a free one"
+        ) from error
+    with listener:
+        yield listener
+
+
+def _prepare(
+    folder: Path,
+    listener: socket.socket,
+    host: str,
+    *,
+    tokens: Mapping[str, str] | None = None,
+    url_seconds: float = URL_SECONDS,
+) -> tuple[uvicorn.Server, Serving, Archive]:
+    name = f"[{host}]" if ":" in host else host
+    url = f"http://{name}:{listener.getsockname()[1]}"
+    app = create_app(folder, base_url=url, tokens=tokens, url_seconds=url_seconds)
+    token = next(iter(app.state.archive.tokens))
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=75,  # longer than a client pauses between two requests on one connection
+        timeout_graceful_shutdown=3,
+    )
+    return uvicorn.Server(config), Serving(url, token, folder), app.state.archive
+
+
+def _announce(server: uvicorn.Server, serving: Serving, ready: Callable[[Serving], None] | None) -> None:
+    pause = threading.Event()
+    while not server.started and not server.should_exit:
+        pause.wait(0.02)
+    if server.started and ready is not None:
+        ready(serving)
+
+
+def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
+    pause = threading.Event()
+    for _ in range(int(_START_SECONDS / 0.02)):
+        if server.started:
+            return
+        if not thread.is_alive():
+            break
+        pause.wait(0.02)
+    raise DandifyError("the embedded archive did not start", remedy="run dandify archive serve to see why")

@@ -1,0 +1,293 @@
+"""Upload a dandiset: the dandi client transfers, and every file's result is told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from dandify.archive.client import Target, find_archive, quiet_dandi, reason, session
+from dandify.archive.local import YAML, Record, asset_bytes, read_record, survey, write_identifier
+from dandify.errors import BadRequest, DandifyError
+
+Status = Literal["uploaded", "skipped", "failed"]
+_MAX_LISTED = 5
+
+
+@dataclass(frozen=True)
+class AssetUpload:
+    """What became of one file or Zarr.
+
+    Attributes
+    ----------
+    path
+        Below the dandiset, with slashes.
+    bytes
+        Its size.
+    status
+        ``uploaded``; ``skipped`` (the archive has it, or does not take such files); ``failed``.
+    message
+        Why it was skipped or failed; empty where there is nothing to say.
+    """
+
+    path: str
+    bytes: int
+    status: Status
+    message: str
+
+
+@dataclass(frozen=True)
+class UploadReport:
+    """What an upload did.
+
+    Attributes
+    ----------
+    dandiset_id
+        Six digits.
+    url
+        Where the dandiset can be looked at.
+    archive
+        The archive's name, as dandi calls it.
+    assets
+        One record for every file or Zarr of the folder, ordered by path.
+    bytes_sent
+        Bytes of data that went to the archive.
+    seconds
+        How long it took.
+    created
+        Whether the dandiset was created by this upload.
+    """
+
+    dandiset_id: str
+    url: str
+    archive: str
+    assets: tuple[AssetUpload, ...]
+    bytes_sent: int
+    seconds: float
+    created: bool
+
+    @property
+    def failed(self) -> tuple[AssetUpload, ...]:
+        """The assets that did not arrive."""
+        return tuple(asset for asset in self.assets if asset.status == "failed")
+
+
+@dataclass(frozen=True)
+class UploadProgress:
+    """One step of an upload.
+
+    Attributes
+    ----------
+    path
+        The asset.
+    step
+        What is done with it, in words: ``validating``, ``uploading``, ...
+    done_bytes, total_bytes
+        Sent, and in all.
+    """
+
+    path: str
+    step: str
+    done_bytes: int
+    total_bytes: int
+
+
+ProgressCallback = Callable[[UploadProgress], None]
+
+
+def upload(
+    dandiset: Path,
+    *,
+    to: str,
+    token: str | None = None,
+    create: bool = False,
+    validate: bool = True,
+    jobs: int = 4,
+    progress: ProgressCallback | None = None,
+) -> UploadReport:
+    """Upload the assets of a dandiset; what the archive has already is not sent again.
+
+    Parameters
+    ----------
+    dandiset
+        A folder with ``dandiset.yaml``.
+    to
+        ``dandi``, ``sandbox``, another name that dandi knows, or the URL of an archive.
+    token
+        The API key; without it the environment and the keyring are asked (see `dandify.archive.client.session`).
+    create
+        Create the dandiset at the archive, from the name and metadata of ``dandiset.yaml``, if it has no identifier
+        yet; the new one is written into the file.
+    validate
+        Validate each asset first, as ``dandi upload`` does; one with errors fails and is not sent.
+    jobs
+        Assets at a time. Each is sent in five threads by the client.
+    progress
+        Called from several threads, one call at a time.
+
+    Raises
+    ------
+    BadRequest
+        No dandiset, no identifier and not ``create``, no such archive or dandiset, a missing or a wrong key.
+    BadSource
+        ``dandiset.yaml`` is damaged.
+    DandifyError
+        The archive cannot be reached, or does not go together with the client.
+    """
+    started = time.monotonic()
+    root = dandiset.absolute()
+    record = read_record(root)
+    if record.identifier is None and not create:
+        raise BadRequest(
+            "the dandiset has no identifier yet",
+            file=root / YAML,
+            remedy="upload with --create, or write the identifier of an existing dandiset into the file",
+        )
+    with quiet_dandi(to):
+        target = find_archive(to)
+        with session(target, token) as client:
+            remote, created = _remote(client, target, root, record)
+            found = survey(root)
+            sender = _Sender(remote, validate, progress)
+            with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
+                try:
+                    results = list(pool.map(sender.send, found.assets))
+                except BaseException:  # Ctrl-C: what is under way ends at its next step, and nothing else begins
+                    sender.stopped = True
+                    raise
+    results.extend(AssetUpload(left.path, left.size, "skipped", left.reason) for left in found.left)
+    return UploadReport(
+        dandiset_id=remote.identifier,
+        url=target.page(remote.identifier),
+        archive=target.name,
+        assets=tuple(sorted(results, key=lambda asset: asset.path)),
+        bytes_sent=sender.bytes_sent,
+        seconds=time.monotonic() - started,
+        created=created,
+    )
+
+
+def _remote(client: Any, target: Target, root: Path, record: Record) -> tuple[Any, bool]:
+    """Return the draft to upload into, and whether it was made now."""
+    import requests
+    from dandi.exceptions import NotFoundError
+
+    if record.identifier is not None:
+        try:
+            return client.get_dandiset(record.identifier, "draft", lazy=False), False
+        except NotFoundError as error:
+            raise BadRequest(
+                f"{target.name} has no dandiset {record.identifier}, or your key does not open it",
+                file=root / YAML,
+                place="identifier",
+                remedy="upload to the archive it is of; or remove the line and upload with --create",
+            ) from error
+    if record.name is None:
+        raise BadRequest(
+            "a dandiset is created with a name", file=root / YAML, place="name", remedy="add a line: name: TITLE"
+        )
+    try:
+        made = client.create_dandiset(record.name, record.metadata)
+    except requests.HTTPError as error:
+        raise DandifyError(
+            f"{target.name} did not create the dandiset: {reason(error)}",
+            file=root / YAML,
+            remedy="mend what it says; dandify validate shows more",
+        ) from error
+    remote = client.get_dandiset(made.identifier, "draft", lazy=False)
+    try:
+        write_identifier(root, made.identifier)
+    except OSError as error:
+        raise DandifyError(
+            f"dandiset {made.identifier} was created, but could not be noted: {error.strerror}",
+            file=root / YAML,
+            remedy=f'add the line: identifier: "{made.identifier}"',
+        ) from error
+    return remote, True
+
+
+class _Sender:
+    """Sends assets, from several threads, and counts bytes."""
+
+    def __init__(self, remote: Any, validate: bool, progress: ProgressCallback | None) -> None:
+        self._remote = remote
+        self._validate = validate
+        self._progress = progress
+        self._lock = threading.Lock()
+        self.bytes_sent = 0
+        self.stopped = False
+
+    def send(self, asset: Any) -> AssetUpload:
+        """Upload one asset; a failure is its result, so that the others are still sent."""
+        import requests
+        from dandi.exceptions import UploadError
+
+        path = str(asset.path)
+        size = 0
+        try:
+            size = asset_bytes(asset)
+            status, message = self._send(asset, path, size)
+        except requests.RequestException as error:
+            status, message = "failed", reason(error)
+        # What the client and the libraries under it raise for one bad file or a lost connection.
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, AssertionError, UploadError) as error:
+            status, message = "failed", f"{type(error).__name__}: {error}"
+        self._tell(path, status, size, size)
+        return AssetUpload(path, size, status, message)
+
+    def _send(self, asset: Any, path: str, size: int) -> tuple[Status, str]:
+        from dandi.exceptions import NotFoundError
+
+        if size == 0:
+            return "failed", "the file is empty; the archive takes no empty files"
+        if self._validate:
+            self._tell(path, "validating", 0, size)
+            if problems := _problems(asset):
+                return "failed", problems
+        self._tell(path, "computing the digest", 0, size)
+        digest = asset.get_digest()
+        try:
+            existing = self._remote.get_asset_by_path(path)
+        except NotFoundError:
+            existing = None
+        # The client would send a Zarr's metadata again even if nothing changed, and so wipe out richer ones.
+        if existing is not None and _digest(existing, digest.algorithm.value) == digest.value:
+            return "skipped", "the archive has it"
+        self._tell(path, "extracting metadata", 0, size)
+        metadata = asset.get_metadata(digest=digest, ignore_errors=False).model_dump(mode="json", exclude_none=True)
+        sent = 0
+        for step in asset.iter_upload(self._remote, metadata, replacing=existing):
+            sent = max(sent, int(step.get("current", 0)) if step["status"] == "uploading" else 0)
+            self._tell(path, str(step["status"]), sent, size)
+            if self.stopped:
+                return "failed", "stopped; upload again to go on"
+        with self._lock:
+            self.bytes_sent += sent
+        return "uploaded", "" if sent else "the archive had these bytes; nothing was sent"
+
+    def _tell(self, path: str, step: str, done: int, total: int) -> None:
+        if self._progress is not None:
+            with self._lock:
+                self._progress(UploadProgress(path, step, done, total))
+
+
+def _problems(asset: Any) -> str:
+    """Return what the client's validation holds against an asset; empty if nothing."""
+    from dandi.validate import Severity
+
+    errors = [
+        f"{result.id}: {result.message}"
+        for result in asset.get_validation_errors()
+        if result.severity is not None and result.severity >= Severity.ERROR
+    ]
+    more = f"; and {len(errors) - _MAX_LISTED} more (dandify validate)" if len(errors) > _MAX_LISTED else ""
+    return "; ".join(errors[:_MAX_LISTED]) + more
+
+
+def _digest(asset: Any, algorithm: str) -> str | None:
+    digests = asset.get_raw_metadata().get("digest") or {}
+    return digests.get(algorithm)

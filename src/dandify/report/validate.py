@@ -1,0 +1,61 @@
+"""What a validation found, grouped by file."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+
+from dandify.dandiset.validate import ValidationReport
+from dandify.findings import Finding
+
+_COLORS = {"ERROR": "red", "WARNING": "yellow", "HINT": "dim"}
+_SHOWN_HINTS = 3  # per file; all of them with --json
+
+
+def print_validation(report: ValidationReport, console: Console) -> None:
+    """Print every file with its verdict and findings, and a last line that counts."""
+    by_path: dict[str, list[Finding]] = {}
+    for finding in report.findings:
+        by_path.setdefault(_inside(finding, report), []).append(finding)
+    for verdict in report.files:
+        mark = "[green]ok    [/]" if verdict.ok else "[red]FAILED[/]"
+        console.print(f"{mark} {escape(verdict.path.as_posix())}  [dim]{verdict.kind}[/]", soft_wrap=True)
+        _print(by_path.pop(verdict.path.as_posix(), []), console)
+    for path, findings in by_path.items():
+        console.print(escape(path), soft_wrap=True)
+        _print(findings, console)
+    counts = [sum(f.severity == s for f in report.findings) for s in ("ERROR", "WARNING", "HINT")]
+    console.print(f"{len(report.files)} files: {counts[0]} errors, {counts[1]} warnings, {counts[2]} hints")
+    if not report.errors:
+        console.print(f"next: dandify upload {report.path} --to NAME|URL", soft_wrap=True)
+
+
+def _print(findings: list[Finding], console: Console) -> None:
+    hints = 0
+    for finding in findings:
+        if finding.severity == "HINT":
+            hints += 1
+            if hints > _SHOWN_HINTS:
+                continue
+        color = _COLORS[finding.severity]
+        console.print(
+            f"       [{color}]{finding.severity}[/] {escape(finding.message)} [dim]({finding.id})[/]", soft_wrap=True
+        )
+        if finding.remedy:
+            console.print(f"         {escape(finding.remedy)}", soft_wrap=True)
+    if hints > _SHOWN_HINTS:
+        console.print(f"       ... and {hints - _SHOWN_HINTS} more hints (--json shows all)")
+
+
+def _inside(finding: Finding, report: ValidationReport) -> str:
+    """Path of the file a finding is about, as the verdicts name it."""
+    if finding.path is None:
+        return report.path.name
+    best = ""
+    for verdict in report.files:
+        name = verdict.path.as_posix()
+        if (finding.path.as_posix().endswith(f"/{name}") or f"/{name}/" in finding.path.as_posix()) and len(name) > len(
+            best
+        ):
+            best = name
+    return best or finding.path.name
