@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from dandify.errors import BadRequest
 from dandify.sources import Array, Channel, Converter, NWBSource, RawArray, Source, Stream, Verdict
-from dandify.sources.abf_header import MAGIC, AbfHeader, AdcChannel, Sweep, read_abf_header
+from dandify.sources.vendors.abf_header import MAGIC, AbfHeader, AdcChannel, Sweep, read_abf_header
 
 if TYPE_CHECKING:
     from pynwb import NWBFile

@@ -31,8 +31,8 @@ from dandify.sources import (
     Stream,
     Verdict,
 )
-from dandify.sources.intan_arrays import SampleTimes, SideBySide, StimWords
-from dandify.sources.intan_header import Header, is_header, read_header
+from dandify.sources.vendors.intan_arrays import SampleTimes, SideBySide, StimWords
+from dandify.sources.vendors.intan_header import Header, is_header, read_header
 
 if TYPE_CHECKING:
     from pynwb import NWBFile

@@ -160,9 +160,7 @@ def test_a_run_becomes_one_nwb(backend: str, spikeglx: Path, tmp_path: Path) -> 
     done = run("convert", spikeglx, "--out", tmp_path / "out", "--backend", backend, "--set", "timezone=Europe/Berlin",
                *FLAGS)  # fmt: skip
     assert done.exit_code == 0, done.output
-    (path,) = (tmp_path / "out" / "sub-m1_ses-s1").glob("*.nwb*")
-    if path.suffix == ".json":  # the manifest sorts first
-        path = path.with_name(path.name.removesuffix(".manifest.json"))
+    path = tmp_path / "out" / "sub-m1_ses-s1" / f"sub-m1_ses-s1.nwb{'.zarr' * (backend == 'zarr')}"
     raw = np.fromfile(ap_bin(spikeglx), "<i2").reshape(-1, 9)[:, :8]
     if backend == "hdf5":
         with h5py.File(path) as file:

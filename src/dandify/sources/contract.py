@@ -53,6 +53,7 @@ FACTS = MappingProxyType({
     "channel_names": "names of the image channels, in order",
     "objective": "objective as described by the files",
     "codec": "codec of a video",
+    "creation_time": "datetime a media file says it was made; a re-encoded video has that of its encoding",
 })  # fmt: skip
 """The vocabulary of `Source.facts`: key and meaning. Keys carry their units."""
 
@@ -166,7 +167,7 @@ class Stream:
     unit, conversion, offset
         Physical value = raw * conversion + offset in `unit`.
     channels
-        In the order of the ``c`` axis.
+        In the order of the ``c`` axis. Of an ``EventsTable`` whose array holds words of bits, the digital lines.
     scale
         For images, distance of neighbouring pixels per axis: micrometres for z y x, seconds for t. Axes whose
         distance is not stated are absent.

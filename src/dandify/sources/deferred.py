@@ -9,6 +9,7 @@ from hdmf.data_utils import DataChunk, GenericDataChunkIterator
 from numpy.typing import NDArray
 
 from dandify.sources.contract import Array
+from dandify.store.plan import default_chunks
 
 
 class Deferred(GenericDataChunkIterator):  # type: ignore[misc]  # hdmf has no types
@@ -24,11 +25,24 @@ class Deferred(GenericDataChunkIterator):  # type: ignore[misc]  # hdmf has no t
     """
 
     def __init__(self, array: Array) -> None:
+        # hdmf's own constructor plans buffers, which nobody will read, and refuses axes of length 0.
         self.array = array
-        super().__init__(buffer_gb=1.0, chunk_mb=1.0)
+        self.display_progress = False
+        self.chunk_shape = default_chunks(array.shape, array.dtype.itemsize)[0] if 0 not in array.shape else None
+        self.buffer_shape = self.chunk_shape
+        self.num_buffers = 0
+        self.buffer_selection_generator = iter(())
 
     def __next__(self) -> DataChunk:
         raise StopIteration
+
+    def recommended_chunk_shape(self) -> tuple[int, ...] | None:
+        """Chunks of a signal or of whole frames; None (hdmf then decides) where there are no values."""
+        return self.chunk_shape
+
+    def recommended_data_shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return self.array.shape
 
     def _get_data(self, selection: tuple[slice, ...]) -> NDArray[Any]:
         return self.array[selection]
@@ -37,6 +51,16 @@ class Deferred(GenericDataChunkIterator):  # type: ignore[misc]  # hdmf has no t
         return self.array.shape
 
     def _get_dtype(self) -> np.dtype[Any]:
+        return self.array.dtype
+
+    @property
+    def maxshape(self) -> tuple[int, ...]:
+        """Shape of the array: it does not grow."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the array."""
         return self.array.dtype
 
     @property
@@ -53,6 +77,16 @@ class Deferred(GenericDataChunkIterator):  # type: ignore[misc]  # hdmf has no t
         return len(self.array)
 
     def __getitem__(self, region: Any) -> NDArray[Any]:
-        return np.asarray(
-            self.array[region] if isinstance(region, (slice, tuple)) else self.array[slice(region, region + 1)][0]
-        )
+        """Values of slices and integers, in any mixture, as NumPy would give them."""
+        parts = region if isinstance(region, tuple) else (region,)
+        whole = tuple(slice(p, p + 1) if isinstance(p, (int, np.integer)) and p != -1 else _open(p) for p in parts)
+        values = self.array[whole]
+        return values[tuple(0 if isinstance(p, (int, np.integer)) else slice(None) for p in parts)]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Deferred, (self.array,))
+
+
+def _open(part: Any) -> Any:
+    """-1 as a slice: ``slice(-1, 0)`` would be empty."""
+    return slice(-1, None) if isinstance(part, (int, np.integer)) else part

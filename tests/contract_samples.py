@@ -1,0 +1,109 @@
+"""A small sample of every shipped format, in the vendor's real layout, each made in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SAMPLES: dict[str, Sample] = {}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Of which converter a sample is, and what makes it in an empty folder."""
+
+    converter: str
+    make: Callable[[Path], Path]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def sample(converter: str, **options: Any) -> Callable[[Callable[[Path], Path]], Callable[[Path], Path]]:
+    def keep(make: Callable[[Path], Path]) -> Callable[[Path], Path]:
+        SAMPLES[make.__name__] = Sample(converter, make, options)
+        return make
+
+    return keep
+
+
+@sample("table")
+def trials(folder: Path) -> Path:
+    from dandify.examples.behaviour import write_trials
+
+    return write_trials(folder / "trials.csv", seed=1, seconds=10)
+
+
+@sample("table")
+def events(folder: Path) -> Path:
+    rows = "".join(f"{i / 100}\t{'' if i % 9 == 0 else 0.01}\tlick {i}\t{i}\n" for i in range(5000))
+    (folder / "licks.tsv").write_text("timestamp\tduration\tnote\tcount\n" + rows, encoding="utf-8")
+    return folder / "licks.tsv"
+
+
+@sample(
+    "table", kind="TimeSeries", time="ms", time_unit="ms", series=[{"name": "xy", "columns": ["x", "y"], "unit": "m"}]
+)
+def wheel(folder: Path) -> Path:
+    rows = "".join(f"{i * 10};{i / 7:.6f};{i / 9:.6f}\n" for i in range(9000))
+    (folder / "wheel.csv").write_text("ms;x;y\n" + rows, encoding="latin-1")
+    return folder / "wheel.csv"
+
+
+@sample("video")
+def camera(folder: Path) -> Path:
+    from dandify.examples.behaviour import write_video
+
+    return write_video(folder / "camera.mp4", seed=1, seconds=0.5, size=(64, 48))
+
+
+@sample("abf")
+def abf2(folder: Path) -> Path:
+    from abf_maker import Abf, write_abf2
+
+    return write_abf2(folder / "cell.abf", Abf())
+
+
+@sample("abf")
+def abf1(folder: Path) -> Path:
+    from abf_maker import Abf, write_abf1
+
+    return write_abf1(folder / "cell.abf", Abf())
+
+
+@sample("intan")
+def rhd(folder: Path) -> Path:
+    from intan_maker import Recording, write_attached
+
+    return write_attached(folder / "rec_240229_123000.rhd", Recording())
+
+
+@sample("intan")
+def rhd_per_signal(folder: Path) -> Path:
+    from intan_maker import Recording, write_per_signal
+
+    return write_per_signal(folder / "rec", Recording())
+
+
+@sample("intan")
+def rhd_per_channel(folder: Path) -> Path:
+    from intan_maker import Recording, write_per_channel
+
+    return write_per_channel(folder / "rec", Recording())
+
+
+@sample("open_ephys")
+def record_node(folder: Path) -> Path:
+    from openephys_maker import STREAMS, RecordingSpec, write_record_node
+
+    first, second = (RecordingSpec({s.name: n for s in STREAMS}, begin_s=b) for n, b in ((1500, 0.0), (700, 5.0)))
+    return write_record_node(folder, {1: [first, second]})
+
+
+@sample("spikeglx")
+def spikeglx_run(folder: Path) -> Path:
+    from datetime import datetime
+
+    from dandify.examples.spikeglx import write_spikeglx_run
+
+    return write_spikeglx_run(folder, seed=1, seconds=0.5, channels=8, start=datetime(2026, 3, 4, 10, 11, 12))

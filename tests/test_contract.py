@@ -1,0 +1,33 @@
+"""Every shipped converter keeps the contract, on a sample of its own and beside those of all others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from contract_samples import SAMPLES
+from dandify.sources.registry import available, by_name
+from dandify.testing import check_converter
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    paths = {}
+    for name, sample in SAMPLES.items():
+        paths[name] = sample.make(tmp_path_factory.mktemp(name))
+    return paths
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_contract_is_kept(made: dict[str, Path], name: str) -> None:
+    sample = SAMPLES[name]
+    others = [path for other, path in made.items() if SAMPLES[other].converter != sample.converter]
+    checks = check_converter(by_name(sample.converter), made[name], others=others, options=sample.options)
+    assert not [f"{c.name}: {c.message}" for c in checks if not c.ok]
+    assert len(checks) == 16, "every check ran"
+
+
+@pytest.mark.parametrize("converter", [c.name for c in available()])
+def test_every_shipped_converter_has_a_sample(converter: str) -> None:
+    assert converter in {s.converter for s in SAMPLES.values()}

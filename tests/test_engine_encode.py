@@ -1,0 +1,135 @@
+"""Encoders: whatever they make is decoded by zlib, by HDF5 itself, and by numcodecs."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from dandify.kernels.shuffle import shuffle, unshuffle
+from dandify.store.encode import BloscZstd, CodecDecoder, PlainGunzip, ShuffleGzip, checksum, gathered
+
+UNHURRIED = settings(deadline=None)  # the first call compiles
+DTYPES = st.sampled_from(["<i2", ">i2", "<u2", "i1", "u1", "<i4", ">f4", "<f4", "<f8", "<i8", ">u8", "<f2"])
+
+
+@st.composite
+def blocks(draw: st.DrawFn) -> tuple[NDArray[Any], tuple[int, ...]]:
+    """Values, at most as large as the chunk that they are of; contiguous or not."""
+    dtype = np.dtype(draw(DTYPES))
+    chunks = tuple(draw(st.lists(st.integers(1, 17), min_size=1, max_size=4)))
+    shape = tuple(draw(st.integers(1, c)) for c in chunks)
+    size = int(np.prod(shape)) * dtype.itemsize
+    if draw(st.booleans()):
+        raw = draw(st.binary(min_size=size, max_size=size))
+    else:
+        raw = bytes([draw(st.integers(0, 255))]) * size
+    values = np.frombuffer(raw, dtype).reshape(shape)
+    if draw(st.booleans()):
+        values = np.moveaxis(np.ascontiguousarray(np.moveaxis(values, 0, -1)), -1, 0)
+    return values, chunks
+
+
+def padded(values: NDArray[Any], chunks: tuple[int, ...]) -> NDArray[Any]:
+    full = np.zeros(chunks, values.dtype)
+    full[tuple(slice(n) for n in values.shape)] = values
+    return full
+
+
+@UNHURRIED
+@given(hnp.arrays(np.uint8, st.integers(0, 3000)), st.integers(1, 17))
+def test_shuffle_is_a_transposition(data: NDArray[np.uint8], itemsize: int) -> None:
+    data = data[: data.size // itemsize * itemsize]
+    out, back = np.empty_like(data), np.empty_like(data)
+    shuffle(data, itemsize, out)
+    assert np.array_equal(out, data.reshape(-1, itemsize).T.ravel())
+    unshuffle(out, itemsize, back)
+    assert np.array_equal(back, data)
+
+
+@UNHURRIED
+@given(blocks())
+def test_gathered_is_the_padded_chunk(case: tuple[NDArray[Any], tuple[int, ...]]) -> None:
+    values, chunks = case
+    assert gathered(values, chunks).tobytes() == padded(values, chunks).tobytes()
+
+
+@UNHURRIED
+@given(blocks(), st.booleans(), st.integers(0, 3))
+def test_zlib_and_our_decoder_undo_it(case: tuple[NDArray[Any], tuple[int, ...]], shuffled: bool, level: int) -> None:
+    values, chunks = case
+    raw = padded(values, chunks)
+    itemsize = values.dtype.itemsize
+    payload = ShuffleGzip(shuffled=shuffled, level=level).encode(gathered(values, chunks), itemsize)
+    stored = np.frombuffer(zlib.decompress(payload), np.uint8)
+    expected = np.frombuffer(raw.tobytes(), np.uint8).reshape(-1, itemsize)
+    assert np.array_equal(stored, (expected.T if shuffled else expected).ravel())
+    out = np.empty(raw.nbytes, np.uint8)
+    PlainGunzip(shuffled=shuffled).decode(payload, itemsize, out)
+    assert out.tobytes() == raw.tobytes()
+    assert checksum(out) == zlib.crc32(raw.tobytes())
+
+
+@settings(max_examples=60, deadline=None)
+@given(blocks())
+def test_hdf5_undoes_it(case: tuple[NDArray[Any], tuple[int, ...]]) -> None:
+    values, chunks = case
+    with h5py.File(io.BytesIO(), "w") as file:
+        dataset = file.create_dataset(
+            "x", values.shape, values.dtype, chunks=chunks, maxshape=chunks, compression="gzip", shuffle=True
+        )
+        payload = ShuffleGzip().encode(gathered(values, chunks), values.dtype.itemsize)
+        dataset.id.write_direct_chunk((0,) * values.ndim, payload)
+        assert dataset[()].tobytes() == values.tobytes()
+
+
+@UNHURRIED
+@given(blocks())
+def test_numcodecs_undoes_blosc(case: tuple[NDArray[Any], tuple[int, ...]]) -> None:
+    from numcodecs import get_codec
+
+    values, chunks = case
+    encoder = BloscZstd()
+    payload = encoder.encode(gathered(values, chunks), values.dtype.itemsize)
+    raw = padded(values, chunks).tobytes()
+    assert bytes(get_codec(encoder.codec.get_config()).decode(payload)) == raw
+    out = np.empty(len(raw), np.uint8)
+    CodecDecoder(encoder.codec).decode(payload, values.dtype.itemsize, out)
+    assert out.tobytes() == raw
+
+
+@pytest.mark.parametrize(
+    ("decoder", "payload"),
+    [
+        pytest.param(PlainGunzip(shuffled=True), b"not deflate", id="zlib-junk"),
+        pytest.param(PlainGunzip(shuffled=True), zlib.compress(b"12"), id="zlib-short"),
+        pytest.param(PlainGunzip(shuffled=True), zlib.compress(bytes(64))[:-3], id="zlib-truncated"),
+        pytest.param(CodecDecoder(BloscZstd().codec), b"not blosc at all", id="blosc-junk"),
+        pytest.param(CodecDecoder(None), b"12", id="raw-short"),
+    ],
+)
+def test_damage_is_a_value_error(decoder: PlainGunzip | CodecDecoder, payload: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # the words are those of three libraries
+        decoder.decode(payload, 2, np.empty(64, np.uint8))
+
+
+def test_kernels_compile_where_nothing_can_be_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from numba.core.caching import CacheImpl
+
+    from dandify.kernels.jit import compiled
+
+    monkeypatch.setattr(CacheImpl, "_locator_classes", [])  # as in a read-only install without a home
+
+    def twice(x: int) -> int:
+        return 2 * x
+
+    assert compiled(twice)(21) == 42

@@ -1,0 +1,532 @@
+"""write_nwb: equal to what pynwb writes, clean for the validators, whole or not at all, within its memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import zarr
+from hdmf.data_utils import DataChunkIterator
+from hdmf_zarr import NWBZarrIO, ZarrDataIO
+from neuroconv.tools.hdmf import SliceableDataChunkIterator
+from numpy.typing import NDArray
+from pynwb import NWBHDF5IO, H5DataIO, NWBFile, TimeSeries, validate
+
+from dandify.errors import BadRequest, DandifyError, OutputExists, VerificationFailed
+from dandify.nwb.defer import stub
+from dandify.nwb.write import write_nwb
+from dandify.sources import MemoryArray
+from dandify.sources.deferred import Deferred
+from dandify.store.manifest import read_manifest, sha256_of
+from dandify.store.progress import Progress
+from nwb_cases import assert_same_content, ephys, everything, icephys, large_table, new_file, recording
+
+BACKENDS = pytest.mark.parametrize(("backend", "suffix"), [("hdf5", ".nwb"), ("zarr", ".nwb.zarr")])
+posix = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
+
+
+def by_pynwb(nwb: NWBFile, path: Path) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with NWBHDF5IO(path, "w") as io:
+            io.write(nwb)
+    return path
+
+
+def filters_of(path: Path) -> set[str]:
+    found: set[str] = set()
+
+    def visit(_: str, node: h5py.HLObject) -> None:
+        if isinstance(node, h5py.Dataset):
+            created = node.id.get_create_plist()
+            found.update(created.get_filter(i)[3].decode() for i in range(created.get_nfilters()))
+
+    with h5py.File(path) as file:
+        file.visititems(visit)
+    return found
+
+
+WRAPPERS: list[Callable[[NDArray[Any]], Any]] = [
+    lambda values: values,
+    lambda values: Deferred(MemoryArray(values)),
+    SliceableDataChunkIterator,
+    lambda values: H5DataIO(values, compression="gzip", chunks=True),
+]
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS, ids=["arrays", "deferred", "iterators", "H5DataIO"])
+def test_content_is_what_pynwb_writes(tmp_path: Path, wrap: Callable[[NDArray[Any]], Any]) -> None:
+    report = write_nwb(everything(wrap), tmp_path / "ours.nwb")
+    assert_same_content(report.path, by_pynwb(everything(), tmp_path / "theirs.nwb"))
+    assert len(report.datasets) == 7
+    assert report.verified
+    assert filters_of(report.path) <= {"shuffle", "deflate"}
+
+
+@pytest.mark.parametrize("make", [large_table, icephys], ids=["tables", "compound-references"])
+def test_tables_are_what_pynwb_writes(tmp_path: Path, make: Callable[[], NWBFile]) -> None:
+    report = write_nwb(make(), tmp_path / "ours.nwb")
+    assert len(report.datasets) >= 3
+    assert_same_content(report.path, by_pynwb(make(), tmp_path / "theirs.nwb"))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:hdmf")  # "float32 timestamps become float64", as pynwb says
+@pytest.mark.parametrize("wrap", WRAPPERS[:3], ids=["array", "deferred", "iterator"])
+def test_float32_timestamps_become_float64(tmp_path: Path, wrap: Callable[[NDArray[Any]], Any]) -> None:
+    times = np.sort(np.random.default_rng(0).uniform(0, 100, 30_000)).astype(np.float32)
+
+    def make(wrap: Callable[[NDArray[Any]], Any]) -> NWBFile:
+        nwb = new_file()
+        series = TimeSeries(name="x", data=recording(30_000, 1), timestamps=wrap(times), unit="V", description="D.")
+        nwb.add_acquisition(series)
+        return nwb
+
+    report = write_nwb(make(wrap), tmp_path / "ours.nwb")
+    assert_same_content(report.path, by_pynwb(make(lambda x: x), tmp_path / "theirs.nwb"))
+    assert validate(path=str(report.path)) == []
+
+
+def one(data: Any, **options: Any) -> NWBFile:
+    nwb = new_file()
+    nwb.add_acquisition(TimeSeries(name="x", data=data, rate=1.0, unit="V", description="D.", **options))
+    return nwb
+
+
+VALUES = recording(50_000, 4)
+SMALL = VALUES[:100]
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[h5py.File]:
+    with h5py.File(tmp_path / "elsewhere.h5", "w") as file:
+        file.create_dataset("large", data=VALUES, compression="lzf")
+        file.create_dataset("small", data=SMALL, compression="lzf")
+        file.create_dataset("names", data=["a", "µ"] * 10, compression="lzf")
+        yield file
+
+
+@pytest.mark.parametrize("name", ["large", "small", "names"])
+@BACKENDS
+def test_datasets_of_other_files_are_copied(
+    tmp_path: Path, elsewhere: h5py.File, name: str, backend: str, suffix: str
+) -> None:
+    out = tmp_path / f"a{suffix}"
+    write_nwb(one(elsewhere[name]), out, backend=backend)
+    if backend == "hdf5":
+        assert filters_of(out) <= {"shuffle", "deflate"}
+    with NWBHDF5IO(out, "r") if backend == "hdf5" else NWBZarrIO(str(out), "r") as io:
+        data = io.read().acquisition["x"].data
+        expected = elsewhere[name].asstr()[:] if name == "names" else elsewhere[name][:]
+        np.testing.assert_array_equal(np.asarray(data[:]), expected)
+
+
+@pytest.mark.parametrize(
+    ("data", "shape"),
+    [
+        pytest.param(None, (50_000, 4), id="memmap"),
+        pytest.param(lambda: zarr.array(VALUES), (50_000, 4), id="zarr"),
+        pytest.param(lambda: zarr.array(SMALL), (100, 4), id="small-zarr"),
+        pytest.param(lambda: SliceableDataChunkIterator(SMALL), (100, 4), id="small-iterator"),
+        pytest.param(lambda: Deferred(MemoryArray(VALUES[:0])), (0, 4), id="empty-deferred"),
+        pytest.param(lambda: VALUES[:0], (0, 4), id="empty-array"),
+        pytest.param(lambda: DataChunkIterator(iter(SMALL)), (100, 4), id="one-way"),
+        pytest.param(lambda: VALUES[::2, ::-1], (25_000, 4), id="strided"),
+        pytest.param(lambda: np.asfortranarray(VALUES), (50_000, 4), id="fortran"),
+    ],
+)
+def test_other_data(tmp_path: Path, data: Callable[[], Any] | None, shape: tuple[int, ...]) -> None:
+    if data is None:
+        VALUES.tofile(tmp_path / "raw.dat")
+        values: Any = np.memmap(tmp_path / "raw.dat", "<i2", "r", shape=VALUES.shape)
+    else:
+        values = data()
+    expected = values[:] if hasattr(values, "shape") else SMALL
+    write_nwb(one(values), tmp_path / "a.nwb")
+    with h5py.File(tmp_path / "a.nwb") as file:
+        found = file["acquisition/x/data"]
+        assert found.shape == shape
+        np.testing.assert_array_equal(found[()], np.asarray(expected))
+
+
+def test_chunks_of_a_dataio_are_kept(tmp_path: Path) -> None:
+    data = H5DataIO(VALUES, chunks=(1000, 2), maxshape=(None, 4))
+    report = write_nwb(one(data), tmp_path / "a.nwb")
+    with h5py.File(report.path) as file:
+        assert file["acquisition/x/data"].chunks == (1000, 2)
+        assert file["acquisition/x/data"].maxshape == (None, 4)
+    write_nwb(one(ZarrDataIO(VALUES, chunks=(1000, 2))), tmp_path / "a.nwb.zarr", backend="zarr")
+    assert zarr.open(str(tmp_path / "a.nwb.zarr"), "r")["acquisition/x/data"].chunks == (1000, 2)
+
+
+@pytest.mark.filterwarnings("ignore:lzf compression may not be available:UserWarning")  # hdmf agrees
+def test_codecs_that_not_all_can_read_are_replaced(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="x/data: shuffle and gzip take the place of compression='lzf'"):
+        write_nwb(one(H5DataIO(VALUES, compression="lzf")), tmp_path / "a.nwb")
+    assert filters_of(tmp_path / "a.nwb") == {"shuffle", "deflate"}
+    write_nwb(one(H5DataIO(SMALL, compression="lzf")), tmp_path / "b.nwb")
+    assert filters_of(tmp_path / "b.nwb") == set()
+
+
+def test_validators_find_nothing(tmp_path: Path) -> None:
+    from nwbinspector import Importance, inspect_nwbfile
+
+    report = write_nwb(everything(), tmp_path / "a.nwb")
+    assert validate(path=str(report.path)) == []
+    severe = [m for m in inspect_nwbfile(nwbfile_path=report.path) if m.importance.value >= Importance.CRITICAL.value]
+    assert severe == []
+
+
+def test_any_hdf5_can_open_it(tmp_path: Path) -> None:
+    """The superblock and object headers are of the oldest version: HDF5 1.10 and the browsers' readers need that."""
+    report = write_nwb(everything(), tmp_path / "a.nwb")
+    assert report.path.read_bytes()[8] == 0  # superblock version
+    with h5py.File(report.path) as file:
+        assert file.libver[0] == "earliest"
+
+
+def test_zarr(tmp_path: Path) -> None:
+    report = write_nwb(everything(), tmp_path / "a.nwb.zarr", backend="zarr")
+    assert report.verified
+    expected = everything()
+    with NWBZarrIO(str(report.path), "r") as io:
+        assert validate(io=io) == []
+        nwb = io.read()
+        for name in ("ElectricalSeries", "TwoPhotonSeries", "ImageSeries", "analog", "big_endian", "small"):
+            np.testing.assert_array_equal(nwb.acquisition[name].data[:], expected.acquisition[name].data)
+        np.testing.assert_array_equal(
+            nwb.acquisition["same_times"].timestamps[:], expected.acquisition["analog"].timestamps
+        )
+        np.testing.assert_array_equal(nwb.acquisition["same_data"].data[:], expected.acquisition["analog"].data)
+        assert len(nwb.electrodes.to_dataframe()) == 70  # object references resolve in a plain install
+        assert list(nwb.trials["side"][:2]) == ["left", "right"]
+
+
+def test_zarr_references_are_json(tmp_path: Path) -> None:
+    """hdmf-zarr keeps the codec in a private attribute; this fails when it moves."""
+    write_nwb(ephys(VALUES, 4), tmp_path / "a.nwb.zarr", backend="zarr")
+    array = json.loads((tmp_path / "a.nwb.zarr/general/extracellular_ephys/electrodes/group/.zarray").read_text())
+    assert array["filters"][0]["id"] == "json2"
+    attributes = zarr.open(str(tmp_path / "a.nwb.zarr"), "r")["acquisition/ElectricalSeries/electrodes"].attrs["table"]
+    assert attributes["value"]["source"] == "."
+
+
+def test_zarr_refuses_compound_references_before_work(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match=r"(?s)stimulus\).*--backend hdf5") as refused:
+        write_nwb(icephys(), tmp_path / "a.nwb.zarr", backend="zarr", progress=lambda _: pytest.fail("work was done"))
+    assert refused.value.exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@BACKENDS
+def test_an_nwbfile_may_be_written_again(tmp_path: Path, backend: str, suffix: str) -> None:
+    nwb = everything()
+    first = write_nwb(nwb, tmp_path / f"a{suffix}", backend=backend)
+    second = write_nwb(nwb, tmp_path / "b.nwb")
+    assert [d.sha256 for d in first.datasets] == [d.sha256 for d in second.datasets]
+    assert_same_content(second.path, by_pynwb(everything(), tmp_path / "theirs.nwb"))
+    assert nwb.container_source is None
+
+
+def test_manifest(tmp_path: Path) -> None:
+    raw = tmp_path / "raw.dat"
+    VALUES.tofile(raw)
+    report = write_nwb(one(VALUES), tmp_path / "a.nwb", sources=[raw], extra_manifest={"project": "p"})
+    manifest = read_manifest(report.manifest)
+    assert report.manifest == tmp_path / "a.nwb.manifest.json"
+    assert manifest.output == "a.nwb"
+    assert manifest.bytes == report.output_bytes == report.path.stat().st_size
+    assert manifest.sha256 == sha256_of(report.path)
+    assert manifest.sources[0].path == str(raw)
+    assert manifest.sources[0].bytes == VALUES.nbytes
+    (dataset,) = manifest.datasets
+    assert dataset.sha256 == sha256_of(raw)  # of the samples as the raw file has them
+    assert (dataset.name, dataset.shape, dataset.dtype) == ("/acquisition/x/data", VALUES.shape, "<i2")
+    assert dataset.chunks == VALUES.shape
+    assert dataset.codec == "shuffle+gzip (isal 1)"
+    assert dataset.verified
+    assert manifest.verified
+    assert manifest.details == {"backend": "hdf5", "project": "p"}
+    assert {"dandify", "pynwb", "hdmf", "h5py"} <= set(manifest.versions)
+    assert report.ratio == pytest.approx(dataset.ratio)
+    assert report.mb_per_s > 0
+
+
+def test_unverified_is_said(tmp_path: Path) -> None:
+    stages = set()
+    report = write_nwb(one(VALUES), tmp_path / "a.nwb", verify=False, progress=lambda p: stages.add(p.stage))
+    assert stages == {"write"}
+    assert not report.verified
+    assert not read_manifest(report.manifest).verified
+
+
+def test_progress(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    write_nwb(everything(), tmp_path / "a.nwb", progress=seen.append)
+    for stage in ("write", "verify"):
+        steps = [p for p in seen if p.stage == stage]
+        assert [p.done_bytes for p in steps] == sorted(p.done_bytes for p in steps)
+        assert steps[-1].done_bytes == steps[-1].total_bytes
+        assert "ElectricalSeries/data" in {p.name for p in steps}
+
+
+@BACKENDS
+def test_existing_output(tmp_path: Path, backend: str, suffix: str) -> None:
+    out = tmp_path / f"a{suffix}"
+    write_nwb(one(VALUES), out, backend=backend)
+    with pytest.raises(OutputExists, match="exists already"):
+        write_nwb(one(VALUES + 1), out, backend=backend, progress=lambda _: pytest.fail("work was done"))
+    report = write_nwb(one(VALUES + 1), out, backend=backend, overwrite=True)
+    assert read_manifest(report.manifest).datasets[0].sha256 == report.datasets[0].sha256
+    assert sorted(p.name for p in tmp_path.iterdir()) == [out.name, out.name + ".manifest.json"]
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "words"),
+    [
+        pytest.param("a.nwb", {"memory": "5MB"}, r"x/data needs \d+ MB .*5 MB are allowed", id="memory"),
+        pytest.param("a.nwb", {"memory": "lots"}, "not a size", id="no-size"),
+        pytest.param("a.nwb", {"backend": "matlab"}, "one of hdf5, zarr", id="backend"),
+        pytest.param("a.nwb", {"compression": "rar"}, "one of gzip", id="compression"),
+        pytest.param("a.nwb", {"workers": 0}, "0 workers", id="workers"),
+        pytest.param("a.h5", {}, "name it a.nwb", id="name"),
+        pytest.param("a.nwb", {"backend": "zarr"}, "name it a.nwb.zarr", id="zarr-name"),
+    ],
+)
+def test_bad_requests(tmp_path: Path, path: str, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadRequest, match=rf"(?s){words}"):
+        write_nwb(one(VALUES), tmp_path / path, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_was_read_is_refused(tmp_path: Path) -> None:
+    by_pynwb(one(VALUES), tmp_path / "a.nwb")
+    with NWBHDF5IO(tmp_path / "a.nwb", "r") as io, pytest.raises(BadRequest, match="belongs to"):
+        write_nwb(io.read(), tmp_path / "b.nwb")
+
+
+class Failing(MemoryArray):
+    """Raises in the middle of the reading."""
+
+    def read(self, region: Any) -> Any:
+        if region[0].start > 20_000:
+            raise OSError(5, "Input/output error", "/media/rig/raw.dat")
+        return super().read(region)
+
+    @property
+    def block(self) -> tuple[int, ...]:  # type: ignore[override]  # as in the class above
+        return (1000, 4)
+
+
+def interrupt(progress: Progress) -> None:
+    raise KeyboardInterrupt
+
+
+def find_fault(progress: Progress) -> None:
+    if progress.stage == "verify":
+        raise VerificationFailed("for the test")
+
+
+@BACKENDS
+@pytest.mark.parametrize(
+    ("make", "options", "error", "words"),
+    [
+        pytest.param(
+            lambda: one(H5DataIO(Deferred(Failing(VALUES)), chunks=(5000, 4))), {"memory": "8500KB", "workers": 1},
+            DandifyError, r"raw.dat \(x/data\): cannot be read", id="source",
+        ),
+        pytest.param(lambda: one(VALUES), {"progress": interrupt}, KeyboardInterrupt, None, id="ctrl-c"),
+        pytest.param(
+            lambda: one(VALUES), {"progress": find_fault}, VerificationFailed, "for the test", id="verification"
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("existing", [False, True], ids=["fresh", "overwriting"])
+def test_failures_leave_nothing_and_keep_what_was_there(
+    tmp_path: Path, backend: str, suffix: str, make: Callable[[], NWBFile], options: dict[str, Any],
+    error: type[BaseException], words: str | None, existing: bool,
+) -> None:  # fmt: skip
+    out = tmp_path / f"a{suffix}"
+    before: dict[str, str] = {}
+    if existing:
+        write_nwb(one(VALUES), out, backend=backend)
+        before = {str(p): sha256_of(p) for p in tmp_path.rglob("*") if p.is_file()}
+    with pytest.raises(error, match=words):
+        write_nwb(make(), out, backend=backend, overwrite=existing, **options)
+    assert {str(p): sha256_of(p) for p in tmp_path.rglob("*") if p.is_file()} == before
+    assert existing or list(tmp_path.iterdir()) == []
+
+
+def test_damage_on_the_disk_is_found(tmp_path: Path) -> None:
+    def flip(progress: Progress) -> None:
+        if progress.stage == "write" and progress.done_bytes == progress.total_bytes:
+            return
+        if progress.stage == "verify" and not flipped:
+            partial = tmp_path / "a.nwb.partial"
+            with h5py.File(partial) as file:
+                place = file["acquisition/z/data"].id.get_chunk_info(0).byte_offset
+            with partial.open("r+b") as raw:
+                raw.seek(place + 1000)
+                byte = raw.read(1)
+                raw.seek(place + 1000)
+                raw.write(bytes([byte[0] ^ 1]))
+            flipped.append(True)
+
+    flipped: list[bool] = []
+    nwb = one(VALUES)
+    nwb.add_acquisition(TimeSeries(name="z", data=VALUES, rate=1.0, unit="V", description="D."))
+    with pytest.raises(VerificationFailed, match=r"/acquisition/z/data\): chunk \(0, 0\)"):
+        write_nwb(nwb, tmp_path / "a.nwb", progress=flip)
+    assert list(tmp_path.iterdir()) == []
+
+
+def in_a_process(body: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a few lines in their own process, with `write_nwb`, `one`, `VALUES` and `out` at hand."""
+    code = f"""
+    import os, resource, signal, sys
+    from pathlib import Path
+    import numpy as np
+    from nwb_cases import new_file, recording
+    from pynwb import TimeSeries
+    from dandify.errors import DandifyError
+    from dandify.nwb.write import write_nwb
+    from dandify.sources.contract import Array
+    from dandify.sources.deferred import Deferred
+    out = Path({str(folder)!r})
+    def one(data):
+        nwb = new_file()
+        nwb.add_acquisition(TimeSeries(name="x", data=data, rate=1.0, unit="V", description="D."))
+        return nwb
+    """
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code) + textwrap.dedent(body)], env=environment, capture_output=True,
+        text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+@posix
+@BACKENDS
+def test_a_full_disk(tmp_path: Path, backend: str, suffix: str) -> None:
+    """A file size limit stands in for it: the system refuses the same write in the same place."""
+    done = in_a_process(
+        f"""
+        nwb = one(recording(500_000, 4))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (900_000, 900_000))
+        try:
+            write_nwb(nwb, out / "a{suffix}", backend="{backend}")
+        except DandifyError as error:
+            print(error)
+        """,
+        tmp_path,
+    )
+    assert f"a{suffix}: no room (File too large): up to 4 MB are needed, and" in done.stdout, done.stderr
+    assert "MB are free" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@posix
+@BACKENDS
+@pytest.mark.parametrize("stage", ["write", "verify"])
+def test_killed(tmp_path: Path, backend: str, suffix: str, stage: str) -> None:
+    """A killed run leaves its partial output only, and the next run takes its place."""
+    done = in_a_process(
+        f"""
+        def kill(progress):
+            if progress.stage == "{stage}":
+                os.kill(os.getpid(), signal.SIGKILL)
+        write_nwb(one(recording(500_000, 4)), out / "a{suffix}", backend="{backend}", progress=kill)
+        """,
+        tmp_path,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == [f"a{suffix}.partial"]
+    write_nwb(one(VALUES), tmp_path / f"a{suffix}", backend=backend)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@posix
+def test_ctrl_c(tmp_path: Path) -> None:
+    done = in_a_process(
+        """
+        def stop(progress):
+            os.kill(os.getpid(), signal.SIGINT)
+        write_nwb(one(recording(2_000_000, 4)), out / "a.nwb", progress=stop)
+        """,
+        tmp_path,
+    )
+    assert "KeyboardInterrupt" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@posix
+@BACKENDS
+@pytest.mark.parametrize("megabytes", [40, 120])
+def test_memory_is_what_was_promised(tmp_path: Path, backend: str, suffix: str, megabytes: int) -> None:
+    """Peak resident memory over that of a process that has written a small file; the input is 8 times the cap."""
+    done = in_a_process(
+        f"""
+        class Made(Array):
+            shape = ({megabytes} * 8 * 10**6 // 768, 384)
+            dtype = np.dtype("<i2")
+            block = (10_000, 384)
+            def read(self, region):
+                rows = (np.arange(region[0].start, region[0].stop) % 97).astype(np.int16)
+                return np.broadcast_to(rows[:, None], (len(rows), 384)).copy()
+        def peak():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        write_nwb(one(recording(50_000, 4)), out / "first{suffix}", backend="{backend}")
+        before = peak()
+        report = write_nwb(one(Deferred(Made())), out / "a{suffix}", backend="{backend}", memory="{megabytes}MB")
+        assert report.verified and report.raw_bytes > {megabytes} * 7.9e6
+        print(peak() - before)
+        """,
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) <= megabytes * 10**6 + 40 * 10**6
+
+
+def kept(nwb: NWBFile) -> dict[str, tuple[int, int | None]]:
+    return {
+        name: (len(s.data), None if s.timestamps is None else len(s.timestamps)) for name, s in nwb.acquisition.items()
+    }
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS, ids=["arrays", "deferred", "iterators", "H5DataIO"])
+def test_stub(tmp_path: Path, wrap: Callable[[NDArray[Any]], Any]) -> None:
+    nwb = everything(wrap)
+    times = np.asarray(everything().acquisition["analog"].timestamps)
+    irregular = int(np.sum(times < times[0] + 1))
+    stub(nwb)
+    assert kept(nwb) == {
+        "ElectricalSeries": (30_000, None), "TwoPhotonSeries": (30, None), "ImageSeries": (10, None),
+        "analog": (irregular, irregular), "same_times": (irregular, irregular), "same_data": (irregular, None),
+        "big_endian": (100, None), "small": (1, None),
+    }  # fmt: skip
+    assert len(nwb.trials) == 30
+    report = write_nwb(nwb, tmp_path / "a.nwb")
+    with h5py.File(report.path) as file:
+        np.testing.assert_array_equal(file["acquisition/ElectricalSeries/data"], recording()[:30_000])
+        assert file["acquisition/same_times"].get("timestamps", getlink=True).path == "/acquisition/analog/timestamps"
+    assert validate(path=str(report.path)) == []
+
+
+def test_stub_shortens_references(tmp_path: Path) -> None:
+    nwb = icephys()
+    stub(nwb, seconds=0.5)
+    report = write_nwb(nwb, tmp_path / "a.nwb")
+    with NWBHDF5IO(report.path, "r") as io:
+        table = io.read().intracellular_recordings
+        assert table["responses"]["response"][0].count == 10_000
+        assert table["responses"]["response"][0].data.shape == (10_000,)
