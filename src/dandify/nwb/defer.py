@@ -1,0 +1,208 @@
+"""Finds the bulk data of an NWBFile and takes them out of hdmf's hands; crops an NWBFile for a trial."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import h5py
+import numpy as np
+from hdmf.backends.hdf5.h5_utils import H5DataIO
+from hdmf.build import DatasetBuilder, GroupBuilder
+from hdmf.data_utils import AbstractDataChunkIterator, DataIO
+from pynwb import NWBFile, TimeSeries
+from pynwb.base import TimeSeriesReference, TimeSeriesReferenceVectorData
+
+from dandify.nwb.structure import walk
+from dandify.sources.arrays import Cropped
+from dandify.sources.contract import Array
+from dandify.sources.deferred import Deferred
+from dandify.sources.recordings import array_of
+
+LEAST_BULK_BYTES = 64 * 1024  # below, hdmf writes as fast, and one more chunked dataset costs readers a look-up
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """A dataset that the engine will fill.
+
+    Attributes
+    ----------
+    builder
+        hdmf's description of it, to be given an empty dataset.
+    name
+        Its object and field: ``ElectricalSeries/data``.
+    place
+        Its path in the output.
+    array
+        The values.
+    dtype
+        As it will be stored: NWB asks for float64 timestamps, whatever the source has.
+    chunks
+        A chunk shape that a DataIO asks for.
+    maxshape
+        What a DataIO asks for.
+    """
+
+    builder: DatasetBuilder
+    name: str
+    place: str
+    array: Array
+    dtype: np.dtype[Any]
+    chunks: tuple[int, ...] | None
+    maxshape: tuple[int | None, ...] | None
+
+
+def find_bulk(root: GroupBuilder, *, native: type, least_bytes: int = LEAST_BULK_BYTES) -> tuple[Bulk, ...]:
+    """Find the numeric arrays of a tree that are large, and leave to hdmf the others, with filters that all can undo.
+
+    Parameters
+    ----------
+    root
+        What hdmf built. Small iterators and datasets of other files are replaced in it by their values.
+    native
+        The DataIO of the backend.
+    least_bytes
+        Size from which on data are left to the engine.
+    """
+    found = []
+    for place, builder in walk(root):
+        wrapped = builder["data"]
+        data = wrapped.data if isinstance(wrapped, DataIO) and wrapped.data is not None else wrapped
+        array = array_of(data)
+        if array is None or not array.shape or not _numeric(builder, array):
+            _keep(builder, data, native)
+        elif array.nbytes < least_bytes:
+            builder["data"] = data if isinstance(data, np.ndarray) else array[tuple(slice(None) for _ in array.shape)]
+        else:
+            name = "/".join(place.split("/")[-2:])
+            chunks, maxshape = _asked(wrapped, name)
+            found.append(Bulk(builder, name, place, array, _stored_dtype(builder, array), chunks, maxshape))
+    return tuple(found)
+
+
+def _asked(wrapped: Any, name: str) -> tuple[tuple[int, ...] | None, tuple[int | None, ...] | None]:
+    """Chunks and maximal shape that a DataIO asks for. Its codec is not kept: gzip and shuffle take its place."""
+    if not isinstance(wrapped, DataIO):
+        return None, None
+    asked = wrapped.io_settings
+    if isinstance(wrapped, H5DataIO) and not _readable(wrapped):
+        warnings.warn(
+            f"{name}: shuffle and gzip take the place of compression={asked.get('compression')!r}, "
+            "which not every reader could undo",
+            stacklevel=2,
+        )
+    chunks, maxshape = asked.get("chunks"), asked.get("maxshape")
+    return (
+        tuple(int(c) for c in chunks) if isinstance(chunks, (tuple, list)) else None,
+        tuple(maxshape) if isinstance(maxshape, (tuple, list)) else None,
+    )
+
+
+def _readable(wrapped: H5DataIO) -> bool:
+    asked = wrapped.io_settings
+    return asked.get("compression") in (None, "gzip") and not asked.get("fletcher32")
+
+
+def _numeric(builder: DatasetBuilder, array: Array) -> bool:
+    """Whether it is plain numbers, to the eyes of NWB too: no references, no rows of mixed types, no truth values."""
+    return array.dtype.kind in "iuf" and (
+        builder.dtype is None or (isinstance(builder.dtype, (type, np.dtype)) and np.dtype(builder.dtype).kind in "iuf")
+    )
+
+
+def _stored_dtype(builder: DatasetBuilder, array: Array) -> np.dtype[Any]:
+    return array.dtype if builder.dtype is None else np.dtype(builder.dtype)
+
+
+def _keep(builder: DatasetBuilder, data: Any, native: type) -> None:
+    """Leave a dataset to hdmf, without filters that some reader cannot undo."""
+    if data is None:
+        return
+    if isinstance(data, h5py.Dataset) and data.shape and h5py.check_string_dtype(data.dtype):
+        data = data.asstr()[()].tolist()  # a copy made by HDF5 would bring its filters along
+    elif isinstance(builder["data"], native) and (native is not H5DataIO or _readable(builder["data"])):
+        return
+    if native is H5DataIO and isinstance(data, AbstractDataChunkIterator):  # one-way: hdmf drains it, HDF5 compresses
+        data = H5DataIO(data=data, compression="gzip", compression_opts=1, shuffle=True)
+    builder["data"] = data
+
+
+def stub(nwbfile: NWBFile, seconds: float = 1.0) -> None:
+    """Crop every TimeSeries to its first second, in place; events, intervals and other tables are left as they are.
+
+    Data and timestamps of a series are cropped alike, to at least one sample. References into a cropped series are
+    shortened with it.
+
+    Parameters
+    ----------
+    nwbfile
+        In memory, not yet written.
+    seconds
+        What is kept, from the first sample of each series.
+    """
+    children = nwbfile.all_children()
+    for series in children:
+        if isinstance(series, TimeSeries) and (kept := _kept(series, seconds)) is not None:
+            for name in ("data", "timestamps"):
+                _crop(series, name, kept)
+    for column in children:
+        if isinstance(column, TimeSeriesReferenceVectorData):
+            for row, reference in enumerate(column.data):
+                column.data[row] = _shortened(reference)
+
+
+def _kept(series: TimeSeries, seconds: float) -> int | None:
+    """Count the samples to keep; None for a series without samples of its own."""
+    data = series.fields.get("data")
+    if isinstance(data, TimeSeries):  # linked: its own timestamps, if it has any, go with the other's samples
+        return _kept(data, seconds)
+    length = _length(data)
+    if not length:
+        return None
+    if series.rate:
+        return min(length, max(1, ceil(float(series.rate) * seconds)))
+    owner = series
+    while isinstance(owner.fields.get("timestamps"), TimeSeries):
+        owner = owner.fields["timestamps"]
+    times = _inner(owner.fields.get("timestamps"))
+    if times is None:
+        return None
+    values = times if isinstance(times, (list, tuple)) else array_of(times)
+    if values is None:
+        return None
+    first, low, high = float(values[0:1][0]), 1, min(length, len(values))
+    while low < high:  # the first sample that is too late; timestamps increase
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if float(values[middle : middle + 1][0]) < first + seconds else (low, middle)
+    return low
+
+
+def _crop(series: TimeSeries, name: str, kept: int) -> None:
+    data = _inner(series.fields.get(name))
+    if isinstance(data, (list, tuple)):
+        series.fields[name] = data[:kept]
+    elif (array := array_of(data)) is not None and array.shape:
+        series.fields[name] = Deferred(Cropped(array, (min(kept, array.shape[0]), *array.shape[1:])))
+
+
+def _length(data: Any) -> int:
+    data = _inner(data)
+    array = array_of(data)
+    shape = np.shape(data) if array is None else array.shape
+    return int(shape[0]) if shape else 0
+
+
+def _inner(data: Any) -> Any:
+    return data.data if isinstance(data, DataIO) else data
+
+
+def _shortened(reference: TimeSeriesReference) -> TimeSeriesReference:
+    length = _length(reference.timeseries.fields.get("data"))
+    if reference.idx_start < 0 or reference.idx_start + reference.count <= length:
+        return reference
+    if reference.idx_start >= length:
+        return TimeSeriesReference(-1, -1, reference.timeseries)  # NWB's word for "nothing of this series"
+    return TimeSeriesReference(reference.idx_start, length - reference.idx_start, reference.timeseries)

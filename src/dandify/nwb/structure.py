@@ -1,0 +1,105 @@
+"""Lets hdmf write everything of an NWBFile but the bulk data; its private corners are used here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numcodecs
+from hdmf.build import DatasetBuilder, GroupBuilder
+from hdmf_zarr import NWBZarrIO
+from pynwb import NWBHDF5IO, NWBFile
+
+from dandify.errors import BadRequest
+from dandify.store.target import hdf5_file
+
+Prepare = Callable[[GroupBuilder], None]
+"""Takes the tree that hdmf is about to write, and puts empty datasets in place of the bulk data."""
+
+
+class _HDF5(NWBHDF5IO):  # type: ignore[misc]  # pynwb has no types
+    """Shows the builders to `Prepare` between building and writing."""
+
+    def __init__(self, file: h5py.File, prepare: Prepare) -> None:
+        # No path: hdmf then leaves container_source unset, and the partial name gets into nobody's NWBFile.
+        super().__init__(file=file, mode="w")
+        self._prepare = prepare
+
+    def write_builder(self, builder: GroupBuilder, **options: Any) -> None:
+        self._prepare(builder)
+        super().write_builder(builder, **options)
+
+
+class _Zarr(NWBZarrIO):  # type: ignore[misc]  # hdmf-zarr has no types
+    """The same for Zarr, with object references in JSON.
+
+    hdmf-zarr 0.13 pickles references, and numcodecs 0.15.2 refuses to unpickle them. ZarrIO takes another codec, but
+    NWBZarrIO does not hand it on; hence the private attribute, which a test watches.
+    """
+
+    def __init__(self, path: Path, prepare: Prepare) -> None:
+        super().__init__(path=str(path), mode="w")
+        if self.object_codec_class is not numcodecs.JSON:
+            self._ZarrIO__codec_cls = numcodecs.JSON
+        if self.object_codec_class is not numcodecs.JSON:
+            raise BadRequest("this version of hdmf-zarr keeps its reference codec elsewhere", remedy="--backend hdf5")
+        self._prepare = prepare
+
+    def write_builder(self, builder: GroupBuilder, **options: Any) -> None:
+        refuse_compound_references(builder)
+        self._prepare(builder)
+        super().write_builder(builder, **options)
+
+
+def write_hdf5_structure(nwbfile: NWBFile, path: Path, prepare: Prepare) -> None:
+    """Write groups, attributes, links, references and small datasets as HDF5."""
+    with hdf5_file(path, "w") as file, _HDF5(file, prepare) as io:
+        io.write(nwbfile, link_data=False)  # data of other files are copied: an archive's file stands alone
+
+
+def write_zarr_structure(nwbfile: NWBFile, path: Path, prepare: Prepare) -> None:
+    """Write groups, attributes, links, references and small datasets as Zarr v2."""
+    with _unclaimed(nwbfile), _Zarr(path, prepare) as io:
+        io.write(nwbfile, link_data=False)
+
+
+def refuse_compound_references(root: GroupBuilder) -> None:
+    """Refuse tables whose rows mix numbers and references, which Zarr v2 can hold only as pickles.
+
+    Raises
+    ------
+    BadRequest
+        Naming the first: ``trials.timeseries`` and the tables of intracellular recordings are such.
+    """
+    for place, builder in walk(root):
+        columns = builder.dtype if isinstance(builder.dtype, list) else []
+        if any(
+            isinstance(column["dtype"], dict) for column in columns
+        ):  # a reference is described by a dict of its own
+            raise BadRequest(
+                "its rows mix numbers and references, which NWB-Zarr (Zarr v2) could hold only as pickles that a plain "
+                "install refuses to read",
+                place=place, remedy="write HDF5 instead: --backend hdf5",
+            )  # fmt: skip
+
+
+def walk(group: GroupBuilder, place: str = "") -> Iterator[tuple[str, DatasetBuilder]]:
+    """Every dataset of a tree with its path in the output, in a fixed order."""
+    for builder in group.datasets.values():
+        yield f"{place}/{builder.name}", builder
+    for child in group.groups.values():
+        yield from walk(child, f"{place}/{child.name}")
+
+
+@contextmanager
+def _unclaimed(nwbfile: NWBFile) -> Iterator[None]:
+    """Take back the partial name that hdmf notes in every object, so that the NWBFile can be written again."""
+    fresh = [o for o in nwbfile.all_children() if o.container_source is None]
+    try:
+        yield
+    finally:
+        for container in fresh:
+            container._AbstractContainer__container_source = None

@@ -1,0 +1,224 @@
+"""write_nwb: any in-memory NWBFile to HDF5 or Zarr, by the engine, verified and with a manifest."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from hdmf.backends.hdf5.h5_utils import H5DataIO
+from hdmf.build import GroupBuilder
+from hdmf_zarr import ZarrDataIO
+from pynwb import NWBFile
+
+from dandify.errors import BadRequest
+from dandify.nwb.defer import Bulk, find_bulk
+from dandify.nwb.structure import write_hdf5_structure, write_zarr_structure
+from dandify.sources.deferred import Deferred
+from dandify.store.encode import BloscZstd, Encoder, ShuffleGzip
+from dandify.store.engine import Filled, estimate_bytes, fill_container
+from dandify.store.manifest import (
+    Manifest,
+    ManifestDataset,
+    SourceFile,
+    describe_sources,
+    manifest_path,
+    now,
+    sha256_of,
+    tree_bytes,
+    versions,
+    write_manifest,
+)
+from dandify.store.memory import parse_bytes
+from dandify.store.partial import partial_output
+from dandify.store.pipeline import Job
+from dandify.store.plan import plan_dataset
+from dandify.store.progress import ProgressCallback
+from dandify.store.report import DatasetReport, WriteReport
+from dandify.store.space import disk_full_named, require_room
+
+BACKENDS = MappingProxyType({"hdf5": ".nwb", "zarr": ".nwb.zarr"})
+COMPRESSIONS = ("gzip",)
+_PACKAGES = ("pynwb", "hdmf", "h5py", "hdmf-zarr", "zarr", "numcodecs", "isal", "numpy", "neuroconv", "spikeinterface")
+
+
+def write_nwb(
+    nwbfile: NWBFile,
+    path: Path | str,
+    *,
+    backend: str = "hdf5",
+    compression: str = "gzip",
+    memory: str | int = "1GB",
+    workers: int | None = None,
+    verify: bool = True,
+    progress: ProgressCallback | None = None,
+    overwrite: bool = False,
+    sources: Sequence[Path | str | SourceFile] = (),
+    extra_manifest: Mapping[str, Any] | None = None,
+) -> WriteReport:
+    """Write an NWBFile as pynwb would, but fast, verified, and whole or not at all.
+
+    Large numeric arrays - NumPy, memmap, HDF5, Zarr, iterators of hdmf and neuroconv, `Deferred` - are read once,
+    encoded in threads, written as chunks, read back, decoded by another decoder, and compared. hdmf writes all the
+    rest. The NWBFile is not changed and may be written again. Beside the output lies ``NAME.manifest.json``.
+
+    Parameters
+    ----------
+    nwbfile
+        In memory: hand-made, or from neuroconv. Not one that was read from a file.
+    path
+        ``NAME.nwb``, or ``NAME.nwb.zarr`` for Zarr.
+    backend
+        ``hdf5`` (shuffle and gzip, which every reader opens) or ``zarr`` (Zarr v2, Blosc-Zstd).
+    compression
+        For HDF5: ``gzip``.
+    memory
+        Cap for what the engine holds at one time: ``500MB``, ``1GB``. What the NWBFile itself holds in memory, and the
+        interpreter with its libraries, come on top.
+    workers
+        Encoding threads; one for each core by default.
+    verify
+        Read everything back and compare.
+    progress
+        Called with a `Progress` for each block, in this thread.
+    overwrite
+        Replace an output that exists. It stays until the new one is complete.
+    sources
+        Raw files the data come from, for the manifest.
+    extra_manifest
+        More JSON values for the manifest's ``details``.
+
+    Raises
+    ------
+    OutputExists
+        Before any work.
+    BadRequest
+        If the memory does not suffice, the backend cannot hold the NWBFile, or the name does not fit the backend.
+    BadSource
+        If a source cannot be read, or yields something else than it declared.
+    VerificationFailed
+        If what was written does not decode to what was read.
+    DandifyError
+        If the disk is full.
+    """
+    started = time.perf_counter()
+    path = Path(path)
+    request = _Request(backend, parse_bytes(memory), _workers(workers))
+    _refuse(nwbfile, path, backend, compression)
+    described = describe_sources(Path(s) if isinstance(s, str) else s for s in sources)
+    structure = write_hdf5_structure if backend == "hdf5" else write_zarr_structure
+    jobs: list[Job] = []
+
+    def prepare(root: GroupBuilder) -> None:
+        jobs.extend(request.job(bulk) for bulk in find_bulk(root, native=request.native))
+        require_room(path, estimate_bytes(path, jobs))
+
+    with partial_output(path, overwrite=overwrite, directory=backend == "zarr") as partial:
+        with disk_full_named(path, lambda: sum(job.plan.raw_bytes for job in jobs)):
+            structure(nwbfile, partial, prepare)
+            filled = fill_container(partial, jobs, workers=request.workers, verify=verify, progress=progress)
+        output_bytes = tree_bytes(partial)
+        checksum = sha256_of(partial) if backend == "hdf5" else None
+    manifest = write_manifest(
+        manifest_path(path),
+        Manifest(
+            output=path.name, bytes=output_bytes, sha256=checksum, verified=verify, created=now(),
+            versions=versions(*_PACKAGES), sources=described, datasets=tuple(map(_described, filled)),
+            details={"backend": backend, **(extra_manifest or {})},
+        ),
+    )  # fmt: skip
+    return WriteReport(
+        path=path,
+        datasets=tuple(map(_reported, filled)),
+        raw_bytes=sum(f.job.plan.raw_bytes for f in filled),
+        stored_bytes=sum(f.written.stored_bytes for f in filled),
+        output_bytes=output_bytes,
+        seconds=time.perf_counter() - started,
+        manifest=manifest,
+    )
+
+
+@dataclass(frozen=True)
+class _Request:
+    """How bulk data are to be written."""
+
+    backend: str
+    memory_bytes: int
+    workers: int
+
+    @property
+    def native(self) -> type:
+        """The DataIO of the backend."""
+        native: type = H5DataIO if self.backend == "hdf5" else ZarrDataIO
+        return native
+
+    def job(self, bulk: Bulk) -> Job:
+        """Plan a dataset, and put an empty one in its place."""
+        plan = plan_dataset(
+            bulk.array.shape, bulk.dtype, memory_bytes=self.memory_bytes, workers=self.workers,
+            block=bulk.array.block, chunks=bulk.chunks, name=bulk.name,
+        )  # fmt: skip
+        shuffled = bulk.dtype.itemsize > 1
+        encoder: Encoder
+        if self.backend == "hdf5":
+            encoder = ShuffleGzip(shuffled=shuffled)
+            empty = H5DataIO(
+                data=Deferred(bulk.array), chunks=plan.chunks, maxshape=bulk.maxshape, compression="gzip",
+                compression_opts=encoder.level, shuffle=shuffled,
+            )  # fmt: skip
+            if bulk.maxshape is None:  # H5DataIO takes the iterator's; hdmf's own rule lets columns of tables grow
+                empty.io_settings.pop("maxshape", None)
+            bulk.builder["data"] = empty
+        else:
+            encoder = BloscZstd()
+            bulk.builder["data"] = ZarrDataIO(
+                data=Deferred(bulk.array), chunks=plan.chunks, compressor=encoder.codec, filters=[]
+            )
+        return Job(bulk.name, bulk.place, bulk.array, plan, encoder)
+
+
+def _workers(asked: int | None) -> int:
+    if asked is None:
+        return os.cpu_count() or 1
+    if asked < 1:
+        raise BadRequest(f"{asked} workers", remedy="ask for 1 or more")
+    return asked
+
+
+def _refuse(nwbfile: NWBFile, path: Path, backend: str, compression: str) -> None:
+    """Refuse what cannot be carried out, before any work."""
+    if backend not in BACKENDS:
+        raise BadRequest(f"no backend {backend!r}", remedy=f"one of {', '.join(BACKENDS)}")
+    if compression not in COMPRESSIONS:
+        raise BadRequest(f"no compression {compression!r}", remedy=f"one of {', '.join(COMPRESSIONS)}")
+    if not path.name.endswith(BACKENDS[backend]):
+        raise BadRequest(
+            f"NWB files of backend {backend} are named *{BACKENDS[backend]}", file=path,
+            remedy=f"name it {path.name.split('.')[0]}{BACKENDS[backend]}",
+        )  # fmt: skip
+    if nwbfile.container_source is not None:
+        raise BadRequest(
+            f"this NWBFile belongs to {nwbfile.container_source} already: it was read from there, or written by pynwb",
+            remedy="build it again; pynwb ties an NWBFile to the file it was first written to",
+        )
+
+
+def _described(filled: Filled) -> ManifestDataset:
+    job, plan = filled.job, filled.job.plan
+    return ManifestDataset(
+        name=job.place, shape=plan.shape, dtype=plan.dtype.str, chunks=plan.chunks, codec=job.encoder.name,
+        raw_bytes=plan.raw_bytes, stored_bytes=filled.written.stored_bytes, sha256=filled.written.sha256,
+        verified=filled.verified, details={"chunk_shape_reason": plan.reason},
+    )  # fmt: skip
+
+
+def _reported(filled: Filled) -> DatasetReport:
+    job, plan = filled.job, filled.job.plan
+    return DatasetReport(
+        job.name, job.place, plan.shape, plan.dtype.str, plan.raw_bytes, filled.written.stored_bytes,
+        filled.written.sha256, filled.verified,
+    )  # fmt: skip

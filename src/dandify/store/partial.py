@@ -1,0 +1,129 @@
+"""Outputs that appear whole or not at all: written as ``NAME.partial``, renamed at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dandify.errors import DandifyError, OutputExists
+
+SUFFIX = ".partial"
+_FLUSHES = 8  # files flushed at one time
+_REPLACED = ".replaced"  # the old output's name while the new one takes its place
+
+
+def partial_path(path: Path) -> Path:
+    """Name under which ``path`` is written until it is complete."""
+    return path.with_name(path.name + SUFFIX)
+
+
+def require_absent(path: Path, *, overwrite: bool) -> None:
+    """Refuse an output that exists.
+
+    Raises
+    ------
+    OutputExists
+        If it is there and ``overwrite`` is not set.
+    """
+    if not overwrite and os.path.lexists(path):
+        raise OutputExists("the output exists already", file=path, remedy="choose another name, or overwrite it")
+
+
+@contextmanager
+def partial_output(path: Path, *, overwrite: bool, directory: bool = False) -> Iterator[Path]:
+    """Give the name to write to; rename it when the block ends, remove it when the block fails.
+
+    Parameters
+    ----------
+    path
+        The final name. Its folder is made if need be.
+    overwrite
+        Replace what is there. The old output stays in place until the new one is complete.
+    directory
+        The output is a folder; it is made empty. Otherwise it is a file, and the block makes it.
+
+    Yields
+    ------
+    pathlib.Path
+        ``NAME.partial``. What an earlier, killed run left under that name is removed first.
+
+    Raises
+    ------
+    OutputExists
+        Before anything is done, if the output exists and ``overwrite`` is not set.
+    """
+    require_absent(path, overwrite=overwrite)
+    temporary = partial_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove(temporary)
+    try:
+        if directory:
+            temporary.mkdir()
+        yield temporary
+        if not temporary.exists():
+            raise DandifyError("nothing was written", file=temporary)
+        flush_tree(temporary)
+        require_absent(path, overwrite=overwrite)  # it may have appeared while we worked
+        _take_place(temporary, path)
+    except BaseException:  # Ctrl-C too: nothing half-written stays
+        remove(temporary)
+        raise
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def flush_file(path: Path) -> None:
+    """Have the system put a file's bytes on the disk."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def flush_tree(path: Path) -> None:
+    """Have the system put a file, or all files of a folder, on the disk; many at a time, which disks like better."""
+    if not path.is_dir():
+        flush_file(path)
+        return
+    with ThreadPoolExecutor(_FLUSHES, thread_name_prefix="dandify-flush") as pool:
+        for _ in pool.map(flush_file, (f for f in path.rglob("*") if f.is_file())):
+            pass
+    for folder in (path, *(f for f in path.rglob("*") if f.is_dir())):
+        flush_folder(folder)
+
+
+def flush_folder(path: Path) -> None:
+    """Have the system put a folder's entries on the disk, where the platform can."""
+    if os.name == "nt":  # Windows opens no folders
+        return
+    with suppress(OSError):  # some network file systems refuse; the rename itself is done
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _take_place(temporary: Path, path: Path) -> None:
+    """Rename over what is there: in one step for files, by way of ``NAME.replaced`` where folders are involved."""
+    if path.is_dir() or (temporary.is_dir() and path.exists()):
+        old = path.with_name(path.name + _REPLACED)
+        remove(old)
+        path.rename(old)
+        try:
+            temporary.replace(path)
+        except BaseException:
+            old.rename(path)
+            raise
+        remove(old)
+    else:
+        temporary.replace(path)
+    flush_folder(path.parent)

@@ -1,0 +1,174 @@
+"""Where encoded chunks go and come back from: an HDF5 dataset, or the chunk files of a Zarr v2 array."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+
+from dandify.errors import DandifyError
+from dandify.store.encode import CodecDecoder, Decoder, PlainGunzip
+
+Index = tuple[int, ...]
+
+
+class Target(Protocol):
+    """An empty chunked array in an output, as its own metadata describe it."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunks: tuple[int, ...]
+    decoder: Decoder
+    concurrent: bool
+    """Chunks may be written from several threads at one time."""
+
+    def write(self, index: Index, payload: bytes) -> None:
+        """Store an encoded chunk at its place in the grid."""
+
+    def read(self, index: Index) -> bytes:
+        """Return an encoded chunk as stored."""
+
+    def stored(self) -> tuple[int, int]:
+        """Return the number of chunks stored, and their bytes."""
+
+
+class HDF5Target:
+    """A dataset of an open HDF5 file; only one thread may use it."""
+
+    concurrent = False
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        if dataset.chunks is None:
+            raise DandifyError("the dataset is not chunked", file=dataset.file.filename, place=dataset.name)
+        filters = hdf5_filters(dataset)
+        known = ((), (h5py.h5z.FILTER_DEFLATE,), (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE))
+        if filters not in known:
+            raise DandifyError(f"filters {filters} are not ours", file=dataset.file.filename, place=dataset.name)
+        self._id = dataset.id
+        self.shape: tuple[int, ...] = dataset.shape
+        self.dtype: np.dtype[Any] = dataset.dtype
+        self.chunks: tuple[int, ...] = dataset.chunks
+        self.decoder: Decoder = PlainGunzip(
+            shuffled=h5py.h5z.FILTER_SHUFFLE in filters, deflated=h5py.h5z.FILTER_DEFLATE in filters
+        )
+
+    def write(self, index: Index, payload: bytes) -> None:
+        """Store a chunk past HDF5's own filters."""
+        self._id.write_direct_chunk(self._offset(index), payload)
+
+    def read(self, index: Index) -> bytes:
+        """Read a chunk past HDF5's own filters."""
+        mask, payload = self._id.read_direct_chunk(self._offset(index))
+        if mask:
+            raise ValueError(f"filters {mask:b} were left out")
+        return bytes(payload)
+
+    def stored(self) -> tuple[int, int]:
+        """Count what HDF5 has allocated."""
+        return int(self._id.get_num_chunks()), int(self._id.get_storage_size())
+
+    def _offset(self, index: Index) -> Index:
+        return tuple(i * c for i, c in zip(index, self.chunks, strict=True))
+
+
+class ZarrTarget:
+    """The chunk files of a Zarr v2 array; each is written under another name and renamed."""
+
+    concurrent = True
+
+    def __init__(self, folder: Path) -> None:
+        import zarr
+
+        array = zarr.open_array(str(folder), mode="r")
+        if array.order != "C" or array.filters:
+            raise DandifyError(f"order {array.order}, filters {array.filters} are not ours", file=folder)
+        self.folder = folder
+        self.shape: tuple[int, ...] = array.shape
+        self.dtype: np.dtype[Any] = array.dtype
+        self.chunks: tuple[int, ...] = array.chunks
+        self.decoder: Decoder = CodecDecoder(array.compressor)
+        self._separator: str = array._dimension_separator  # zarr 2 keeps it private, and only the path needs it
+
+    def write(self, index: Index, payload: bytes) -> None:
+        """Write a chunk file whole or not at all."""
+        final = self._path(index)
+        temporary = final.with_name(final.name + ".partial")
+        with temporary.open("wb") as file:
+            file.write(payload)
+        temporary.replace(final)
+
+    def read(self, index: Index) -> bytes:
+        """Read a chunk file."""
+        return self._path(index).read_bytes()
+
+    def stored(self) -> tuple[int, int]:
+        """Count the chunk files."""
+        sizes = [e.stat().st_size for e in os.scandir(self.folder) if not e.name.startswith(".")]
+        return len(sizes), sum(sizes)
+
+    def _path(self, index: Index) -> Path:
+        return self.folder / self._separator.join(map(str, index))
+
+
+class Container(Protocol):
+    """An output opened to fill or to check its arrays."""
+
+    def target(self, place: str) -> Target:
+        """Give the array at a path within the output."""
+
+
+class HDF5Container:
+    """An HDF5 file, see `open_container`."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self._file = file
+
+    def target(self, place: str) -> Target:
+        """Give a dataset."""
+        return HDF5Target(self._file[place])
+
+
+class ZarrContainer:
+    """A Zarr v2 folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def target(self, place: str) -> Target:
+        """Give an array."""
+        return ZarrTarget(self._root / place.lstrip("/"))
+
+
+@contextmanager
+def open_container(path: Path, *, write: bool) -> Iterator[Container]:
+    """Open an HDF5 file or a Zarr v2 folder."""
+    if path.is_dir():
+        yield ZarrContainer(path)
+        return
+    with hdf5_file(path, "r+" if write else "r") as file:
+        yield HDF5Container(file)
+
+
+@contextmanager
+def hdf5_file(path: Path, mode: str) -> Iterator[h5py.File]:
+    """Open an HDF5 file; when something fails, that error is raised, and not what HDF5 says while it closes."""
+    # No chunk cache: chunks never pass through it. Never libver="latest": HDF5 1.10 could not open the file.
+    file = h5py.File(path, mode, rdcc_nbytes=0)
+    try:
+        yield file
+    except BaseException:
+        with suppress(OSError, RuntimeError):  # a full disk makes closing fail, too
+            file.close()
+        raise
+    file.close()
+
+
+def hdf5_filters(dataset: h5py.Dataset) -> tuple[int, ...]:
+    """Numbers of a dataset's filters, in the order of writing."""
+    created = dataset.id.get_create_plist()
+    return tuple(created.get_filter(i)[0] for i in range(created.get_nfilters()))

@@ -1,0 +1,270 @@
+"""Zarr arrays of images, v2 and v3, written chunk by chunk: metadata documents, and sinks for encoded chunks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from dandify.store.shard import ShardFile
+
+Index = tuple[int, ...]
+COMPRESSIONS: Final = {"blosc-zstd": ("zstd", 1), "blosc-lz4": ("lz4", 5), "blosc-zstd-5": ("zstd", 5)}
+"""Names of codecs, and what Blosc calls them: fast and small, faster, smaller."""
+
+
+@dataclass(frozen=True)
+class BloscCodec:
+    """Blosc frames with shuffled bytes, as both Zarr versions name them.
+
+    Parameters
+    ----------
+    inner
+        ``zstd`` or ``lz4``.
+    level
+        Its level.
+    itemsize
+        Bytes of a value; single bytes are not shuffled.
+    """
+
+    inner: str
+    level: int
+    itemsize: int
+
+    @classmethod
+    def named(cls, name: str, itemsize: int) -> BloscCodec:
+        """Codec of one of `COMPRESSIONS`."""
+        inner, level = COMPRESSIONS[name]
+        return cls(inner, level, itemsize)
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"blosc ({self.inner} {self.level}{', shuffle' if self.itemsize > 1 else ''})"
+
+    @cached_property
+    def _codec(self) -> Any:
+        from numcodecs import Blosc, blosc
+
+        blosc.use_threads = False  # Blosc's own threads have one lock for the whole process; ours encode side by side
+        shuffle = Blosc.SHUFFLE if self.itemsize > 1 else Blosc.NOSHUFFLE
+        return Blosc(self.inner, clevel=self.level, shuffle=shuffle)
+
+    def encode(self, chunk: np.ndarray[Any, Any]) -> bytes:
+        """Encode a contiguous chunk, without the GIL."""
+        return bytes(self._codec.encode(chunk))
+
+    def v2(self) -> dict[str, Any]:
+        """As ``.zarray`` has it."""
+        return {"id": "blosc", "cname": self.inner, "clevel": self.level, "shuffle": int(self.itemsize > 1),
+                "blocksize": 0}  # fmt: skip
+
+    def v3(self) -> dict[str, Any]:
+        """As ``zarr.json`` has it."""
+        return {
+            "name": "blosc",
+            "configuration": {
+                "cname": self.inner, "clevel": self.level, "shuffle": "shuffle" if self.itemsize > 1 else "noshuffle",
+                "typesize": self.itemsize, "blocksize": 0,
+            },
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ImageArray:
+    """One array of an image.
+
+    Attributes
+    ----------
+    shape, chunks
+        Of the array, and of what is encoded at one go.
+    shards
+        Chunks that share a file, in values, a multiple of `chunks`; None for a file each (Zarr v2).
+    dtype
+        Stored little-endian.
+    names
+        Of the axes.
+    codec
+        Of the chunks.
+    separator
+        Of the chunks' names.
+    """
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None
+    dtype: np.dtype[Any]
+    names: tuple[str, ...]
+    codec: BloscCodec
+    separator: Literal["/", "."] = "/"
+
+    @property
+    def grid(self) -> Index:
+        """Number of chunks of each axis."""
+        return tuple(-(-n // c) for n, c in zip(self.shape, self.chunks, strict=True))
+
+    def document(self) -> tuple[str, dict[str, Any]]:
+        """Name and content of the array's metadata file."""
+        if self.shards is None:
+            return ".zarray", {
+                "zarr_format": 2, "shape": list(self.shape), "chunks": list(self.chunks),
+                "dtype": self.dtype.newbyteorder("<").str, "compressor": self.codec.v2(), "fill_value": 0,
+                "order": "C", "filters": None, "dimension_separator": self.separator,
+            }  # fmt: skip
+        little: dict[str, Any] = {"name": "bytes"}
+        if self.dtype.itemsize > 1:
+            little["configuration"] = {"endian": "little"}
+        return "zarr.json", {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": list(self.shape),
+            "data_type": self.dtype.name,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(self.shards)}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": self.separator}},
+            "fill_value": 0.0 if self.dtype.kind == "f" else 0,
+            "codecs": [{
+                "name": "sharding_indexed",
+                "configuration": {
+                    "chunk_shape": list(self.chunks),
+                    "codecs": [little, self.codec.v3()],
+                    "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+                    "index_location": "end",
+                },
+            }],
+            "dimension_names": list(self.names),
+            "attributes": {},
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A finished file: its checksum as archives want it, and its size."""
+
+    md5: str
+    size: int
+
+
+class Sink:
+    """Takes the encoded chunks of one array, from any thread, and writes each once.
+
+    Parameters
+    ----------
+    folder
+        The array's own, made here with its metadata.
+    array
+        What it is.
+    """
+
+    def __init__(self, folder: Path, array: ImageArray) -> None:
+        self.array = array
+        self.stored_bytes = 0
+        self.files: dict[str, StoredFile] = {}
+        self._folder = folder
+        self._turn = threading.Lock()
+        self._growing: dict[Index, ShardFile] = {}
+        self._made: set[Path] = set()
+        folder.mkdir(parents=True)
+        name, content = array.document()
+        self.files[name] = write_json(folder / name, content)
+
+    def put(self, index: Index, payload: bytes) -> None:
+        """Write an encoded chunk; ``index`` is its place in the grid."""
+        with self._turn:
+            self.stored_bytes += len(payload)
+        if self.array.shards is None:
+            self._put_file(index, payload)
+        else:
+            self._put_in_shard(index, payload, self.array.shards)
+
+    def close(self) -> None:
+        """Make sure that nothing is missing.
+
+        Raises
+        ------
+        RuntimeError
+            If a shard still waits for a chunk.
+        """
+        if self._growing:
+            raise RuntimeError(f"{len(self._growing)} shards of {self._folder} are incomplete")
+
+    def _put_file(self, index: Index, payload: bytes) -> None:
+        name = self.array.separator.join(map(str, index))
+        path = self._folder / name
+        if path.parent not in self._made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._made.add(path.parent)
+        path.write_bytes(payload)
+        self.files[name] = StoredFile(hashlib.md5(payload, usedforsecurity=False).hexdigest(), len(payload))
+
+    def _put_in_shard(self, index: Index, payload: bytes, shards: tuple[int, ...]) -> None:
+        per = tuple(s // c for s, c in zip(shards, self.array.chunks, strict=True))
+        place = tuple(i // p for i, p in zip(index, per, strict=True))
+        slot = int(np.ravel_multi_index([i % p for i, p in zip(index, per, strict=True)], per))
+        name = self.array.separator.join(map(str, ("c", *place)))
+        with self._turn:
+            shard = self._growing.get(place)
+            if shard is None:
+                inside = (
+                    min(p, n - q * p) for p, n, q in zip(per, self.array.grid, place, strict=True)
+                )  # fmt: skip
+                shard = ShardFile(self._folder / name, int(np.prod(per)), int(np.prod(tuple(inside))))
+                self._growing[place] = shard
+        done = shard.add(slot, payload)
+        if done is not None:
+            with self._turn:
+                self.files[name] = StoredFile(*done)
+                del self._growing[place]
+
+
+def write_json(path: Path, content: dict[str, Any]) -> StoredFile:
+    """Write a metadata document."""
+    data = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+    path.write_bytes(data)
+    return StoredFile(hashlib.md5(data, usedforsecurity=False).hexdigest(), len(data))
+
+
+def shard_shape(
+    shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, *, max_bytes: int, extents: tuple[float, ...]
+) -> tuple[int, ...]:
+    """Shape of shards: chunks doubled along the axis on which the shard is physically shortest, up to a size.
+
+    Parameters
+    ----------
+    shape, chunks
+        Of the array.
+    itemsize
+        Bytes of a value.
+    max_bytes
+        Raw size that is not exceeded (but by one chunk).
+    extents
+        Distance of neighbouring values on each axis in one unit; 0 for axes on which a shard holds one chunk.
+    """
+    grid = [-(-n // c) for n, c in zip(shape, chunks, strict=True)]
+    per = [1] * len(shape)
+    size = int(np.prod(chunks, dtype=object)) * itemsize
+    while True:
+        growing = [a for a, extent in enumerate(extents) if extent and per[a] < grid[a]]
+        if not growing:
+            break
+        axis = min(growing, key=lambda a: per[a] * chunks[a] * extents[a])
+        wider = min(2 * per[axis], grid[axis])
+        if size // per[axis] * wider > max_bytes:
+            break
+        size = size // per[axis] * wider
+        per[axis] = wider
+    return tuple(p * c for p, c in zip(per, chunks, strict=True))
+
+
+def file_names(array: ImageArray) -> set[str]:
+    """Every file of the array that holds chunks."""
+    outer = array.shards or array.chunks
+    prefix = () if array.shards is None else ("c",)
+    counts = (range(-(-n // o)) for n, o in zip(array.shape, outer, strict=True))
+    return {array.separator.join(map(str, (*prefix, *index))) for index in product(*counts)}
