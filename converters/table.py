@@ -14,7 +14,7 @@ from typing import Any
 from dandify.errors import BadRequest, BadSource, Need
 from dandify.sources import Converter, Source, Verdict
 from dandify.sources.column_map import ColumnMap, parse_map, resolve, standard_map, streams_of
-from dandify.sources.columns import guess_type, survey
+from dandify.sources.table_survey import guess_type, survey
 
 SNIFFED_BYTES = 64 * 1024
 SNIFFED_ROWS = 20

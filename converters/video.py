@@ -20,7 +20,11 @@ from dandify.sources import Converter, MemoryArray, Source, Stream, Verdict
 # Unset clocks: QuickTime counts from 1904, Unix from 1970, and cameras without a battery begin there.
 _UNSET_YEARS = (1904, 1970)
 _QUICKTIME_ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+_END_SLACK_S = 1.0  # writers round, and count the last frame or not
 _EBML = bytes.fromhex("1a45dfa3")
+_MATROSKA = "matroska,webm"  # PyAV's name
+# ASF specification 01.20.03, 3.2: this object states the size of the file behind a file id of 16 bytes.
+_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 
 
@@ -98,6 +102,11 @@ class Video(Converter):
             raise BadSource("holds no frame", file=path)
         if stream.frames and stream.frames != timing.frames:
             problems.append(f"states {stream.frames} frames and holds {timing.frames}")
+        if (shown := _shown_s(timing)) and shown < _stated_s(container) - _END_SLACK_S:
+            raise BadSource(
+                f"is cut off: it says that it lasts {_stated_s(container):.3f} s, and its frames end at {shown:.3f} s",
+                file=path, remedy="copy it again from the rig",
+            )  # fmt: skip
         rate = regular_rate(timing.ticks, timing.base, (stream.average_rate, stream.guessed_rate))
         if timing.ticks is None and rate is None:
             raise BadSource("states no time and no rate of its frames", file=path)
@@ -157,7 +166,7 @@ def regular_rate(
 
 
 def stated_end(path: Path) -> int | None:
-    """Return the byte at which the outermost parts of an MP4, QuickTime or AVI end by their own sizes; None for others.
+    """Return the byte at which an MP4, QuickTime, AVI or ASF file ends by what it says itself; None for others.
 
     ISO/IEC 14496-12, 4.2 (32-bit size, then type; 1: a 64-bit size follows; 0: up to the end), and RIFF.
     """
@@ -167,6 +176,9 @@ def stated_end(path: Path) -> int | None:
         if head[:4] == b"RIFF":
             length = int.from_bytes(head[4:8], "little")
             return None if length in (0, 2**32 - 1) else 8 + length  # a recorder that crashed leaves such sizes
+        if head == _ASF_HEADER[:12]:
+            _, _, properties = file.read(2**16).partition(_ASF_FILE_PROPERTIES)
+            return int.from_bytes(properties[24:32], "little") or None  # 0 in what was streamed live
         if head[4:8] not in _QUICKTIME_ATOMS:
             return None
         end = 0
@@ -205,6 +217,20 @@ def _timing(container: Any, stream: Any) -> _Timing:
                 shown.append(time)
     ticks = np.sort(np.array(shown, np.int64))
     return _Timing(ticks if len(ticks) == count else None, count, stream.time_base)
+
+
+def _shown_s(timing: _Timing) -> float:
+    """Return the time of the last frame in seconds; 0 where it is not known."""
+    return 0.0 if timing.ticks is None else float(timing.ticks[-1] * timing.base)
+
+
+def _stated_s(container: Any) -> float:
+    """Return the length that a Matroska file of pictures alone states in seconds; 0 for others.
+
+    Its header states a length, but no number of frames and no end.
+    """
+    alone = len(container.streams) == 1 and container.duration is not None
+    return container.duration / 1e6 if alone and container.format.name == _MATROSKA else 0.0  # microseconds
 
 
 def _seconds(timing: _Timing) -> MemoryArray:

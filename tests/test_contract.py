@@ -9,6 +9,7 @@ import pytest
 from contract_samples import SAMPLES
 from dandify.sources.registry import available, by_name
 from dandify.testing import check_converter
+from shared_data import shared
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +27,22 @@ def test_the_contract_is_kept(made: dict[str, Path], name: str) -> None:
     checks = check_converter(by_name(sample.converter), made[name], others=others, options=sample.options)
     assert not [f"{c.name}: {c.message}" for c in checks if not c.ok]
     assert len(checks) == 16, "every check ran"
+
+
+REAL = {
+    "video-mp4": ("video", "behavior/video_mp4/test_video_in_dir/clip.mp4"),
+    "video-avi": ("video", "ophys/miniscope_avi/stream_daq_test_output_200px.avi"),
+    "intan": ("intan", "ephys/intan_rhd/sampledata.rhd"),
+    "open_ephys": ("open_ephys", "ephys/openephys_binary"),
+    "abf": ("abf", "icephys/abf/130618-1-12.abf"),
+}
+
+
+@pytest.mark.parametrize(("converter", "name"), REAL.values(), ids=REAL)
+def test_the_contract_is_kept_on_real_recordings(made: dict[str, Path], converter: str, name: str) -> None:
+    others = [path for other, path in made.items() if SAMPLES[other].converter != converter]
+    checks = check_converter(by_name(converter), shared(name), others=others)
+    assert not [f"{c.name}: {c.message}" for c in checks if not c.ok]
 
 
 @pytest.mark.parametrize("converter", [c.name for c in available()])

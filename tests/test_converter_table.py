@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 from dandify.errors import BadRequest, BadSource
 from dandify.examples.behaviour import write_trials
+from dandify.examples.spikeglx import trial_intervals_s
 from dandify.sources import Source
-from dandify.sources.columns import ROWS_PER_MARK, guess_type, parse_cell
+from dandify.sources.columns import ROWS_PER_MARK, parse_cell
 from dandify.sources.registry import by_name
+from dandify.sources.table_survey import guess_type
 from shared_data import shared
 
 converter = by_name("table")
@@ -127,6 +129,11 @@ def test_trials_with_nwb_names_need_no_map(tmp_path: Path) -> None:
     np.testing.assert_array_equal(got["reaction_time"], expected)
     assert not source.needs
     assert not source.problems
+
+
+def test_the_example_trials_are_those_of_the_recorded_trial_line(tmp_path: Path) -> None:
+    got = values(converter.open(write_trials(tmp_path / "trials.csv", seed=1, seconds=9)))
+    assert list(zip(got["start_time"], got["stop_time"], strict=True)) == trial_intervals_s(9)
 
 
 def test_events_with_nwb_names_need_no_map(tmp_path: Path) -> None:

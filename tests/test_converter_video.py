@@ -143,7 +143,7 @@ def test_junk_is_no_video(tmp_path: Path, content: bytes) -> None:
     assert not converter.identify(tmp_path / "absent.mp4")
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "avi"])
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "avi", "wmv"])
 @pytest.mark.parametrize("kept", [0.3, 0.9, 0.999])
 def test_a_video_that_is_cut_off_is_refused(tmp_path: Path, suffix: str, kept: float) -> None:
     container, codec = CONTAINERS[suffix]
@@ -154,6 +154,15 @@ def test_a_video_that_is_cut_off_is_refused(tmp_path: Path, suffix: str, kept: f
         converter.open(path)
     assert caught.value.file == str(path)
     assert caught.value.remedy
+
+
+def test_a_video_that_ends_before_its_stated_length_is_refused(tmp_path: Path) -> None:
+    container, codec = CONTAINERS["mkv"]
+    path = make(tmp_path / "x.mkv", container=container, codec=codec, ticks=range(300))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadSource, match="cut off: it says that it lasts 10"):
+        converter.open(path)
 
 
 DAMAGED = {

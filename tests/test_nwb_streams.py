@@ -18,6 +18,7 @@ from dandify.nwb.streams import add_streams
 from dandify.nwb.write import write_nwb
 from dandify.sources import Channel, Column, MemoryArray, Source, Stream
 from dandify.sources.registry import by_name
+from nwb_written import new_nwbfile
 
 RAW = np.arange(600, dtype="<i2").reshape(-1, 3)
 
@@ -214,7 +215,26 @@ def test_a_trials_table_and_a_video_go_in_as_they_are(written: Callable[..., Any
     assert (camera.format, camera.rate, camera.starting_time, camera.num_samples) == ("external", 30.0, 0.25, 15)
     assert camera.device is None
     assert read.trials.colnames == ("start_time", "stop_time", "stimulus", "choice", "correct", "reaction_time")
-    assert read.trials["start_time"][0] == 0.45
+    assert read.trials["start_time"][0] == 0.75
+
+
+def test_the_inspector_has_nothing_to_say_of_behaviour(tmp_path: Path) -> None:
+    from nwbinspector import inspect_nwbfile, load_config
+
+    video = by_name("video").open(write_video(tmp_path / "camera.mp4", seed=1, seconds=0.5, size=(64, 48)))
+    (tmp_path / "licks.csv").write_text("timestamp,duration,spout\n0.5,0.1,left\n0.75,0.2,right\n1.5,,left\n")
+    (tmp_path / "wheel.csv").write_text("ms,speed\n0,1.5\n9,2.5\n21,3.5\n33,3.5\n")
+    wheel = {"kind": "TimeSeries", "time": "ms", "time_unit": "ms", "columns": {"speed": {"unit": "cm/s"}}}
+    table = by_name("table")
+    nwbfile = new_nwbfile()
+    add_streams(nwbfile, video, external={tmp_path / "camera.mp4": "camera.mp4"})
+    add_streams(nwbfile, table.open(write_trials(tmp_path / "trials.csv", seed=1, seconds=20)))
+    add_streams(nwbfile, table.open(tmp_path / "licks.csv"))
+    add_streams(nwbfile, table.open(tmp_path / "wheel.csv", wheel))
+    write_nwb(nwbfile, tmp_path / "x.nwb")
+    messages = inspect_nwbfile(nwbfile_path=str(tmp_path / "x.nwb"), config=load_config("dandi"))
+    about = [m for m in messages if m.location not in ("/", "/general/subject")]
+    assert not [(m.check_function_name, m.object_name) for m in about]
 
 
 def test_a_video_of_a_variable_rate_has_timestamps(written: Callable[..., Any]) -> None:

@@ -10,8 +10,9 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dandify.errors import BadRequest, BadSource
-from dandify.sources.columns import CellType, Survey, TableColumn, TableColumns
+from dandify.sources.columns import CellType, TableColumn, TableColumns
 from dandify.sources.contract import Channel, Column, Stream
+from dandify.sources.table_survey import Survey
 
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6}
 _TIME_KEYS = {  # keys that name a column of times, by kind, with NWB's own name of the column
