@@ -121,6 +121,14 @@ def test_a_csv_that_lacks_a_mapped_column(trials: Path, tmp_path: Path) -> None:
     assert nothing_final(tmp_path / "out")
 
 
+def test_files_can_be_passed_over(trials: Path, tmp_path: Path) -> None:
+    (trials.parent / "notes.csv").write_text("a,b\n1,2\n")
+    done = run("convert", trials.parent, "--out", tmp_path / "out", *FLAGS)
+    assert done.exit_code == 2
+    assert "notes.csv" in done.output
+    assert run("convert", trials.parent, "--out", tmp_path / "out", "--ignore", "notes.*", *FLAGS).exit_code == 0
+
+
 def ap_bin(run_folder: Path) -> Path:
     (path,) = run_folder.rglob("*.ap.bin")
     return path
@@ -221,7 +229,7 @@ def test_control_c_leaves_nothing_under_a_final_name(tmp_path: Path) -> None:
 def test_a_full_disk_is_one_message(spikeglx: Path, tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"  # writes past the limit then fail with EFBIG, as on a full disk
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"  # writes past the limit then fail, as on a full disk
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
         "from dandify.cli.main import main\nmain()"
     )

@@ -30,6 +30,7 @@ import click
     metavar="KEY=VALUE",
     help="Any other metadata; lists are separated by ';'. Repeatable.",
 )
+@click.option("--ignore", multiple=True, metavar="PATTERN", help="Files to pass over, like '*.csv'. Repeatable.")
 @click.option("--backend", type=click.Choice(["hdf5", "zarr"]), help="Of NWB files.  [default: hdf5]")
 @click.option("--ngff", type=click.Choice(["0.5", "0.4"]), help="Version of OME-Zarr.  [default: 0.5]")
 @click.option("--stub", is_flag=True, help="Only the first second of recordings and the first planes of images.")
@@ -41,15 +42,22 @@ import click
 def command(sources: tuple[Path, ...], assignments: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Convert SOURCES, the files and folders of one session, or the sessions of a dandify.yaml.
 
+    Without SOURCES, the dandify.yaml of the working folder is taken; SOURCES may also be the name of one.
+
     Images become OME-Zarr, everything else of a session one NWB file. Every output is compared with its source before
     it gets its name. Required metadata that neither the files nor you state are asked for at once, before any work.
     """
     import dandify
     from dandify.cli.console import out, print_json, progress
     from dandify.errors import MissingMetadata
+    from dandify.project.config import CONFIG_NAME
     from dandify.project.metadata import KEYS
     from dandify.report.convert import convert_record, print_convert, print_plan
 
+    if not options["config"] and len(sources) == 1 and sources[0].suffix in (".yaml", ".yml"):
+        options["config"], sources = sources[0], ()
+    elif not options["config"] and not sources and Path(CONFIG_NAME).is_file():
+        options["config"] = Path(CONFIG_NAME)
     console = out()
     while True:
         try:

@@ -34,7 +34,8 @@ import click
 @click.option("--dry-run", is_flag=True, help="Print the tree and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
-    converted: tuple[Path, ...], dandiset: Path, mode: Literal["copy", "hardlink", "move"], name: str | None, description: str | None,
+    converted: tuple[Path, ...], dandiset: Path, mode: Literal["copy", "hardlink", "move"], name: str | None,
+    description: str | None,
     license_: str | None, config: Path | None, subject_id: str | None, session_id: str | None,
     overwrite: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip

@@ -25,7 +25,7 @@ MARKER = ".dandify-demo"
 _ZONE = "Europe/Berlin"
 
 _CONFIG = """\
-# What the files of this demo do not say. `dandify convert --config dandify.yaml --out converted` reads it.
+# What the files of this demo do not say. `dandify convert dandify.yaml --out converted` reads it.
 metadata:
   lab: Demonstration lab
   institution: University of Examples

@@ -54,18 +54,20 @@ class Config(BaseModel):
     metadata: dict[str, Any] = Field(default_factory=dict, description="Metadata of all sessions.")
     subjects: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Metadata by subject id.")
     sessions: list[SessionEntry] = Field(min_length=1)
+    ignore: list[str] = Field(default_factory=list, description="Patterns of files to pass over in folders.")
     output: Output = Field(default_factory=Output)
     dandiset: dict[str, Any] = Field(default_factory=dict, description="name, description, license, contributors ...")
 
 
 @dataclass(frozen=True)
 class PlannedSource:
-    """A source to open: where, how, and what is said about it alone."""
+    """A source to open: where, how, what is said about it alone, and which files of a folder are passed over."""
 
     path: Path
     format: str | None
     options: Mapping[str, Any]
     layer: Layer
+    ignore: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ def _plan(config: Config, index: int, path: Path) -> PlannedSession:
                 given.format,
                 given.options,
                 Layer(f"{name}.sources[{i}]", given.metadata),
+                tuple(config.ignore),
             )
         )
     return PlannedSession(tuple(sources), layers)

@@ -60,7 +60,8 @@ def problems_of(subject: Mapping[str, Any], session: Mapping[str, Any]) -> tuple
         By the keys of `dandify.project.metadata`; ``session_start_time`` as datetime or ISO 8601 text.
     """
     return (
-        *_ids(subject, session), *_species(subject), *_sex(subject), *_age(subject), *_weight(subject), *_start(session),
+        *_ids(subject, session), *_species(subject), *_sex(subject), *_age(subject), *_weight(subject),
+        *_start(session),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +79,16 @@ class ScanReport:
         return tuple(s for session in self.sessions for s in session.sources)
 
 
-def scan(path: Path | str) -> ScanReport:
+def scan(path: Path | str, *, ignore: Sequence[str] = ()) -> ScanReport:
     """Walk a folder and say what is in it, reading headers only.
 
     Parameters
     ----------
     path
         A folder, or one file of an acquisition.
+    ignore
+        Patterns of files and folders to pass over, such as ``*.csv`` or ``notes/*``; matched against the name and
+        against the path below ``path``.
 
     Raises
     ------
@@ -95,7 +99,7 @@ def scan(path: Path | str) -> ScanReport:
     root = Path(path).absolute()
     if not root.exists():
         raise BadRequest("no such file or folder", file=root)
-    files = list(_walk(root)) if root.is_dir() else [root]
+    files = [f for f in _walk(root) if not _ignored(f, root, ignore)] if root.is_dir() else [root]
     opened, broken, unknown = _open_all(files, within=root if root.is_dir() else None)
     return ScanReport(root, _sessions(opened, root), tuple(broken), tuple(unknown), time.perf_counter() - begin)
 
@@ -132,6 +136,12 @@ def require_sources(report: ScanReport) -> tuple[Source, ...]:
             file=report.path, remedy="`dandify formats` lists what is known; CONTRIBUTING.md says how to add a format",
         )  # fmt: skip
     return report.sources
+
+
+def _ignored(file: Path, root: Path, patterns: Sequence[str]) -> bool:
+    below = file.relative_to(root)
+    names = [below.as_posix(), *below.parts]
+    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 
 def _walk(root: Path) -> Iterator[Path]:

@@ -69,6 +69,7 @@ def convert(
     session_id: str | None = None,
     session_start: str | datetime | None = None,
     metadata: Sequence[str] = (),
+    ignore: Sequence[str] = (),
     backend: Literal["hdf5", "zarr"] | None = None,
     ngff: Literal["0.4", "0.5"] | None = None,
     stub: bool = False,
@@ -93,6 +94,8 @@ def convert(
         Metadata of the session (of all sessions, with ``config``); they win over what the files state.
     metadata
         More, as ``KEY=VALUE``.
+    ignore
+        Patterns of files in the source folders that are passed over.
     backend
         Of NWB files: ``hdf5`` (default) or ``zarr``.
     ngff
@@ -131,7 +134,8 @@ def convert(
         backend, ngff = backend or project.output.backend, ngff or project.output.ngff
     else:
         none = Layer("sources", {})
-        requests = (PlannedSession(tuple(PlannedSource(Path(s).absolute(), None, {}, none) for s in sources), ()),)
+        given = [PlannedSource(Path(s).absolute(), None, {}, none, tuple(ignore)) for s in sources]
+        requests = (PlannedSession(tuple(given), ()),)
     plans = plan_sessions(
         requests,
         Path(out).absolute(),

@@ -119,7 +119,7 @@ def _sources_of(planned: PlannedSource) -> tuple[Source, ...]:
         converter = by_name(planned.format)
         root = converter.claim(planned.path) or planned.path
         return (converter.open(root, planned.options),)
-    sources = require_sources(scan(planned.path))
+    sources = require_sources(scan(planned.path, ignore=planned.ignore))
     if planned.options:
         if len(sources) != 1:
             raise BadRequest(
