@@ -1,12 +1,10 @@
 """OME-Zarr writers side by side on the same stack: seconds, megabytes, files, and whether level 0 reads back equal.
 
-Run ``python benchmarks/bench_ome_zarr.py [--planes 256] [--side 1024] [--only NAME ...]``. Each writer runs in a process
-of its own; imports and a warm-up are outside of the time, CPU seconds are those of the writing alone.
+Each writer runs in a process of its own; imports and a warm-up are outside of the time.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -15,11 +13,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+SIDE = 1024
 SCALE = {"z": 2.0, "y": 0.65, "x": 0.65}
 Stack = NDArray[np.uint16]
 
@@ -57,7 +57,8 @@ def ome_zarr_py(stack: Stack, path: Path) -> None:
     assert location is not None
     chunks = (64, 128, 128)
     write_image(
-        dask.array.from_array(stack, chunks=chunks), zarr.group(location.store), axes="zyx",
+        dask.array.from_array(stack, chunks=chunks),  # type: ignore[no-untyped-call]  # dask has no types there
+        zarr.group(location.store), axes="zyx",
         storage_options={"chunks": chunks},
     )  # fmt: skip
 
@@ -77,7 +78,8 @@ def tensorstore(stack: Stack, path: Path) -> None:
         place = {"driver": "file", "path": f"{path.as_posix()}/{level}/"}
         target = ts.open({"driver": "zarr", "kvstore": place, "metadata": metadata}, create=True).result()
         for z in range(0, small.shape[0], 64):
-            target[z : z + 64].write(small[z : z + 64]).result()
+            stop = min(z + 64, small.shape[0])
+            target[z:stop].write(small[z:stop]).result()
         source = target
 
 
@@ -103,45 +105,42 @@ def run_one(name: str, data: Path, path: Path) -> dict[str, Any]:
     driver = "zarr3" if (path / "0/zarr.json").exists() else "zarr"
     place = {"driver": "file", "path": f"{path.as_posix()}/0/"}
     array = ts.open({"driver": driver, "kvstore": place}, open=True).result()
-    equal = all(np.array_equal(array[z : z + 64].read().result(), stack[z : z + 64]) for z in range(0, len(stack), 64))
+    parts = [slice(z, min(z + 64, len(stack))) for z in range(0, len(stack), 64)]
+    equal = all(np.array_equal(array[part].read().result(), stack[part]) for part in parts)
     files = [f for f in path.rglob("*") if f.is_file()]
     return {"wall_s": wall, "cpu_s": cpu, "bytes": sum(f.stat().st_size for f in files), "files": len(files),
             "equal": equal}  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--planes", type=int, default=128)
-    parser.add_argument("--side", type=int, default=1024)
-    parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--only", nargs="*", choices=WRITERS, default=list(WRITERS))
-    parser.add_argument("--one", nargs=3, metavar=("NAME", "DATA", "OUT"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        name, data, out = options.one
-        print(json.dumps(run_one(name, Path(data), Path(out))))
-        return
+def run(megabytes: int, repeats: int) -> None:
+    """Write the same stack with every writer and print a table; exit if one of them is wrong."""
+    planes = max(8, megabytes * 10**6 // (2 * SIDE**2))
+    raw = planes * SIDE**2 * 2
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "stack.npy"
-        np.save(data, make_stack(options.planes, options.side))
-        raw = options.planes * options.side**2 * 2
-        print(f"{raw / 2**20:.0f} MiB uint16, {options.planes} planes of {options.side} x {options.side}")
-        print(f"{'writer':24}{'wall s':>8}{'MB/s':>8}{'CPU s':>8}{'out MB':>8}{'files':>7}  equal")
-        for name in options.only:
-            runs = []
-            for _ in range(options.repeats):
-                out = Path(folder) / "run"
-                out.mkdir()
-                command = [sys.executable, __file__, "--one", name, str(data), str(out / "a.ome.zarr")]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
-                runs.append(json.loads(done.stdout))
-                shutil.rmtree(out)
-            best = min(runs, key=lambda r: r["wall_s"])
-            print(
-                f"{name:24}{best['wall_s']:8.2f}{raw / 1e6 / best['wall_s']:8.0f}{best['cpu_s']:8.1f}"
-                f"{best['bytes'] / 1e6:8.0f}{best['files']:7}  {best['equal']}"
-            )  # fmt: skip
+        np.save(data, make_stack(planes, SIDE))
+        print(f"OME-Zarr of {raw / 1e6:.0f} MB uint16, {planes} planes of {SIDE} x {SIDE}")
+        print(f"{'writer':24}{'wall s':>8}{'MB/s':>8}{'CPU s':>8}{'out MB':>8}{'files':>7}")
+        for name in WRITERS:
+            runs = [_run_apart(name, data, Path(folder) / "run") for _ in range(repeats)]
+            wall, cpu = median(r["wall_s"] for r in runs), median(r["cpu_s"] for r in runs)
+            size, files = runs[0]["bytes"] / 1e6, runs[0]["files"]
+            print(f"{name:24}{wall:8.2f}{raw / 1e6 / wall:8.0f}{cpu:8.1f}{size:8.0f}{files:7}")
+            if not all(r["equal"] for r in runs):
+                raise SystemExit(f"{name}: level 0 differs from what was written")
+    print()
+
+
+def _run_apart(name: str, data: Path, out: Path) -> dict[str, Any]:
+    out.mkdir()
+    command = [sys.executable, __file__, name, str(data), str(out / "a.ome.zarr")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    shutil.rmtree(out)
+    if done.returncode:
+        raise SystemExit(f"{name}: {done.stderr}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(run_one(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))))

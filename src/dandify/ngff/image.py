@@ -1,0 +1,175 @@
+"""What is to be written: an image's values, axes, voxel size and channels, completed and refused before any work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dandify.errors import BadRequest, MissingMetadata, Need
+from dandify.ngff.levels import AXES, Axes, Shape5
+from dandify.ngff.pyramid import Region5
+from dandify.sources.arrays import MemoryArray
+from dandify.sources.contract import Array, Channel, Stream
+
+DTYPES: Final = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32")
+_DEFAULT_AXES: Final = {2: ("y", "x"), 3: ("z", "y", "x"), 5: AXES}
+_HEX: Final = frozenset("0123456789abcdefABCDEF")
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """An image that can be written.
+
+    Attributes
+    ----------
+    values
+        What is read by regions.
+    axes
+        Out of t c z y x, in this order.
+    shape
+        t c z y x; 1 for axes that it lacks.
+    block
+        What the source yields at one go, t c z y x.
+    dtype
+        Native type of the values.
+    voxel
+        Distance of neighbouring values, t c z y x; 1 for the channel, for axes it lacks, and for unknown times.
+    time_known
+        The distance of time points is stated.
+    channels
+        One for each.
+    name
+        Of the image, None where nobody gave one.
+    """
+
+    values: Array | NDArray[Any]
+    axes: Axes
+    shape: Shape5
+    block: Shape5
+    dtype: np.dtype[Any]
+    voxel: tuple[float, float, float, float, float]
+    time_known: bool
+    channels: tuple[Channel, ...]
+    name: str | None
+
+    def read(self, region: Region5) -> NDArray[Any]:
+        """Values of a region (t c z y x); axes that the image lacks are left out of the result."""
+        values: NDArray[Any] = self.values[tuple(s for s, a in zip(region, AXES, strict=True) if a in self.axes)]
+        return values
+
+    @property
+    def raw_bytes(self) -> int:
+        """Of level 0."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def describe_image(
+    image: Stream | Array | NDArray[Any],
+    *,
+    axes: Sequence[str] | str | None = None,
+    scale: Mapping[str, float] | None = None,
+    channels: Sequence[Channel | str] | None = None,
+    name: str | None = None,
+) -> ImageInput:
+    """Put together what the image states and what the caller adds; the caller's word counts more.
+
+    Raises
+    ------
+    MissingMetadata
+        If the size of the voxels is not known: it is never taken to be 1.
+    BadRequest
+        If axes, type, scale or channels cannot be.
+    """
+    stated: Mapping[str, float] = {}
+    if isinstance(image, Stream):
+        if image.kind != "Image" or image.array is None:
+            raise BadRequest(f"stream {image.name!r} is of kind {image.kind}", remedy="give a stream of kind Image")
+        axes, stated, name = axes or image.axes, image.scale, name or image.name
+        channels = image.channels if channels is None else channels
+        values: Array | NDArray[Any] = image.array
+    else:
+        values = image if isinstance(image, Array) else np.asarray(image)
+    if isinstance(values, MemoryArray):
+        values = values.values  # read without copying
+    found = _axes(axes, values.shape)
+    dtype = _dtype(values.dtype)
+    voxel, time_known = _voxel(found, {**stated, **(scale or {})}, name)
+    shape = _five(found, values.shape)
+    if 0 in shape:
+        raise BadRequest(f"an image of shape {values.shape} has no values", place=name)
+    block = values.block if isinstance(values, Array) else (1,) * len(found)
+    return ImageInput(
+        values, found, shape, _five(found, block), dtype, voxel, time_known, _channels(channels, shape[1]), name
+    )
+
+
+def _axes(asked: Sequence[str] | str | None, shape: tuple[int, ...]) -> Axes:
+    axes = _DEFAULT_AXES.get(len(shape)) if asked is None else tuple(asked)
+    if axes is None:
+        raise BadRequest(f"the axes of an array of {len(shape)} dimensions are not stated", remedy="give axes='czyx'")
+    in_order = tuple(a for a in AXES if a in axes)
+    if axes != in_order or axes[-2:] != ("y", "x"):
+        raise BadRequest(
+            f"axes {' '.join(axes)}; OME-Zarr wants an ordered choice of t c z y x that ends in y x",
+            remedy="reorder the array: np.transpose, or dandify.sources",
+        )
+    if len(axes) != len(shape):
+        raise BadRequest(f"{len(axes)} axes ({' '.join(axes)}) for an array of shape {shape}")
+    return axes
+
+
+def _dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    native = dtype.newbyteorder("=")
+    if native.name not in DTYPES:
+        remedy = {"float64": "convert to float32 if that is exact enough", "bool": "convert to uint8",
+                  "float16": "convert to float32"}.get(native.name, "convert to one of them")  # fmt: skip
+        raise BadRequest(f"pixels of type {native.name}; dandify writes {', '.join(DTYPES)}", remedy=remedy)
+    return native
+
+
+def _five(axes: Axes, values: Sequence[int]) -> Shape5:
+    known = dict(zip(axes, values, strict=True))
+    return tuple(int(known.get(a, 1)) for a in AXES)  # type: ignore[return-value]  # AXES are five
+
+
+def _voxel(
+    axes: Axes, scale: Mapping[str, float], name: str | None
+) -> tuple[tuple[float, float, float, float, float], bool]:
+    if unknown := set(scale) - set(AXES):
+        raise BadRequest(f"scale of {', '.join(sorted(unknown))}, which is no axis of t c z y x")
+    needs = [
+        Need(
+            key=f"pixel_size_um.{axis}",
+            what=f"distance of neighbouring {'planes' if axis == 'z' else 'pixels'} along {axis} in micrometres",
+            remedy=f"--set pixel_size_um.{axis}=0.65, or scale={{'{axis}': 0.65}} in Python",
+        )
+        for axis in axes if axis in "zyx" and axis not in scale
+    ]  # fmt: skip
+    if needs:
+        raise MissingMetadata(needs, where=f"image {name}" if name else "the image")
+    for axis, value in scale.items():
+        if not (math.isfinite(value) and value > 0):
+            raise BadRequest(f"scale of {axis}: {value}", remedy="a distance is a positive number")
+    voxel = tuple(float(scale[a]) if a in axes and a in scale and a != "c" else 1.0 for a in AXES)
+    return voxel, "t" in scale  # type: ignore[return-value]  # AXES are five
+
+
+def _channels(given: Sequence[Channel | str] | None, count: int) -> tuple[Channel, ...]:
+    if not given:
+        return (Channel(""),) * count
+    channels = tuple(Channel(c) if isinstance(c, str) else c for c in given)
+    if len(channels) != count:
+        raise BadRequest(
+            f"{len(channels)} channels ({', '.join(c.name for c in channels)}) for {count} on axis c",
+            remedy="name each channel of the image, in order",
+        )
+    for channel in channels:
+        digits = (channel.color or "000000").lstrip("#")
+        if len(digits) != 6 or not set(digits) <= _HEX:
+            raise BadRequest(f"colour {channel.color!r} of channel {channel.name!r}", remedy="six hex digits: 00FF00")
+    return channels

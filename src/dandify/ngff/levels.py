@@ -1,0 +1,232 @@
+"""The pyramid's geometry and its way through memory: levels, chunk shapes, and bands of rows that fit the cap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from dandify.errors import BadRequest
+
+Shape5 = tuple[int, int, int, int, int]
+Shape3 = tuple[int, int, int]
+Axes = tuple[str, ...]
+
+AXES: Final = ("t", "c", "z", "y", "x")
+CHUNK_BYTES: Final = 4 * 2**20  # of an inner chunk at most: one request of a viewer, and it stays in a core's cache
+DEPTH: Final = 64  # planes of a chunk, where memory allows
+READ_BYTES: Final = 4 * 2**20  # read at one go into a slab
+_NEAR: Final = math.sqrt(2)  # sides that differ by less would not come nearer by halving the finer one
+_BAND_WAYS: Final = ((32, 1), (16, 1), (8, 1), (16, 2), (8, 2), (8, 4))  # depth, and how much smaller the square is
+_BAND_DEPTH: Final = 8
+_LEAST_DEPTH: Final = 2  # two planes make one of the next level
+_PER_WORKER: Final = 3  # chunks: the one being encoded, its code, and Blosc's working space
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of the image; all tuples are t c z y x, axes that the image lacks have length 1.
+
+    Attributes
+    ----------
+    shape, chunks
+        Of the array.
+    step
+        How many voxels of the level above make one of this, (z, y, x); ones for level 0.
+    factors
+        The same for level 0.
+    """
+
+    shape: Shape5
+    chunks: Shape5
+    step: Shape3
+    factors: Shape3
+
+    def scale(self, voxel: tuple[float, ...]) -> tuple[float, ...]:
+        """Distance of neighbouring values on each axis, ``voxel`` being that of level 0."""
+        return tuple(v * f for v, f in zip(voxel, (1, 1, *self.factors), strict=True))
+
+    def translation(self, voxel: tuple[float, ...]) -> tuple[float, ...]:
+        """Place of the first value's centre: a mean of f voxels lies (f - 1) / 2 voxels behind the first."""
+        return tuple(v * (f - 1) / 2 for v, f in zip(voxel, (1, 1, *self.factors), strict=True))
+
+
+@dataclass(frozen=True)
+class PyramidPlan:
+    """What is written, and how it goes through memory.
+
+    Attributes
+    ----------
+    levels
+        From the finest.
+    band_rows
+        Rows of level 0 that are worked on at one time; all of them where the memory allows.
+    streamed
+        Number of levels made band by band. The next one is then kept whole in memory, and the others are made of it.
+    memory_bytes
+        What it takes.
+    reason
+        Why so, in words.
+    """
+
+    levels: tuple[Level, ...]
+    band_rows: int
+    streamed: int
+    memory_bytes: int
+    reason: str
+
+    @property
+    def in_order(self) -> bool:
+        """The values are read in C order."""
+        return self.band_rows >= self.levels[0].shape[3]
+
+
+def plan_pyramid(
+    shape: Shape5,
+    dtype: np.dtype[Any],
+    voxel: tuple[float, ...],
+    *,
+    count: int | Literal["auto"],
+    chunks: Shape5 | None,
+    memory_bytes: int,
+    workers: int,
+    block: Shape5,
+) -> PyramidPlan:
+    """Choose levels, chunks and bands.
+
+    Whole planes in the deepest chunks first, then shallower chunks, then bands of rows; where a file yields whole
+    planes only, bands would decode each plane once for every band, so depth is given up first.
+
+    Parameters
+    ----------
+    shape, dtype
+        Of the image.
+    voxel
+        Distance of neighbouring values on each axis.
+    count
+        Number of levels; ``auto``: until the smallest fits in one chunk.
+    chunks
+        Asked for; None to choose.
+    memory_bytes, workers
+        The cap, and the number of threads that share it.
+    block
+        What the source yields at one go.
+
+    Raises
+    ------
+    BadRequest
+        If the memory does not suffice, naming what would.
+    """
+    least: PyramidPlan | None = None
+    for depth, smaller, banded in _ways(whole_planes=block[3:] == shape[3:], fixed=chunks and chunks[2]):
+        cut = chunks or chunk_shape(shape, depth, dtype.itemsize, smaller)
+        levels = tuple(_levels(shape, voxel, cut, count))
+        for plan in _banded(levels, dtype, workers, block) if banded else (_whole(levels, dtype, workers, block),):
+            if plan.memory_bytes <= memory_bytes:
+                return plan
+            if least is None or plan.memory_bytes < least.memory_bytes:
+                least = plan
+    assert least is not None
+    need = math.ceil(least.memory_bytes / 1e6)
+    raise BadRequest(
+        f"{memory_bytes / 1e6:,.0f} MB of memory do not suffice for planes of {shape[3]} x {shape[4]} {dtype} with "
+        f"{workers} worker(s)",
+        remedy=f"allow at least {need} MB (--memory {need}MB){', or fewer workers' if workers > 1 else ''}",
+    )
+
+
+def chunk_shape(shape: Shape5, depth: int, itemsize: int, smaller: int = 1) -> Shape5:
+    """Chunks of ``depth`` planes, square, the largest power of two within `CHUNK_BYTES`; clipped to the image."""
+    depth = min(depth, shape[2])
+    side = 2 ** int(math.log2(math.sqrt(CHUNK_BYTES / (depth * itemsize)))) // smaller
+    return (1, 1, depth, min(side, shape[3]), min(side, shape[4]))
+
+
+def require_chunks(chunks: Shape5, shape: Shape5) -> Shape5:
+    """Clip chunks that were asked for to the image, and refuse what cannot be made in one pass.
+
+    Raises
+    ------
+    BadRequest
+        If one is not positive, holds several time points or channels, or is odd.
+    """
+    if min(chunks) < 1 or chunks[:2] != (1, 1):
+        raise BadRequest(f"chunks {chunks} (t c z y x)", remedy="1 along t and c, positive along z, y and x")
+    clipped = tuple(min(c, n) for c, n in zip(chunks, shape, strict=True))
+    if any(c % 2 and c < n for c, n in zip(clipped[2:], shape[2:], strict=True)):
+        raise BadRequest(
+            f"chunks {chunks[2:]} (z y x): an odd length would cut through the voxels of the next level",
+            remedy="ask for even lengths, best powers of two",
+        )
+    return clipped  # type: ignore[return-value]  # zip of two fives is five long
+
+
+def _levels(shape: Shape5, voxel: tuple[float, ...], chunks: Shape5, count: int | Literal["auto"]) -> Iterator[Level]:
+    size, factors, step = list(shape[2:]), [1, 1, 1], (1, 1, 1)
+    made = 0
+    while True:
+        cut = tuple(min(c, n) for c, n in zip(chunks[2:], size, strict=True))
+        yield Level((*shape[:2], *size), (1, 1, *cut), step, tuple(factors))  # type: ignore[arg-type]  # three each
+        made += 1
+        if made == count or (count == "auto" and all(n <= c for n, c in zip(size, chunks[2:], strict=True))):
+            return
+        sides = [v * f for v, f in zip(voxel[2:], factors, strict=True)]
+        finest = min((s for s, n in zip(sides, size, strict=True) if n > 1), default=None)
+        if finest is None:
+            return
+        step = tuple(2 if n > 1 and s < finest * _NEAR else 1 for s, n in zip(sides, size, strict=True))  # type: ignore[assignment]  # three
+        size = [-(-n // k) for n, k in zip(size, step, strict=True)]
+        factors = [f * k for f, k in zip(factors, step, strict=True)]
+
+
+def _ways(*, whole_planes: bool, fixed: int | None) -> Iterator[tuple[int, int, bool]]:
+    """Depths to try, how much smaller chunks are than they could be, and whether in bands."""
+    if fixed is not None:
+        yield from ((fixed, 1, False), (fixed, 1, True))
+        return
+    depth = DEPTH
+    while depth >= (_LEAST_DEPTH if whole_planes else _BAND_DEPTH):
+        yield depth, 1, False
+        depth //= 2
+    yield from ((depth, smaller, True) for depth, smaller in _BAND_WAYS)
+
+
+def _whole(levels: tuple[Level, ...], dtype: np.dtype[Any], workers: int, block: Shape5) -> PyramidPlan:
+    rows = levels[0].shape[3]
+    need = _memory(levels, len(levels), rows, dtype, workers, block)
+    return PyramidPlan(levels, rows, len(levels), need, f"whole planes, {levels[0].chunks[2]} at one time")
+
+
+def _banded(levels: tuple[Level, ...], dtype: np.dtype[Any], workers: int, block: Shape5) -> Iterator[PyramidPlan]:
+    """Bands, the widest first; each level made in bands has bands of whole chunks."""
+    widest = len(levels) - 1
+    for streamed in range(widest, 0, -1):
+        rows = levels[0].chunks[3] * levels[streamed - 1].factors[1]
+        # the chunk height of every streamed level must be that of level 0, or its band would not hold whole chunks
+        if rows >= levels[0].shape[3] or levels[streamed - 1].chunks[3] != levels[0].chunks[3]:
+            continue
+        need = _memory(levels, streamed, rows, dtype, workers, block)
+        yield PyramidPlan(
+            levels, rows, streamed, need,
+            f"bands of {rows} rows, {levels[0].chunks[2]} planes at one time; level {streamed} in memory",
+        )  # fmt: skip
+
+
+def _memory(
+    levels: tuple[Level, ...], streamed: int, rows: int, dtype: np.dtype[Any], workers: int, block: Shape5
+) -> int:
+    values = 0
+    for number, level in enumerate(levels):
+        height = -(-rows // level.factors[1]) if number < streamed else level.shape[3]
+        slab = level.chunks[2] * min(height, level.shape[3]) * level.shape[4]
+        values += 2 * slab if number == 0 else slab
+    if streamed < len(levels):
+        values += math.prod(levels[streamed].shape[2:])
+    _, _, depth, height, width = levels[0].shape
+    planes = min(block[2], levels[0].chunks[2])
+    piece = max(min(READ_BYTES // dtype.itemsize, depth * height * width), planes * min(rows, height) * width)
+    decoded = planes * block[3] * block[4]  # what a source holds while it decodes
+    return (values + piece + decoded + workers * _PER_WORKER * math.prod(levels[0].chunks)) * dtype.itemsize

@@ -1,0 +1,333 @@
+"""The one pass: every plane read once, all levels made while it is in the cache, every chunk encoded once."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from isal import isal_zlib
+from numpy.typing import NDArray
+
+from dandify.errors import BadSource
+from dandify.kernels.downsample import BINS, bin_values, halve, tally
+from dandify.ngff.levels import READ_BYTES, Level, PyramidPlan
+from dandify.store.encode import scratch
+from dandify.store.region import extent
+from dandify.store.zarr_image import Sink
+
+Region5 = tuple[slice, slice, slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class Slab:
+    """Consecutive planes, or a band of their rows, of one level, and the CRC-32 of their values in C order."""
+
+    region: Region5
+    crc32: int
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """Values of a channel: extremes of all, percentiles of every fourth row; None where nothing is finite."""
+
+    low: float | None
+    high: float | None
+    start: float | None
+    end: float | None
+
+
+@dataclass
+class Written:
+    """What is known of a finished pyramid.
+
+    Attributes
+    ----------
+    slabs
+        For each level, checksums taken before anything was encoded: of level 0 when it was read.
+    sha256
+        Of the image in C order; None where it was read in bands.
+    channels
+        Statistics of each.
+    """
+
+    slabs: list[list[Slab]] = field(default_factory=list)
+    sha256: str | None = None
+    channels: list[ChannelStatistics] = field(default_factory=list)
+
+
+def crc32(values: NDArray[Any], before: int = 0) -> int:
+    """CRC-32 of contiguous values, going on from that of the values before them."""
+    return int(isal_zlib.crc32(values.reshape(-1).view(np.uint8), before))
+
+
+class Pyramid:
+    """Makes all levels of an image.
+
+    Parameters
+    ----------
+    plan
+        How.
+    read
+        Gives the values of a region (t c z y x) of the image, in any byte order.
+    depth
+        Planes that the source yields at one go.
+    dtype
+        Native type of the values.
+    sinks
+        Where the encoded chunks of each level go.
+    workers
+        Encoding threads.
+    advance
+        Called in this thread with the raw bytes of each finished slab.
+    """
+
+    def __init__(
+        self,
+        plan: PyramidPlan,
+        read: Callable[[Region5], NDArray[Any]],
+        depth: int,
+        dtype: np.dtype[Any],
+        sinks: Sequence[Sink],
+        *,
+        workers: int,
+        advance: Callable[[int], None],
+    ) -> None:
+        self._plan, self._read, self._dtype = plan, read, dtype
+        self._depth = min(depth, plan.levels[0].chunks[2])
+        self._sinks, self._workers, self._advance = sinks, workers, advance
+        self._levels = plan.levels
+        self._written = Written(slabs=[[] for _ in plan.levels])
+        self._whole = hashlib.sha256() if plan.in_order else None
+        channels = plan.levels[0].shape[1]
+        self._counts = np.zeros((channels, BINS), np.int64)
+        self._range = [(np.inf, -np.inf)] * channels
+        self._turn = threading.Lock()
+        self._buffers: dict[int, NDArray[Any]] = {}
+        self._filled = [0] * len(plan.levels)  # planes that wait in each level's buffer
+        self._base = [0] * len(plan.levels)  # planes of each level that are done, in this volume or band
+        self._kept: NDArray[Any] | None = None
+        if plan.streamed < len(plan.levels):
+            self._kept = np.empty(plan.levels[plan.streamed].shape[2:], dtype)
+
+    def run(self) -> Written:
+        """Read, and write every level.
+
+        Raises
+        ------
+        BadSource
+            If the source cannot be read, or yields something else than it declared.
+        """
+        spare = [np.empty(self._slab_shape(0), self._dtype) for _ in range(2)]
+        tasks = self._tasks()
+        # Nothing is begun any more when something fails, Ctrl-C included: cancel_futures, and the pools are left.
+        reader = ThreadPoolExecutor(1, "dandify-read")
+        pool = ThreadPoolExecutor(self._workers, "dandify-encode")
+        try:
+            task = next(tasks, None)
+            ahead = reader.submit(self._fill, task, spare.pop()) if task else None
+            while task is not None and ahead is not None:
+                slab, crc = ahead.result()
+                following = next(tasks, None)
+                ahead = reader.submit(self._fill, following, spare.pop()) if following else None
+                self._written.slabs[0].append(Slab(task, crc))
+                self._take(task, slab, pool)
+                spare.append(slab)
+                self._advance(int(np.prod(extent(task), dtype=object)) * self._dtype.itemsize)
+                task = following
+        finally:
+            reader.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(wait=True, cancel_futures=True)
+        for sink in self._sinks:
+            sink.close()
+        self._written.sha256 = self._whole.hexdigest() if self._whole else None
+        self._written.channels = [self._statistics(c) for c in range(len(self._range))]
+        return self._written
+
+    def _tasks(self) -> Iterator[Region5]:
+        """Regions of level 0 in the order of reading."""
+        nt, nc, nz, ny, nx = self._levels[0].shape
+        depth, rows = self._levels[0].chunks[2], self._plan.band_rows
+        for t in range(nt):
+            for c in range(nc):
+                for y in range(0, ny, rows):
+                    for z in range(0, nz, depth):
+                        yield (slice(t, t + 1), slice(c, c + 1), slice(z, min(z + depth, nz)),
+                               slice(y, min(y + rows, ny)), slice(0, nx))  # fmt: skip
+
+    def _fill(self, region: Region5, slab: NDArray[Any]) -> tuple[NDArray[Any], int]:
+        """Read a region into a slab; its CRC-32 is that of the values as they came."""
+        t, c, z, y, x = region
+        plane = (y.stop - y.start) * (x.stop - x.start) * self._dtype.itemsize
+        step = max(1, READ_BYTES // plane // self._depth * self._depth, self._depth)
+        crc = 0
+        for start in range(z.start, z.stop, step):
+            part = (t, c, slice(start, min(start + step, z.stop)), y, x)
+            values = self._checked(part)
+            target = slab.reshape(-1)[: (z.stop - z.start) * plane // self._dtype.itemsize].reshape(
+                z.stop - z.start, y.stop - y.start, x.stop - x.start
+            )[start - z.start : part[2].stop - z.start]
+            target[...] = values.reshape(target.shape)
+            crc = crc32(target, crc)
+            if self._whole is not None:
+                self._whole.update(target.reshape(-1).view(np.uint8).data)
+        return slab, crc
+
+    def _checked(self, region: Region5) -> NDArray[Any]:
+        place = "t c z y x " + ", ".join(f"{s.start}:{s.stop}" for s in region)
+        try:
+            values = np.asarray(self._read(region))
+        except (OSError, ValueError, EOFError) as error:
+            raise BadSource(f"cannot be read: {error}", file=getattr(error, "filename", None), place=place) from error
+        if values.size != np.prod(extent(region), dtype=object) or values.dtype.newbyteorder("=") != self._dtype:
+            raise BadSource(
+                f"yields {values.shape} {values.dtype} for a region of {extent(region)} {self._dtype}", place=place
+            )
+        return values
+
+    def _slab_shape(self, number: int) -> tuple[int, int, int]:
+        level = self._levels[number]
+        rows = level.shape[3]
+        if number < self._plan.streamed:
+            rows = min(rows, -(-self._plan.band_rows // level.factors[1]))
+        return level.chunks[2], rows, level.shape[4]
+
+    def _buffer(self, number: int) -> NDArray[Any]:
+        if number not in self._buffers:
+            self._buffers[number] = np.empty(self._slab_shape(number), self._dtype)
+        return self._buffers[number]
+
+    def _take(self, region: Region5, slab: NDArray[Any], pool: ThreadPoolExecutor) -> None:
+        """Let a slab of level 0 go through all levels."""
+        t, c, z, y, x = region
+        size = (z.stop - z.start, y.stop - y.start, x.stop - x.start)
+        self._base[0] = z.start
+        self._flush(0, slab.reshape(-1)[: int(np.prod(size))].reshape(size), region, pool)
+        last = z.stop == self._levels[0].shape[2]
+        if last:
+            self._filled, self._base = [0] * len(self._levels), [0] * len(self._levels)
+        if self._kept is not None and last and y.stop == self._levels[0].shape[3]:
+            self._take_kept(t, c, pool)
+
+    def _take_kept(self, t: slice, c: slice, pool: ThreadPoolExecutor) -> None:
+        """Make the levels above those made in bands."""
+        assert self._kept is not None
+        number = self._plan.streamed
+        nz, ny, nx = self._kept.shape
+        depth = self._levels[number].chunks[2]
+        for z in range(0, nz, depth):
+            part = self._kept[z : z + depth]
+            region = (t, c, slice(z, z + len(part)), slice(0, ny), slice(0, nx))
+            self._base[number] = z
+            self._record(number, region, part)
+            self._flush(number, part, region, pool)
+        self._filled, self._base = [0] * len(self._levels), [0] * len(self._levels)
+
+    def _record(self, number: int, region: Region5, values: NDArray[Any]) -> None:
+        self._written.slabs[number].append(Slab(region, crc32(values)))
+
+    def _flush(self, number: int, values: NDArray[Any], region: Region5, pool: ThreadPoolExecutor) -> None:
+        """Encode the chunks of a slab and make its part of the next level; let that go on when its slab is full."""
+        target, finer = self._next(number, values, region)
+        level = self._levels[number]
+        _, _, cz, cy, cx = level.chunks
+        _, ny, nx = values.shape
+        t, c, z, y, _ = region
+
+        def work(row: int, column: int) -> None:
+            block = values[:, row : row + cy, column : column + cx]
+            index = (t.start, c.start, z.start // cz, (y.start + row) // cy, column // cx)
+            self._chunk(number, index, block, finer and target[:, row // finer[1] :, column // finer[2] :], finer)
+
+        jobs = [pool.submit(work, row, column) for row in range(0, ny, cy) for column in range(0, nx, cx)]
+        for job in jobs:
+            job.result()
+        if finer:
+            self._pass_on(number + 1, len(target), region, finer, pool)
+
+    def _next(
+        self, number: int, values: NDArray[Any], region: Region5
+    ) -> tuple[NDArray[Any], tuple[int, int, int] | None]:
+        """Where the mean of a slab goes, and the factors; (values, None) for the last level."""
+        if number + 1 == len(self._levels):
+            return values, None
+        step = self._levels[number + 1].step
+        size = [-(-n // k) for n, k in zip(values.shape, step, strict=True)]
+        if self._kept is not None and number + 1 == self._plan.streamed:
+            z, y = region[2].start // step[0], region[3].start // step[1]
+            return self._kept[z : z + size[0], y : y + size[1]], step
+        filled = self._filled[number + 1]
+        rows = self._buffer(number + 1).reshape(-1)[: self._levels[number + 1].chunks[2] * size[1] * size[2]]
+        return rows.reshape(-1, size[1], size[2])[filled : filled + size[0]], step
+
+    def _pass_on(
+        self, number: int, planes: int, above: Region5, step: tuple[int, int, int], pool: ThreadPoolExecutor
+    ) -> None:
+        if self._kept is not None and number == self._plan.streamed:
+            return
+        level = self._levels[number]
+        self._filled[number] += planes
+        start = self._base[number]
+        stop = start + self._filled[number]
+        if self._filled[number] < level.chunks[2] and stop < level.shape[2]:
+            return
+        t, c, _, y, _ = above
+        rows = slice(y.start // step[1], -(-y.stop // step[1]))
+        region = (t, c, slice(start, stop), rows, slice(0, level.shape[4]))
+        size = (stop - start, rows.stop - rows.start, level.shape[4])
+        values = self._buffer(number).reshape(-1)[: int(np.prod(size))].reshape(size)
+        self._record(number, region, values)
+        self._base[number], self._filled[number] = stop, 0
+        self._flush(number, values, region, pool)
+
+    def _chunk(
+        self,
+        number: int,
+        index: tuple[int, ...],
+        block: NDArray[Any],
+        target: NDArray[Any] | None,
+        step: tuple[int, int, int] | None,
+    ) -> None:
+        """Encode one chunk, take its statistics, and make its part of the next level."""
+        level: Level = self._levels[number]
+        chunks = level.chunks[2:]
+        raw = scratch("chunk", int(np.prod(chunks, dtype=object)) * self._dtype.itemsize)
+        full = raw.view(self._dtype).reshape(chunks)
+        if block.shape != chunks:
+            raw[...] = 0
+        full[tuple(slice(n) for n in block.shape)] = block
+        inside = full[tuple(slice(n) for n in block.shape)]
+        if number == 0:
+            self._count(index[1], inside)
+        if step is not None and target is not None:
+            size = (-(-n // k) for n, k in zip(block.shape, step, strict=True))
+            halve(inside, step, target[tuple(slice(n) for n in size)])
+        array = self._sinks[number]
+        array.put(self._without_absent(index), array.array.codec.encode(full))
+
+    def _without_absent(self, index: tuple[int, ...]) -> tuple[int, ...]:
+        names = self._sinks[0].array.names
+        return tuple(i for i, axis in zip(index, "tczyx", strict=True) if axis in names)
+
+    def _count(self, channel: int, values: NDArray[Any]) -> None:
+        counts = np.zeros(BINS, np.int64)
+        low, high = tally(values, counts)
+        with self._turn:
+            self._counts[channel] += counts
+            before = self._range[channel]
+            self._range[channel] = (min(low, before[0]), max(high, before[1]))
+
+    def _statistics(self, channel: int) -> ChannelStatistics:
+        low, high = self._range[channel]
+        total = np.cumsum(self._counts[channel])
+        if low > high or not total[-1]:
+            return ChannelStatistics(None, None, None, None)
+        values = bin_values(self._dtype)
+        start, end = (
+            float(np.clip(values[np.searchsorted(total, share * total[-1])], low, high)) for share in (0.01, 0.998)
+        )  # fmt: skip
+        return ChannelStatistics(low, high, start, end)
