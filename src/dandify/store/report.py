@@ -39,7 +39,7 @@ class DatasetReport:
 
 @dataclass(frozen=True)
 class WriteReport:
-    """What `dandify.write_nwb` did.
+    """What a writer of the engine did.
 
     Attributes
     ----------

@@ -1,0 +1,220 @@
+"""The single checks of `dandify.dandiset.validate`: each takes a path and yields findings."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sysconfig
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from dandify.dandiset.describe import YAML, problems_in, read_description
+from dandify.errors import BadSource
+from dandify.findings import Finding, Severity
+
+VIDEOS: Final = (".mp4", ".avi", ".wmv", ".mov", ".flv", ".mkv")  # dandi/consts.py
+PICTURES: Final = (".png", ".jpg", ".jpeg", ".gif")
+_PATH_LENGTH: Final = 512
+_ZARR_OBJECT_BYTES: Final = 5 * 2**30  # dandi sends each file of a Zarr in one part
+
+# The server's own rule (dandi-archive, dandiapi/api/models/asset.py); its character class A-z is taken as it is.
+_PATH = re.compile(r"([A-z0-9(),&\s#+~_=-]?/?\.?[A-z0-9(),&\s#+~_=-])+")
+_CHARACTER = re.compile(r"[A-z0-9(),&\s#+~_=./-]")
+
+REMEDIES: Final = {
+    "DANDI.NO_DANDISET_FOUND": "dandify organize writes dandiset.yaml; or check the folder of the dandiset",
+    "DANDI.NON_DANDI_FILENAME": "dandify organize gives it a name that DANDI takes",
+    "DANDI.NON_DANDI_FOLDERNAME": "dandify organize puts it into the folder of its subject",
+    "DANDI.METADATA_MISMATCH_SUBJECT": "dandify organize puts it into the folder of its subject",
+    "DANDI.FILE_CONTENT_MISSING": "get the content of the link (datalad get), or remove it",
+    "NWBI.check_subject_exists": "convert again with --subject-id, --species, --sex and --age",
+    "NWBI.check_subject_id_exists": "convert again with --subject-id",
+    "NWBI.check_subject_species_exists": "convert again with --species, a Latin name such as 'Mus musculus'",
+    "NWBI.check_subject_sex": "convert again with --sex M, F, U (unknown) or O (other)",
+    "NWBI.check_subject_age": "convert again with --age, such as P60D",
+    "NWBI.check_image_series_external_file_relative": "dandify organize copies the video and names it relatively",
+    "NWBI.check_image_series_external_file_valid": "dandify organize brings the video along",
+    "dandi_zarr.tree_depth_exceeded": "write chunk keys with '.' instead of '/', or fewer groups in each other",
+}
+
+
+def dandi(path: Path, base: Path) -> Iterator[Finding]:
+    """Yield what the dandi client finds in one asset: pynwb, nwbinspector, Zarr structure, names in the dandiset."""
+    with quiet_dandi():
+        from dandi.exceptions import UnknownAssetError
+        from dandi.files import dandi_file
+
+        try:
+            results = list(dandi_file(path, base).get_validation_errors())
+        except UnknownAssetError as error:  # an empty folder called .zarr
+            yield Finding(
+                "dandify.not_an_asset", "dandify", "file", "ERROR", f"the archive does not take it: {error}", path,
+                remedy="remove it",
+            )  # fmt: skip
+            return
+    for result in results:
+        yield from translate(result, path)
+
+
+def dandi_bids(folder: Path) -> Iterator[Finding]:
+    """Yield what the dandi client finds in a BIDS dataset, which it validates as a whole."""
+    with quiet_dandi():
+        from dandi.validate._core import validate  # the package itself does not export it: its imports are circular
+
+        try:
+            results = list(validate(folder))
+        except (OSError, RuntimeError, ValueError) as error:  # it runs a program of its own, and reads its JSON
+            yield Finding(
+                "dandify.bids_validator", "dandi", "folder", "ERROR",
+                f"the BIDS validator did not run: {error}", folder,
+                remedy="pip install bids-validator-deno",
+            )  # fmt: skip
+            return
+    for result in results:
+        yield from translate(result, folder)
+
+
+def translate(result: Any, path: Path) -> Iterator[Finding]:
+    """Yield a `dandi.validate.types.ValidationResult` as a finding; what is no complaint is left out."""
+    if result.severity is None or result.severity.name == "INFO":
+        return
+    severities: dict[str, Severity] = {"HINT": "HINT", "WARNING": "WARNING"}
+    places = sorted(set((result.within_asset_paths or {}).values()) - {None, "", "/"})
+    inside = f" [{'; '.join(places)}]" if places else ""
+    code, message = inspector_failure(str(result.id), result.message or str(result.id))
+    if code.startswith("pynwb.") and hasattr(result.origin_result, "name"):
+        code = f"pynwb.{result.origin_result.name}"  # dandi puts the whole message into the id
+    yield Finding(
+        code, str(result.origin.validator), result.scope.value,
+        severities.get(result.severity.name, "ERROR"), f"{message}{inside}", result.path or path,
+        remedy=REMEDIES.get(code),
+    )  # fmt: skip
+
+
+def inspector_failure(code: str, message: str) -> tuple[str, str]:
+    """Shorten what nwbinspector reports where one of its checks fails itself: a traceback, and a sentence as the id."""
+    found = re.match(r"NWBI\.During evaluation of '(\w+)' - (.*)", code, re.DOTALL)
+    if found is None:
+        return code, message
+    lines = (found[2] if "Traceback" in found[2] else message).strip().splitlines()
+    return f"NWBI.{found[1]}", f"nwbinspector's own check failed: {lines[-1]}"
+
+
+def path_rules(path: Path, base: Path) -> Iterator[Finding]:
+    """Yield what the server refuses of a path."""
+    name = path.relative_to(base).as_posix()
+    if len(name) > _PATH_LENGTH:
+        yield Finding(
+            "dandify.path_length", "dandify", "file", "ERROR",
+            f"a path of {len(name)} characters; the archive takes {_PATH_LENGTH}", path, remedy="use shorter ids",
+        )  # fmt: skip
+    if not _PATH.fullmatch(name):
+        wrong = sorted({c for c in name if not _CHARACTER.fullmatch(c)})
+        what = f"the characters {' '.join(wrong)}" if wrong else "two dots in a row, or one at an end"
+        yield Finding(
+            "dandify.path_characters", "dandify", "file", "ERROR", f"the archive refuses paths with {what}", path,
+            remedy="rename it, or organize it again",
+        )  # fmt: skip
+
+
+def sizes(path: Path) -> Iterator[Finding]:
+    """Yield what the server refuses because of its size."""
+    if path.is_file():
+        if path.stat().st_size == 0:
+            yield Finding(
+                "dandify.empty_file", "dandify", "file", "ERROR", "is empty, and the archive refuses empty files", path,
+                remedy="remove it, or write it again",
+            )  # fmt: skip
+        return
+    for file in path.rglob("*"):
+        if file.is_file() and file.stat().st_size > _ZARR_OBJECT_BYTES:
+            yield Finding(
+                "dandify.zarr_object_size", "dandify", "file", "ERROR",
+                f"{file.relative_to(path).as_posix()} is larger than 5 GiB, which a file of a Zarr may not be", path,
+                remedy="convert again with smaller shards",
+            )  # fmt: skip
+
+
+def ome_zarr(path: Path) -> Iterator[Finding]:
+    """Check an OME-Zarr: metadata, scales, chunks, what does not belong there."""
+    from dandify.ngff.check import check_ome_zarr
+
+    for problem in check_ome_zarr(path):
+        inside = problem.path.relative_to(path).as_posix() if path in problem.path.parents else ""
+        yield Finding(
+            problem.id, "dandify", "file", problem.severity,
+            f"{problem.message} [{inside}]" if inside else problem.message, path, remedy=problem.remedy,
+        )  # fmt: skip
+    if "".join(path.suffixes) != ".ome.zarr":
+        yield Finding(
+            "dandify.image_name", "dandify", "file", "WARNING",
+            "the archive recognizes an OME-Zarr only by a name with no dots but those of .ome.zarr", path,
+            remedy="rename it, or organize it again",
+        )  # fmt: skip
+
+
+def dandiset(base: Path, *, assets: int, zarrs: int) -> Iterator[Finding]:
+    """Yield what is to be said of the dandiset as a whole."""
+    file = base / YAML
+    if not assets:
+        yield Finding("dandify.no_assets", "dandify", "dandiset", "ERROR", "nothing in it can be uploaded", base)
+    try:
+        document = read_description(base)
+    except BadSource as error:
+        yield Finding("dandify.dandiset_yaml", "dandify", "dandiset", "ERROR", error.cause, file, remedy=error.remedy)
+        return
+    if document is None:
+        yield Finding(
+            "DANDI.NO_DANDISET_FOUND", "dandi", "dandiset", "ERROR", "there is no dandiset.yaml", base,
+            remedy=REMEDIES["DANDI.NO_DANDISET_FOUND"],
+        )  # fmt: skip
+        return
+    problems = list(problems_in(document))
+    for problem in problems:
+        if problem.blocks == "draft":
+            yield Finding(
+                "dandify.dandiset_metadata", "dandischema", "dandiset", "WARNING",
+                f"{problem.place}: {problem.message}", file,
+                remedy="mend it in dandiset.yaml; the archive takes uploads, but gives no DOI", key=problem.place,
+            )  # fmt: skip
+    lacking = [problem.place for problem in problems if problem.blocks == "publication"]
+    if lacking:
+        yield Finding(
+            "dandify.unpublishable", "dandischema", "dandiset", "HINT",
+            f"for a DOI it needs {', '.join(lacking)}", file, remedy="write them into dandiset.yaml",
+        )  # fmt: skip
+    if zarrs:
+        yield Finding(
+            "dandify.zarr_without_doi", "dandify", "dandiset", "HINT",
+            f"the archive gives no DOI to a dandiset with Zarr, and this one has {zarrs}", base,
+            remedy="where a DOI is needed, put images into a dandiset of their own",
+        )  # fmt: skip
+
+
+@contextmanager
+def quiet_dandi() -> Iterator[None]:
+    """Keep the dandi client off the network and from talking on the terminal while the block runs."""
+    before = {name: os.environ.get(name) for name in ("DANDI_NO_ET", "NO_ET", "DANDI_CACHE", "PATH")}
+    scripts = sysconfig.get_path("scripts")  # dandi starts bids-validator-deno, which is installed there
+    os.environ.update(DANDI_NO_ET="1", NO_ET="1", PATH=os.pathsep.join([scripts, before["PATH"] or os.defpath]))
+    os.environ.setdefault("DANDI_CACHE", "ignore")  # it would keep pickles of results in the home folder
+    loggers = [logging.getLogger(name) for name in ("dandi", "pynwb", "hdmf", "hdmf_zarr", "bidsschematools")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters of it comes back as a result of the validators
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

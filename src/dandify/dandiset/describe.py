@@ -1,0 +1,301 @@
+"""``dandiset.yaml``: what a dandiset is, as DANDI's schema spells it; what a person wrote there is kept."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from dandify.errors import BadRequest, BadSource
+
+YAML: Final = "dandiset.yaml"
+PUBLICATION: Final = ("name", "description", "license", "contributor")
+"""What DANDI asks for before it gives a DOI. A draft may lack them; to create one takes a name."""
+
+_HEADER: Final = (
+    "What this dandiset is, by the terms of DANDI's schema. Write here what you like: it is kept.\n"
+    "The first upload adds the identifier. A DOI needs name, description, license and a ContactPerson with email."
+)
+
+# What the archive states of a dandiset; its absence, or anything about it, is not the user's business.
+_SERVER: Final = frozenset({
+    "id", "identifier", "version", "url", "doi", "citation", "assetsSummary", "manifestLocation", "repository",
+    "schemaVersion", "schemaKey", "access", "dateCreated", "dateModified", "datePublished", "publishedBy",
+    "releaseNotes",
+})  # fmt: skip
+
+
+class Contributor(BaseModel):
+    """A person or an organization that had a part in it.
+
+    Attributes
+    ----------
+    name
+        ``Last, First`` of a person.
+    kind
+        ``Person`` or ``Organization``.
+    roles
+        As DANDI names them: ``ContactPerson``, ``Author``, ``DataCollector``, ``Funder``, ...
+    email
+        Needed of the contact person.
+    identifier
+        The ORCID of a person, the ROR URL of an organization.
+    award_number
+        Of a funder.
+    affiliations
+        Names of organizations.
+    cite
+        Whether it stands in the citation.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    name: str
+    kind: Literal["Person", "Organization"] = Field("Person", alias="schemaKey")
+    roles: tuple[str, ...] = Field((), alias="roleName")
+    email: str | None = None
+    identifier: str | None = Field(None, validation_alias=AliasChoices("identifier", "orcid", "ror"))
+    award_number: str | None = Field(None, alias="awardNumber")
+    affiliations: tuple[str, ...] = Field((), alias="affiliation")
+    url: str | None = None
+    cite: bool = Field(True, alias="includeInCitation")
+
+    @field_validator("roles", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("affiliations", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return [v.get("name") if isinstance(v, Mapping) else v for v in value] if isinstance(value, list) else value
+
+    def document(self) -> dict[str, Any]:
+        """Return it as dandischema has it."""
+        made: dict[str, Any] = {"schemaKey": self.kind, "name": self.name}
+        if self.identifier:
+            made["identifier"] = self.identifier.removeprefix("https://orcid.org/")
+        made |= {key: value for key, value in (("email", self.email), ("url", self.url)) if value}
+        if self.roles:
+            made["roleName"] = [role if ":" in role else f"dcite:{role}" for role in self.roles]
+        if self.affiliations:
+            made["affiliation"] = [{"schemaKey": "Affiliation", "name": name} for name in self.affiliations]
+        if self.award_number:
+            made["awardNumber"] = self.award_number
+        made["includeInCitation"] = self.cite
+        return made
+
+
+class DandisetMetadata(BaseModel):
+    """What is said of a dandiset; nothing has a default, because nothing is invented.
+
+    Attributes
+    ----------
+    name
+        Title, at most 150 characters.
+    description
+        At most 10000 characters.
+    license
+        ``CC0-1.0`` or ``CC-BY-4.0``.
+    contributors
+        Persons and organizations.
+    keywords, protocol, acknowledgement
+        As DANDI's schema has them; ``protocol`` are URLs.
+    more
+        Other fields of DANDI's schema, in its own form: ``ethicsApproval``, ``relatedResource``, ``about``, ...
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    name: str | None = None
+    description: str | None = None
+    license: tuple[str, ...] = ()
+    contributors: tuple[Contributor, ...] = Field((), alias="contributor")
+    keywords: tuple[str, ...] = ()
+    protocol: tuple[str, ...] = ()
+    acknowledgement: str | None = None
+    more: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("license", "keywords", "protocol", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> DandisetMetadata:
+        """Read it from a mapping with these names or those of DANDI's schema, such as ``dandiset:`` of dandify.yaml.
+
+        Raises
+        ------
+        BadRequest
+            Naming every value that does not fit.
+        """
+        own = {*cls.model_fields, "contributor"}
+        known = {key: value for key, value in values.items() if key in own}
+        rest = {key: value for key, value in values.items() if key not in own and key not in _SERVER}
+        try:
+            return cls.model_validate({**known, "more": {**known.get("more", {}), **rest}})
+        except ValidationError as error:
+            lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()]
+            raise BadRequest("\n".join(["the dandiset's metadata are not as expected", *lines])) from None
+
+    def document(self) -> dict[str, Any]:
+        """Return it as dandischema has it, without anything that is absent."""
+        made: dict[str, Any] = {
+            "name": self.name,
+            "description": self.description,
+            "license": [item if ":" in item else f"spdx:{item}" for item in self.license],
+            "contributor": [c.document() for c in self.contributors],
+            "keywords": list(self.keywords),
+            "protocol": list(self.protocol),
+            "acknowledgement": self.acknowledgement,
+            **self.more,
+        }
+        return {key: value for key, value in made.items() if value not in (None, [], "")}
+
+
+@dataclass(frozen=True)
+class MetadataProblem:
+    """What DANDI's schema holds against a dandiset's metadata.
+
+    Attributes
+    ----------
+    place
+        The field: ``contributor.0.name``.
+    message
+        What is wrong.
+    blocks
+        ``draft`` if the value is wrong in itself, ``publication`` if it is only needed for a DOI.
+    """
+
+    place: str
+    message: str
+    blocks: Literal["draft", "publication"]
+
+
+def problems_in(document: Mapping[str, Any]) -> Iterator[MetadataProblem]:
+    """Yield what dandischema's model of a dandiset holds against what a person can state in it."""
+    from dandischema.models import Dandiset
+
+    try:
+        Dandiset(**{key: value for key, value in document.items() if key not in _SERVER})
+    except ValidationError as error:
+        for found in error.errors():
+            place = [str(part) for part in found["loc"] if part not in ("Person", "Organization")]
+            if place[0] in _SERVER:
+                continue
+            contact = place[0] == "contributor" and found["type"] == "value_error" and "ontact" in found["msg"]
+            missing = found["type"] == "missing" and len(place) == 1
+            message = "is missing" if found["type"] == "missing" else found["msg"]
+            yield MetadataProblem(".".join(place), message, "publication" if missing or contact else "draft")
+
+
+def read_description(dandiset: Path) -> dict[str, Any] | None:
+    """Return what ``dandiset.yaml`` says, None if there is none.
+
+    Raises
+    ------
+    BadSource
+        If it is no YAML, or no mapping.
+    """
+    file = dandiset / YAML
+    if not file.is_file():
+        return None
+    found = _load(file, "safe")
+    return {str(key): value for key, value in found.items()}
+
+
+def write_description(
+    dandiset: Path, metadata: DandisetMetadata | Mapping[str, Any] | None, *, overwrite: bool = False
+) -> Literal["created", "updated", "unchanged"]:
+    """Write or complete ``dandiset.yaml``; what it says already is kept, comments and order too.
+
+    There is no identifier in a new one: only an archive gives it, and `dandify.archive.upload` writes it.
+
+    Parameters
+    ----------
+    dandiset
+        The folder.
+    metadata
+        What to say; None for nothing more than that it is a dandiset.
+    overwrite
+        Replace values that are there and differ.
+
+    Raises
+    ------
+    BadRequest
+        If the metadata do not fit DANDI's schema.
+    BadSource
+        If an existing file is no YAML.
+    """
+    from ruamel.yaml.comments import CommentedMap
+
+    file = dandiset / YAML
+    values = document_of(metadata)
+    if file.is_file():
+        content = _load(file, "rt")
+        new = {k: v for k, v in values.items() if k not in content or (overwrite and content[k] != v)}
+        if not new:
+            return "unchanged"
+        content.update(new)
+    else:
+        content = CommentedMap({"schemaKey": "Dandiset", **values})
+        content.yaml_set_start_comment(_HEADER)
+    text = io.StringIO()
+    _parser("rt").dump(content, text)
+    existed = file.is_file()
+    dandiset.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(YAML + ".partial")
+    try:
+        partial.write_text(text.getvalue(), encoding="utf-8", newline="\n")
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+    return "updated" if existed else "created"
+
+
+def document_of(metadata: DandisetMetadata | Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return metadata as dandischema has it.
+
+    Raises
+    ------
+    BadRequest
+        If they do not fit DANDI's schema.
+    """
+    if metadata is None:
+        return {}
+    document = (metadata if isinstance(metadata, DandisetMetadata) else DandisetMetadata.of(metadata)).document()
+    wrong = [f"  {p.place}: {p.message}" for p in problems_in(document) if p.blocks == "draft"]
+    if wrong:
+        raise BadRequest("\n".join(["DANDI's schema does not take these metadata of the dandiset", *wrong]))
+    return document
+
+
+def _load(file: Path, kind: Literal["rt", "safe"]) -> Any:
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        found = _parser(kind).load(file.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise BadSource(f"not YAML: {error}", file=file, remedy="mend the line that is named") from error
+    if found is None:
+        from ruamel.yaml.comments import CommentedMap
+
+        return CommentedMap()
+    if not isinstance(found, Mapping):
+        raise BadSource("a mapping of keys to values is expected", file=file, remedy="begin it with: name: TITLE")
+    return found
+
+
+def _parser(kind: Literal["rt", "safe"]) -> Any:
+    from ruamel.yaml import YAML as Parser
+
+    parser = Parser(typ=kind, pure=True)
+    if kind == "rt":
+        parser.preserve_quotes = True
+        parser.width = 4096  # long lines are not folded anew
+    return parser

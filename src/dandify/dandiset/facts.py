@@ -1,0 +1,332 @@
+"""What an NWB file or an OME-Zarr says of itself: subject, session, types, external media. Nothing is changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import h5py
+import numpy as np
+
+from dandify.dandiset.names import MODALITY, ids_in_name, modalities_of
+from dandify.errors import BadSource
+
+Kind = Literal["nwb", "nwb-zarr", "ome-zarr"]
+
+MANIFEST: Final = ".manifest.json"
+PARTIAL: Final = ".partial"
+_OME_KEYS: Final = ("ome", "multiscales", "plate", "well", "bioformats2raw.layout")
+# Filters whose decoding makes text and nothing else. A pickle would run code out of the data.
+_TEXT_FILTERS: Final = frozenset({"vlen-utf8", "vlen-bytes", "json2"})
+_SUBJECT: Final = ("subject_id", "species", "sex", "age", "date_of_birth", "weight", "strain", "genotype")
+_ENTITIES: Final = {"tissue_sample_id": "tis", "slice_id": "slice", "cell_id": "cell"}
+
+
+@dataclass(frozen=True)
+class ExternalFile:
+    """One entry of an ``external_file`` (or the value of an ExternalImage).
+
+    Attributes
+    ----------
+    dataset
+        Where it is in the NWB file: ``/processing/behavior/video/external_file``.
+    object_id
+        Of the ImageSeries or ExternalImage.
+    index
+        Its place in the list; None for an ExternalImage, which is one file.
+    name
+        As it is stated: a path relative to the NWB file, an absolute path, or a URL.
+    """
+
+    dataset: str
+    object_id: str
+    index: int | None
+    name: str
+
+    @property
+    def is_url(self) -> bool:
+        """Whether it is no file of this machine."""
+        return "://" in self.name
+
+    def resolve(self, nwb: Path) -> Path:
+        """Return the file that is meant, seen from the NWB file that names it."""
+        name = self.name if os.name == "nt" else self.name.replace("\\", "/")
+        return Path(os.path.normpath(nwb.parent / name))
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file says of itself; None where it does not.
+
+    Attributes
+    ----------
+    path, kind
+        The file, and what it is.
+    subject_id, session_id, session_start_time
+        As stated.
+    modalities
+        Of an NWB file, see `dandify.dandiset.names.modalities_of`.
+    entities
+        Tissue, slice and cell of an intracellular recording, probes; see `dandify.dandiset.names.ENTITIES`.
+    external_files
+        Media that an NWB file refers to, in the order of its lists.
+    subject
+        The subject's metadata, by NWB's keys.
+    """
+
+    path: Path
+    kind: Kind
+    subject_id: str | None
+    session_id: str | None
+    session_start_time: datetime | None
+    modalities: tuple[str, ...] = ()
+    entities: Mapping[str, str] = field(default_factory=dict)
+    external_files: tuple[ExternalFile, ...] = ()
+    subject: Mapping[str, str] = field(default_factory=dict)
+
+
+def kind_of(path: Path) -> Kind | None:
+    """Return what a file or folder is, None if none of our business; reads a few bytes."""
+    if path.is_dir():
+        attributes = zarr_attributes(path)
+        if attributes.get("neurodata_type") == "NWBFile" or "nwb_version" in attributes:
+            return "nwb-zarr"
+        return "ome-zarr" if any(key in attributes for key in _OME_KEYS) else None
+    return "nwb" if path.suffix.lower() == ".nwb" else None
+
+
+def read_facts(path: Path, kind: Kind) -> Facts:
+    """Read what a file says of itself.
+
+    Raises
+    ------
+    BadSource
+        If it is damaged, or not what its name says.
+    """
+    if kind == "ome-zarr":
+        return _of_image(path)
+    tree = _hdf5(path) if kind == "nwb" else _zarr(path)
+    start = tree.texts.get("/session_start_time")
+    subject = {
+        key: tree.texts[f"/general/subject/{key}"] for key in _SUBJECT if f"/general/subject/{key}" in tree.texts
+    }
+    return Facts(
+        path=path,
+        kind=kind,
+        subject_id=subject.get("subject_id"),
+        session_id=tree.texts.get("/general/session_id"),
+        session_start_time=_time(start),
+        modalities=modalities_of(tree.types, tree.parents),
+        entities=tree.entities,
+        external_files=tuple(tree.external),
+        subject=subject,
+    )
+
+
+def zarr_attributes(folder: Path) -> dict[str, Any]:
+    """Return the attributes of a Zarr group or array, version 2 or 3; empty where there are none."""
+    for name in (".zattrs", "zarr.json"):
+        with suppress(OSError, ValueError):
+            found = json.loads((folder / name).read_text(encoding="utf-8"))
+            found = found.get("attributes", {}) if name == "zarr.json" and isinstance(found, dict) else found
+            return found if isinstance(found, dict) else {}
+    return {}
+
+
+def unsafe_arrays(folder: Path) -> tuple[str, ...]:
+    """Return the arrays of a Zarr v2 that are stored as pickles: to read them is to run code out of the data."""
+    found = []
+    for file in sorted(folder.rglob(".zarray")):
+        with suppress(OSError, ValueError):
+            if "pickle" in _filters(json.loads(file.read_text(encoding="utf-8"))):
+                found.append("/" + file.parent.relative_to(folder).as_posix())
+    return tuple(found)
+
+
+@dataclass
+class _Tree:
+    """What a walk through an NWB file gathers."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    types: set[str] = field(default_factory=set)
+    parents: dict[str, str] = field(default_factory=dict)
+    entities: dict[str, str] = field(default_factory=dict)
+    external: list[ExternalFile] = field(default_factory=list)
+
+    def add_external(self, dataset: str, object_id: str, names: list[str], *, single: bool) -> None:
+        self.external += [
+            ExternalFile(dataset, object_id, None if single else i, name) for i, name in enumerate(names) if name
+        ]
+
+    def learn_parents(self, specification: str) -> None:
+        """Take over what a cached specification says of inheritance."""
+        with suppress(ValueError):
+            self._learn(json.loads(specification))
+
+    def _learn(self, node: Any) -> None:
+        if isinstance(node, dict):
+            name = node.get("neurodata_type_def", node.get("data_type_def"))
+            parent = node.get("neurodata_type_inc", node.get("data_type_inc"))
+            if isinstance(name, str) and isinstance(parent, str):
+                self.parents[name] = parent
+            for key in ("groups", "datasets"):
+                self._learn(node.get(key))
+        elif isinstance(node, list):
+            for item in node:
+                self._learn(item)
+
+
+_TEXTS: Final = ("/session_start_time", "/general/session_id", *(f"/general/subject/{key}" for key in _SUBJECT))
+
+
+def _hdf5(path: Path) -> _Tree:
+    tree = _Tree()
+    try:
+        with h5py.File(path, "r") as file:
+            if "nwb_version" not in file.attrs and "nwb_version" not in file:
+                raise BadSource("HDF5, but not NWB: it has no nwb_version", file=path)
+            for key in _TEXTS:
+                if (dataset := file.get(key)) is not None and (value := _text(dataset[()])):
+                    tree.texts[key] = value
+            file.visititems(lambda name, item: _hdf5_item(tree, f"/{name}", item))
+            if tree.types - set(MODALITY):
+                _hdf5_parents(tree, file)
+    except OSError as error:
+        raise BadSource(
+            f"not a readable HDF5 file: {error}", file=path, remedy="convert or download it again"
+        ) from error
+    return tree
+
+
+def _hdf5_item(tree: _Tree, place: str, item: Any) -> None:
+    kind = _text(item.attrs.get("neurodata_type"))
+    if kind:
+        tree.types.add(kind)
+    if isinstance(item, h5py.Dataset):
+        if place.endswith("/external_file"):
+            names = [_text(value) or "" for value in np.atleast_1d(item[()])]
+            tree.add_external(place, _text(item.parent.attrs.get("object_id")) or "", names, single=False)
+        elif kind == "ExternalImage" and item.shape in ((), (1,)):
+            tree.add_external(place, _text(item.attrs.get("object_id")) or "", [_text(item[()]) or ""], single=True)
+    elif kind == "DandiIcephysMetadata":
+        for key, entity in _ENTITIES.items():
+            value = _text(item[key][()]) if key in item else _text(item.attrs.get(key))
+            if value:
+                tree.entities[entity] = value
+
+
+def _hdf5_parents(tree: _Tree, file: h5py.File) -> None:
+    """Read the cached specifications, which only matter where a type is not of the core."""
+
+    def visit(_: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.shape == ():
+            tree.learn_parents(_text(item[()]) or "")
+
+    where = file.attrs.get(".specloc")
+    group = file[where] if isinstance(where, h5py.Reference) else file.get("specifications")
+    if isinstance(group, h5py.Group):
+        group.visititems(visit)
+
+
+def _zarr(path: Path) -> _Tree:
+    if not (path / ".zgroup").is_file():
+        raise BadSource(
+            "NWB in Zarr v3, which the installed hdmf-zarr does not read", file=path,
+            remedy="write it as Zarr v2 (hdmf-zarr 0.13) or as HDF5",
+        )  # fmt: skip
+    tree = _Tree()
+    for folder, attributes in _zarr_nodes(path):
+        place = "/" + folder.relative_to(path).as_posix() if folder != path else "/"
+        kind = attributes.get("neurodata_type")
+        if isinstance(kind, str) and folder != path:
+            tree.types.add(kind)
+        if place in _TEXTS and (values := _zarr_texts(folder)) and values[0]:
+            tree.texts[place] = values[0]
+        elif place.endswith("/external_file"):
+            object_id = str(zarr_attributes(folder.parent).get("object_id", ""))
+            tree.add_external(place, object_id, _zarr_texts(folder), single=False)
+        elif kind == "ExternalImage":
+            tree.add_external(place, str(attributes.get("object_id", "")), _zarr_texts(folder)[:1], single=True)
+        elif place.startswith("/specifications/") and (folder / ".zarray").is_file():
+            tree.learn_parents("".join(_zarr_texts(folder)[:1]))
+        elif kind == "DandiIcephysMetadata":
+            for key, entity in _ENTITIES.items():
+                if (folder / key).is_dir() and (values := _zarr_texts(folder / key)) and values[0]:
+                    tree.entities[entity] = values[0]
+    return tree
+
+
+def _zarr_nodes(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for name, folders, files in os.walk(path):
+        folder = Path(name)
+        folders.sort()
+        if ".zarray" in files:
+            folders.clear()
+        elif ".zgroup" not in files:
+            continue
+        yield folder, zarr_attributes(folder)
+
+
+def _zarr_texts(array: Path) -> list[str]:
+    """Return the texts of a small Zarr v2 array; none if it is not stored as text."""
+    import zarr
+
+    try:
+        header = json.loads((array / ".zarray").read_text(encoding="utf-8"))
+        if header.get("dtype") == "|O" and not _filters(header) <= _TEXT_FILTERS:
+            return []
+        return [_text(value) or "" for value in np.atleast_1d(zarr.open_array(str(array), mode="r")[...])]
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise BadSource(f"a damaged Zarr array: {error}", file=array) from error
+
+
+def _filters(header: Mapping[str, Any]) -> set[str]:
+    return {str(f.get("id")) for f in header.get("filters") or () if isinstance(f, dict)}
+
+
+def _of_image(path: Path) -> Facts:
+    """Take an image's subject and session from the manifest beside it, else from its name."""
+    record: dict[str, Any] = {}
+    manifest = path.with_name(path.name + MANIFEST)
+    if manifest.is_file():
+        try:
+            record = json.loads(manifest.read_text(encoding="utf-8")).get("details") or {}
+        except (ValueError, AttributeError) as error:
+            raise BadSource(f"not a manifest: {error}", file=manifest, remedy="remove it, or convert again") from error
+    subject = record.get("subject") or {}
+    session = record.get("session") or {}
+    named_subject, named_session = ids_in_name(path.name)
+    return Facts(
+        path=path,
+        kind="ome-zarr",
+        subject_id=_word(subject.get("subject_id")) or named_subject,
+        session_id=_word(session.get("session_id")) or named_session,
+        session_start_time=_time(_word(session.get("session_start_time"))),
+        subject={key: str(subject[key]) for key in _SUBJECT if subject.get(key)},
+    )
+
+
+def _word(value: Any) -> str | None:
+    return str(value) if value not in (None, "") else None
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, np.ndarray):
+        value = value.ravel()[0] if value.size else None
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return str(value) if isinstance(value, str) else None
+
+
+def _time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    with suppress(ValueError):
+        return datetime.fromisoformat(text.strip())
+    return None

@@ -1,0 +1,177 @@
+"""Brings files and folders to their place: copied, linked or moved; whole or not at all."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from dandify.errors import DandifyError
+
+Mode = Literal["copy", "hardlink", "move"]
+Action = Literal["copied", "hardlinked", "moved", "unchanged"]
+
+PARTIAL = ".partial"
+_REPLACED = ".replaced"
+
+
+def same(a: Path, b: Path) -> bool:
+    """Whether two files or folders hold the same.
+
+    Size and time of the last change decide, as in rsync; where only the size agrees, the bytes do.
+    """
+    if a.is_dir() != b.is_dir():
+        return False
+    if a.is_dir():
+        ours, theirs = files_below(a), files_below(b)
+        return ours == theirs and all(_same_file(a / name, b / name) for name in ours)
+    return _same_file(a, b)
+
+
+def files_below(folder: Path) -> list[str]:
+    """Return the files in a folder at any depth, relative and sorted."""
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder."""
+    return sum((path / name).stat().st_size for name in files_below(path)) if path.is_dir() else path.stat().st_size
+
+
+def put(source: Path, target: Path, *, mode: Mode, edit: Callable[[Path], None] | None = None) -> Action:
+    """Bring a file or folder to its place, over what may be there.
+
+    It is made as ``NAME.partial`` and renamed when complete; on any failure the partial is removed and what was there
+    stays.
+
+    Parameters
+    ----------
+    source, target
+        From where, and to where.
+    mode
+        ``hardlink`` falls back to a copy where the file system cannot link; ``move`` across file systems copies first.
+    edit
+        Changes the copy before it gets its final name; such a file is always copied, and the source is kept.
+
+    Raises
+    ------
+    DandifyError
+        If the system refuses: a full disk, missing permission.
+    """
+    if mode == "move" and edit is None:
+        return _move(source, target)
+    with _partial(target) as temporary:
+        if edit is not None:
+            _copy(source, temporary)
+            edit(temporary)
+            _keep_times(source, temporary)
+        elif mode == "hardlink" and _link(source, temporary):
+            return "hardlinked"
+        else:
+            _copy(source, temporary)
+    return "copied"
+
+
+def _move(source: Path, target: Path) -> Action:
+    """Rename in one step, not by way of a partial: a run killed in between must not leave the only copy in one."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _take_place(source, target)
+    except OSError:  # another file system
+        with _partial(target) as temporary:
+            _copy(source, temporary)
+        remove(source)
+    return "moved"
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _partial(target: Path) -> Iterator[Path]:
+    temporary = target.with_name(target.name + PARTIAL)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove(temporary)
+        yield temporary
+        if temporary.exists():
+            _take_place(temporary, target)
+    except OSError as error:
+        remove(temporary)
+        raise DandifyError(
+            f"could not be written: {error.strerror or error}", file=target,
+            remedy="make room or mend the permissions, then run it again: what is done already is kept",
+        ) from error  # fmt: skip
+    except BaseException:  # Ctrl-C too
+        remove(temporary)
+        raise
+
+
+def _take_place(temporary: Path, target: Path) -> None:
+    if target.is_dir() or (temporary.is_dir() and target.exists()):
+        old = target.with_name(target.name + _REPLACED)
+        remove(old)
+        target.rename(old)
+        try:
+            temporary.rename(target)
+        except BaseException:
+            old.rename(target)
+            raise
+        remove(old)
+    else:
+        temporary.replace(target)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy bytes and times, not permissions: raw data are often read-only, and a dandiset is worked on."""
+    if source.is_dir():
+        for name in files_below(source):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            _copy_file(source / name, target / name)
+        return
+    _copy_file(source, target)
+    with target.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    _keep_times(source, target)
+
+
+def _keep_times(source: Path, target: Path) -> None:
+    stat = source.stat()
+    os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Hard-link a file or every file of a folder; False, and nothing left, where the system cannot."""
+    try:
+        if source.is_dir():
+            for name in files_below(source):
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                os.link(source / name, target / name)
+        else:
+            os.link(source, target)
+    except OSError:
+        remove(target)
+        return False
+    return True
+
+
+def _same_file(a: Path, b: Path) -> bool:
+    ours, theirs = a.stat(), b.stat()
+    if ours.st_size != theirs.st_size:
+        return False
+    if ours.st_mtime_ns == theirs.st_mtime_ns:
+        return True
+    return filecmp.cmp(a, b, shallow=False)

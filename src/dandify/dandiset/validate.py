@@ -1,0 +1,260 @@
+"""Checks a dandiset as the archive will, and what the archive does not look at."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from dandify.dandiset import checks, checks_nwb
+from dandify.dandiset.describe import YAML
+from dandify.dandiset.facts import MANIFEST, PARTIAL, kind_of
+from dandify.errors import BadRequest
+from dandify.findings import Finding
+
+_ZARRS: Final = (".zarr", ".ngff")
+_ASSETS: Final = frozenset({"nwb", "nwb-zarr", "ome-zarr", "zarr", "video", "picture", "bids"})
+_ORDER: Final = {"ERROR": 0, "WARNING": 1, "HINT": 2}
+
+
+@dataclass(frozen=True)
+class FileVerdict:
+    """One file or Zarr, and whether the archive will take it.
+
+    Attributes
+    ----------
+    path
+        Below the dandiset.
+    kind
+        ``nwb``, ``nwb-zarr``, ``ome-zarr``, ``zarr``, ``video``, ``picture``, ``bids`` (a file of a BIDS dataset);
+        ``dandiset.yaml``, ``manifest``, ``partial``, ``hidden`` and ``unknown`` are not uploaded.
+    ok
+        No error was found in it.
+    """
+
+    path: Path
+    kind: str
+    ok: bool
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """Everything that was found.
+
+    Attributes
+    ----------
+    path
+        What was checked.
+    findings
+        By path, the worst first.
+    files
+        Every file, unknown ones too.
+    """
+
+    path: Path
+    findings: tuple[Finding, ...]
+    files: tuple[FileVerdict, ...]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """What the archive refuses, or what makes a file useless."""
+        return self._of("ERROR")
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """What deserves a look."""
+        return self._of("WARNING")
+
+    def to_json(self) -> str:
+        """Return the report as JSON: counts, findings in the shape of dandi's ValidationResult, files."""
+        record = {
+            "path": str(self.path),
+            "errors": len(self.errors),
+            "warnings": len(self.warnings),
+            "findings": [asdict(f) | {"path": f.path and str(f.path)} for f in self.findings],
+            "files": [asdict(f) | {"path": f.path.as_posix()} for f in self.files],
+        }
+        return json.dumps(record, indent=2, ensure_ascii=False)
+
+    def _of(self, severity: str) -> tuple[Finding, ...]:
+        return tuple(f for f in self.findings if f.severity == severity)
+
+
+@dataclass(frozen=True)
+class ValidationProgress:
+    """One step: a file was checked, so many of all."""
+
+    path: Path
+    done_files: int
+    total_files: int
+
+
+ProgressCallback = Callable[[ValidationProgress], None]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One file to check."""
+
+    path: Path
+    base: Path
+    kind: str
+    in_bids: bool
+
+
+def validate(
+    path: Path | str, *, workers: int | None = None, progress: ProgressCallback | None = None
+) -> ValidationReport:
+    """Check a dandiset, or a file or folder of it.
+
+    Runs the validators of the dandi client (pynwb, nwbinspector with the dandi configuration, Zarr structure, names,
+    BIDS), and what they leave out: OME-Zarr content, NWB in Zarr, subjects in paths and files, missing media, HDF5
+    filters that some readers lack, the server's rules for paths and sizes, and the extraction of metadata as the upload
+    does it. Nothing is changed, and the network is not used.
+
+    Parameters
+    ----------
+    path
+        A dandiset, or something in one.
+    workers
+        Processes. More than one pays from a few dozen NWB files on; a script that asks for it needs the usual
+        ``if __name__ == "__main__":``. None is one.
+    progress
+        Called after each file.
+
+    Raises
+    ------
+    BadRequest
+        If there is no such file or folder.
+    """
+    root = Path(path).absolute()
+    if not root.exists():
+        raise BadRequest("no such file or folder", file=root)
+    dandiset = next((f for f in (root, *root.parents) if (f / YAML).is_file()), None)
+    base = dandiset or (root if _is_folder(root) else root.parent)
+    bids = _bids_datasets(base) if _is_folder(root) else []
+    jobs = [_job(p, base, bids) for p in _files(root)]
+    findings: list[Finding] = []
+    verdicts: list[FileVerdict] = []
+    for folder in bids:
+        findings += checks.dandi_bids(folder)
+    for job, found in zip(jobs, _run(jobs, workers or 1, progress), strict=True):
+        findings += found
+        bad = {f.path for f in findings if f.severity == "ERROR"} if job.in_bids else set()
+        ok = job.path not in bad and not any(f.severity == "ERROR" for f in found)
+        verdicts.append(FileVerdict(job.path.relative_to(base), job.kind, ok))
+    if root == base or dandiset is None:
+        assets = [v for v in verdicts if v.kind in _ASSETS]
+        findings += checks.dandiset(base, assets=len(assets), zarrs=sum("zarr" in v.kind for v in assets))
+    findings = sorted(dict.fromkeys(findings), key=lambda f: (str(f.path or ""), _ORDER[f.severity], f.id))
+    return ValidationReport(root, tuple(findings), tuple(verdicts))
+
+
+def _run(jobs: Sequence[_Job], workers: int, progress: ProgressCallback | None) -> Iterator[tuple[Finding, ...]]:
+    def told(results: Iterator[tuple[Finding, ...]]) -> Iterator[tuple[Finding, ...]]:
+        for count, (job, found) in enumerate(zip(jobs, results, strict=True), 1):
+            if progress is not None:
+                progress(ValidationProgress(job.path, count, len(jobs)))
+            yield found
+
+    if workers > 1 and len(jobs) > 1:
+        context = multiprocessing.get_context("spawn")  # the same on every platform, and safe beside HDF5's locks
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            yield from told(pool.map(_check, jobs))
+    else:
+        yield from told(map(_check, jobs))
+
+
+def _check(job: _Job) -> tuple[Finding, ...]:
+    return tuple(_findings(job))
+
+
+def _findings(job: _Job) -> Iterator[Finding]:
+    path, base = job.path, job.base
+    if job.kind == "partial":
+        yield Finding(
+            "dandify.partial", "dandify", "file", "WARNING", "is unfinished, and is not uploaded", path,
+            remedy="run dandify organize again, or remove it",
+        )  # fmt: skip
+    elif job.kind == "unknown":
+        yield _unknown(path)
+    if job.kind not in _ASSETS:
+        return
+    yield from checks.path_rules(path, base)
+    empty = list(checks.sizes(path))
+    yield from empty
+    if any(f.id == "dandify.empty_file" for f in empty):
+        return
+    if job.kind in ("nwb", "nwb-zarr"):
+        yield from checks_nwb.nwb(path, base, "nwb" if job.kind == "nwb" else "nwb-zarr", in_bids=job.in_bids)
+        return
+    if not job.in_bids:
+        yield from checks.dandi(path, base)
+    if job.kind == "ome-zarr":
+        yield from checks.ome_zarr(path)
+
+
+def _unknown(path: Path) -> Finding:
+    if path.suffix.lower() in (".nwb", *checks.VIDEOS, *checks.PICTURES):
+        return Finding(
+            "dandify.suffix_case", "dandify", "file", "ERROR",
+            f"dandi does not upload {path.suffix}, in capitals", path,
+            remedy=f"rename it to {path.suffix.lower()}; dandify organize does so and mends what refers to it",
+        )  # fmt: skip
+    return Finding(
+        "dandify.not_uploaded", "dandify", "file", "HINT", "dandi uploads such files only in a BIDS dataset", path
+    )
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and path.suffix not in _ZARRS
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Every file, and every Zarr and hidden folder as a whole, by path."""
+    if not _is_folder(root) or root.name.endswith(PARTIAL):
+        yield root
+        return
+    for path in sorted(root.iterdir()):
+        if path.name.startswith("."):
+            yield path
+        else:
+            yield from _files(path)
+
+
+def _bids_datasets(base: Path) -> list[Path]:
+    """Return the outermost BIDS datasets; what lies in them belongs to them."""
+    found: list[Path] = []
+    for folder in sorted({p.parent for p in _files(base) if p.name == "dataset_description.json"}):
+        if not any(outer in folder.parents for outer in found):
+            found.append(folder)
+    return found
+
+
+def _job(path: Path, base: Path, bids: Sequence[Path]) -> _Job:
+    in_bids = any(folder in path.parents for folder in bids)
+    return _Job(path, base, _kind(path, base, in_bids=in_bids), in_bids)
+
+
+def _kind(path: Path, base: Path, *, in_bids: bool) -> str:
+    if path.parent == base and path.name == YAML:
+        return YAML
+    if path.name.startswith("."):
+        return "hidden"
+    if path.name.endswith(PARTIAL):
+        return "partial"
+    if path.name.endswith(MANIFEST):
+        return "manifest"
+    if path.is_dir():
+        return kind_of(path) or "zarr"
+    if path.suffix == ".nwb":
+        return "nwb"
+    if in_bids:
+        return "bids"
+    if path.suffix in checks.VIDEOS:
+        return "video"
+    return "picture" if path.suffix in checks.PICTURES else "unknown"

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dandischema.models import Dandiset
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from dandify.dandiset.describe import DandisetMetadata, document_of, problems_in, read_description, write_description
+from dandify.errors import BadRequest, BadSource
+
+DOE = {"name": "Doe, Jane", "roles": ["ContactPerson", "Author"], "email": "jane@example.org"}
+COMPLETE = {
+    "name": "A title", "description": "What it is.", "license": "CC-BY-4.0", "keywords": ["mouse"],
+    "contributors": [
+        DOE | {"orcid": "0000-0001-2345-6789", "affiliations": ["Test University"]},
+        {"name": "A fund", "kind": "Organization", "roles": "Funder", "award_number": "X-1"},
+    ],
+    "studyTarget": ["To see."],
+}  # fmt: skip
+
+
+def server_side(document: dict[str, Any]) -> dict[str, Any]:
+    """What the archive adds to a draft's metadata before it validates them."""
+    return document | {
+        "id": "DANDI:000123/draft", "identifier": "DANDI:000123", "version": "draft", "citation": "Doe (2024)",
+        "assetsSummary": {"numberOfBytes": 1, "numberOfFiles": 1, "schemaKey": "AssetsSummary"},
+        "manifestLocation": ["https://example.org/dandisets/000123/draft/"],
+    }  # fmt: skip
+
+
+def test_complete_metadata_are_what_dandischema_wants() -> None:
+    document = document_of(COMPLETE)
+    assert list(problems_in(document)) == []
+    model = Dandiset(**server_side(document))
+    assert model.contributor[0].identifier == "0000-0001-2345-6789"
+    assert model.license[0].value == "spdx:CC-BY-4.0"
+    assert model.studyTarget == ["To see."]
+
+
+def test_the_form_of_dandischema_is_taken_as_well() -> None:
+    given = {
+        "name": "T", "license": ["spdx:CC0-1.0"],
+        "contributor": [{"schemaKey": "Person", "name": "Doe, Jane", "roleName": ["dcite:ContactPerson"],
+                         "email": "a@b.org", "includeInCitation": True}],
+    }  # fmt: skip
+    assert document_of(given) == given
+
+
+@pytest.mark.parametrize("field", ["name", "description", "license", "contributor"])
+def test_what_a_doi_needs_is_known_field_by_field(field: str) -> None:
+    document = document_of(COMPLETE)
+    del document[field]
+    assert [(p.place, p.blocks) for p in problems_in(document)] == [(field, "publication")]
+    with pytest.raises(ValidationError):
+        Dandiset(**server_side(document))
+
+
+def test_a_contact_person_without_email_is_told() -> None:
+    document = document_of(COMPLETE | {"contributors": [{"name": "Doe, Jane", "roles": ["ContactPerson"]}]})
+    assert [(p.place, p.blocks) for p in problems_in(document)] == [("contributor.0", "publication")]
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        ({"contributors": [{"name": "Jane Doe"}]}, "contributor.0.name"),
+        ({"contributors": [DOE | {"orcid": "1"}]}, "contributor.0.identifier"),
+        ({"contributors": [DOE | {"roles": ["Boss"]}]}, "contributor.0.roleName.0"),
+        ({"contributors": [{"nam": "x"}]}, "contributors.0.nam"),
+        ({"license": "GPL"}, "license.0"),
+        ({"name": "x" * 151}, "name"),
+        ({"name": ["x"]}, "name"),
+    ],
+    ids=["name", "orcid", "role", "key", "license", "length", "type"],
+)
+def test_what_the_schema_does_not_take_is_refused(values: dict[str, Any], what: str, tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match=what.replace(".", r"\.").replace("contributors", "contributors?")):
+        write_description(tmp_path, values)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_invented(tmp_path: Path) -> None:
+    assert write_description(tmp_path / "new", None) == "created"
+    assert read_description(tmp_path / "new") == {"schemaKey": "Dandiset"}
+
+
+def test_what_a_person_wrote_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "dandiset.yaml"
+    file.write_text('identifier: "000007"  # ours\nname:   Mine\nodd: [1, 2]\n', encoding="utf-8")
+    assert write_description(tmp_path, COMPLETE) == "updated"
+    text = file.read_text(encoding="utf-8")
+    assert 'identifier: "000007"  # ours' in text
+    found = YAML(typ="safe").load(text)
+    assert (found["name"], found["description"], found["odd"]) == ("Mine", "What it is.", [1, 2])
+    assert write_description(tmp_path, COMPLETE) == "unchanged"
+    assert file.read_text(encoding="utf-8") == text
+    assert write_description(tmp_path, {"name": "Yours"}, overwrite=True) == "updated"
+    assert (read_description(tmp_path) or {})["name"] == "Yours"
+    assert "# ours" in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- 1\n"], ids=["damaged", "list"])
+def test_a_file_that_is_no_mapping_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "dandiset.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(BadSource, match=r"dandiset\.yaml"):
+        write_description(tmp_path, {"name": "x"})
+    assert (tmp_path / "dandiset.yaml").read_text(encoding="utf-8") == text
+
+
+def test_metadata_can_be_made_in_python() -> None:
+    made = DandisetMetadata(name="T", license=("CC0-1.0",))
+    assert made.document() == {"name": "T", "license": ["spdx:CC0-1.0"]}

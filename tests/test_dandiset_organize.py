@@ -1,0 +1,496 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+from pynwb import NWBHDF5IO, NWBFile
+
+from dandify.dandiset.facts import read_facts
+from dandify.dandiset.organize import OrganizeReport, organize
+from dandify.errors import (
+    BadRequest,
+    BadSource,
+    DandifyError,
+    MissingMetadata,
+    OutputExists,
+    UnknownFormat,
+)
+from dandiset_cases import (
+    add_ecephys,
+    add_icephys,
+    add_ophys,
+    add_position,
+    add_units,
+    image,
+    movie,
+    session,
+    video,
+    write,
+)
+
+
+def names(report: OrganizeReport) -> list[str]:
+    return [f.path.as_posix() for f in report.files]
+
+
+def statuses(report: OrganizeReport) -> set[str]:
+    return {f.status for f in report.files}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Every file below a folder, and what is in it."""
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+def external(path: Path, series: str = "acquisition/video") -> list[str]:
+    with h5py.File(path) as file:
+        return [str(name) for name in file[f"{series}/external_file"].asstr()[:]]
+
+
+def with_video(files: list[str], subject: str = "m1", session_id: str = "1") -> NWBFile:
+    nwb = session(subject, session_id)
+    nwb.add_acquisition(movie("video", files))
+    return nwb
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Several subjects, backends, an image and videos; written once, and never touched."""
+    root = tmp_path_factory.mktemp("written")
+    folder = root / "converted"
+    write(add_ecephys(session()), folder / "sub-mouse01_ses-s1" / "a.nwb")
+    write(add_icephys(session("cell_1", None)), folder / "b.nwb")
+    write(add_ophys(session("m3")), folder / "c.nwb")
+    write(add_position(session("m4")), folder / "d.nwb.zarr")
+    write(add_units(session("m5")), folder / "e.nwb")
+    write(session("m6"), folder / "f.nwb")
+    image(folder / "sub-m3_ses-s1_stack.ome.zarr", {"subject_id": "m3"}, {"session_id": "s-1"})
+    video(root / "raw" / "cam.mp4")
+    both = add_ecephys(with_video(["../raw/cam.mp4"], "m7"))
+    both.create_processing_module(name="behavior", description="B.").add(movie("eye", ["../raw/cam.mp4"]))
+    write(both, folder / "g.nwb")
+    return root
+
+
+@pytest.fixture
+def mixed(written: Path, tmp_path: Path) -> Path:
+    """Give a copy of `written` to organize."""
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "converted"
+
+
+def test_every_kind_gets_its_place(mixed: Path, tmp_path: Path) -> None:
+    before = digests(tmp_path)
+    report = organize(mixed, tmp_path / "dandiset", metadata={"name": "A test"})
+    found = [n for n in names(report) if "external_file" not in n]
+    assert found == [
+        "sub-cell1/sub-cell1_ses-20240501T093005_icephys.nwb",
+        "sub-m3/sub-m3_ses-s1_ophys.nwb",
+        "sub-m3/sub-m3_ses-s1_stack.ome.zarr",
+        "sub-m4/sub-m4_ses-s1_behavior.nwb.zarr",
+        "sub-m5/sub-m5_ses-s1_ecephys.nwb",
+        "sub-m6/sub-m6_ses-s1.nwb",
+        "sub-m7/sub-m7_ses-1_ecephys+image.nwb",
+        "sub-mouse01/sub-mouse01_ses-s1_ecephys.nwb",
+    ]
+    assert all((report.dandiset / name).exists() for name in names(report))
+    assert [item.path.name for item in report.left] == ["sub-m3_ses-s1_stack.ome.zarr.manifest.json"]
+    after = digests(tmp_path)
+    assert {k: v for k, v in after.items() if not k.startswith("dandiset/")} == before, "the input is never changed"
+    assert after["dandiset/sub-m3/sub-m3_ses-s1_ophys.nwb"] == before["converted/c.nwb"]
+
+
+@pytest.mark.parametrize("mode", ["copy", "hardlink"])
+def test_again_changes_nothing(mode: Any, mixed: Path, tmp_path: Path) -> None:
+    first = organize(mixed, tmp_path / "dandiset", mode=mode, metadata={"name": "A test"})
+    assert first.description == "created"
+    before = digests(tmp_path / "dandiset")
+    again = organize(mixed, tmp_path / "dandiset", mode=mode, metadata={"name": "A test"})
+    assert (statuses(again), again.description, again.changed) == ({"unchanged"}, "unchanged", ())
+    assert names(again) == names(first)
+    assert digests(tmp_path / "dandiset") == before
+
+
+def test_names_do_not_depend_on_the_batch(mixed: Path, tmp_path: Path) -> None:
+    together = organize(mixed, tmp_path / "together")
+    for source in ("b.nwb", "c.nwb", "d.nwb.zarr", "e.nwb", "g.nwb", "sub-m3_ses-s1_stack.ome.zarr"):
+        alone = organize(mixed / source, tmp_path / "alone")
+        assert set(names(alone)) <= set(names(together))
+    assert digests(tmp_path / "alone").items() <= digests(tmp_path / "together").items()
+
+
+def test_a_dry_run_changes_nothing(mixed: Path, tmp_path: Path) -> None:
+    planned = organize(mixed, tmp_path / "dandiset", mode="move", dry_run=True)
+    assert planned.dry_run
+    assert not (tmp_path / "dandiset").exists()
+    done = organize(mixed, tmp_path / "dandiset", mode="move")
+    assert [(f.path, f.status) for f in planned.files] == [(f.path, f.status) for f in done.files]
+
+
+# The bugs of `dandi organize` 0.81 (reference page, section 1.1): each must not happen here.
+
+
+def test_a_list_of_mixed_kinds_keeps_its_order(tmp_path: Path) -> None:
+    for name in ("b.tif", "c.mp4"):
+        video(tmp_path / name, name.encode())
+    nwb = write(with_video(["b.tif", "c.mp4"]), tmp_path / "in" / "x.nwb")
+    shutil.move(tmp_path / "b.tif", tmp_path / "in")
+    shutil.move(tmp_path / "c.mp4", tmp_path / "in")
+    report = organize(nwb, tmp_path / "out")
+    copy = report.dandiset / "sub-m1/sub-m1_ses-1_image.nwb"
+    first, second = external(copy)
+    assert (first[-6:], second[-6:]) == ("_0.tif", "_1.mp4")
+    assert [(copy.parent / name).read_bytes() for name in (first, second)] == [b"b.tif", b"c.mp4"]
+
+
+def test_media_of_processing_modules_come_along(tmp_path: Path) -> None:
+    video(tmp_path / "in" / "eye.avi")
+    nwb = session("m1", "1")
+    nwb.create_processing_module(name="behavior", description="B.").add(movie("eye", ["eye.avi"]))
+    report = organize(write(nwb, tmp_path / "in" / "x.nwb"), tmp_path / "out")
+    copy = report.dandiset / "sub-m1/sub-m1_ses-1_image.nwb"
+    (link,) = external(copy, "processing/behavior/eye")
+    assert (copy.parent / link).is_file()
+    assert not Path(link).is_absolute()
+
+
+def test_suffixes_in_capitals_are_made_small(tmp_path: Path) -> None:
+    video(tmp_path / "in" / "CLIP2.MP4")
+    report = organize(write(with_video(["CLIP2.MP4"]), tmp_path / "in" / "x.nwb"), tmp_path / "out")
+    (link,) = external(report.dandiset / "sub-m1/sub-m1_ses-1_image.nwb")
+    assert link.endswith("_external_file_0.mp4")
+
+
+def test_nwb_files_may_share_a_video(tmp_path: Path) -> None:
+    for subject in ("m1", "m2"):
+        write(with_video(["../cam.mp4"], subject), tmp_path / "in" / f"{subject}.nwb")
+    video(tmp_path / "cam.mp4")
+    report = organize(tmp_path / "in", tmp_path / "out", mode="move")
+    for subject in ("m1", "m2"):
+        copy = report.dandiset / f"sub-{subject}/sub-{subject}_ses-1_image.nwb"
+        assert (copy.parent / external(copy)[0]).read_bytes() == (tmp_path / "cam.mp4").read_bytes()
+    assert (tmp_path / "in" / "m1.nwb").is_file(), "what is relinked is copied, and raw videos stay"
+
+
+def test_one_video_of_two_series_comes_once(mixed: Path, tmp_path: Path) -> None:
+    report = organize(mixed / "g.nwb", tmp_path / "out")
+    assert sum(f.kind == "media" for f in report.files) == 1
+    copy = report.dandiset / "sub-m7/sub-m7_ses-1_ecephys+image.nwb"
+    assert external(copy) == external(copy, "processing/behavior/eye")
+
+
+def test_the_relinked_copy_differs_in_its_links_alone(tmp_path: Path) -> None:
+    video(tmp_path / "in" / "cam.mp4")
+    source = write(add_ecephys(with_video(["cam.mp4"])), tmp_path / "in" / "x.nwb")
+    report = organize(source, tmp_path / "out")
+    copy = report.dandiset / "sub-m1/sub-m1_ses-1_ecephys+image.nwb"
+    with NWBHDF5IO(source, "r") as a, NWBHDF5IO(copy, "r") as b:
+        ours, theirs = a.read(), b.read()
+        assert ours.object_id == theirs.object_id
+        assert (ours.acquisition["ElectricalSeries"].data[:] == theirs.acquisition["ElectricalSeries"].data[:]).all()
+        assert theirs.acquisition["video"].object_id in theirs.acquisition["video"].external_file[0]
+
+
+def test_links_of_an_nwb_zarr_are_mended_too(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.avi"):
+        video(tmp_path / "in" / name, name.encode())
+    write(with_video(["a.mp4", "b.avi"]), tmp_path / "in" / "x.nwb.zarr")
+    report = organize(tmp_path / "in", tmp_path / "out")
+    copy = report.dandiset / "sub-m1/sub-m1_ses-1_image.nwb.zarr"
+    files = read_facts(copy, "nwb-zarr").external_files
+    assert [e.resolve(copy).read_bytes() for e in files] == [b"a.mp4", b"b.avi"]
+    assert [e.name for e in read_facts(tmp_path / "in/x.nwb.zarr", "nwb-zarr").external_files] == ["a.mp4", "b.avi"]
+    assert statuses(organize(tmp_path / "in", tmp_path / "out")) == {"unchanged"}
+
+
+def test_links_in_text_of_a_fixed_width_are_mended(tmp_path: Path) -> None:
+    source = write(with_video(["x.mp4"]), tmp_path / "in" / "x.nwb")
+    with h5py.File(source, "r+") as file:
+        old = file["acquisition/video/external_file"]
+        attributes = dict(old.attrs)
+        del file["acquisition/video/external_file"]
+        made = file["acquisition/video"].create_dataset("external_file", data=[b"x.mp4"])
+        made.attrs.update(attributes)
+    video(tmp_path / "in" / "x.mp4")
+    report = organize(source, tmp_path / "out")
+    copy = report.dandiset / "sub-m1/sub-m1_ses-1_image.nwb"
+    assert (copy.parent / external(copy)[0]).is_file()
+    with h5py.File(copy) as file:
+        assert list(file["acquisition/video/external_file"].attrs["starting_frame"]) == [0]
+
+
+def test_external_pictures_come_along(tmp_path: Path) -> None:
+    from pynwb.base import ExternalImage, Images
+
+    nwb = session("m1", "1")
+    nwb.add_acquisition(
+        Images(
+            name="pictures", description="Some.",
+            images=[ExternalImage(name="one", data="one.PNG", image_format="PNG", description="One.")],
+        )
+    )  # fmt: skip
+    video(tmp_path / "in" / "one.PNG")
+    report = organize(write(nwb, tmp_path / "in" / "x.nwb"), tmp_path / "out")
+    copy = report.dandiset / "sub-m1/sub-m1_ses-1_image.nwb"
+    (found,) = read_facts(copy, "nwb").external_files
+    assert found.resolve(copy).is_file()
+    assert found.name.endswith("_external_file_0.png")
+
+
+def test_urls_stay(tmp_path: Path) -> None:
+    report = organize(write(with_video(["https://x.org/a.mp4"]), tmp_path / "x.nwb"), tmp_path / "out")
+    assert external(report.dandiset / "sub-m1/sub-m1_ses-1_image.nwb") == ["https://x.org/a.mp4"]
+    assert len(report.files) == 1
+
+
+def test_missing_media_are_all_named_before_any_work(tmp_path: Path) -> None:
+    write(add_units(session("m0")), tmp_path / "in" / "a.nwb")
+    write(with_video(["gone.mp4", "away.mp4"]), tmp_path / "in" / "x.nwb")
+    with pytest.raises(BadSource, match=r"(?s)gone\.mp4.*away\.mp4"):
+        organize(tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# Ids
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "what"),
+    [
+        (("m-1", "1"), ("m1", "2"), "'m-1'.*'m1'"),
+        (("M1", "1"), ("m1", "2"), "'M1'.*'m1'"),
+        (("m1", "s_1"), ("m1", "s1"), "two sessions"),
+        (("m1", "1"), ("m1", "1"), "two files"),
+    ],
+    ids=["subjects", "case", "sessions", "files"],
+)
+@pytest.mark.parametrize("added_later", [False, True], ids=["together", "one after the other"])
+def test_what_would_share_a_name_is_refused(
+    one: tuple[str, str], two: tuple[str, str], what: str, added_later: bool, tmp_path: Path
+) -> None:
+    first = write(add_units(session(*one)), tmp_path / "one.nwb")
+    second = write(add_units(session(*two)), tmp_path / "two.nwb")
+    if added_later:
+        organize(first, tmp_path / "out")
+    with pytest.raises((BadRequest, OutputExists)) as caught:
+        organize(second if added_later else [first, second], tmp_path / "out")
+    if not (added_later and what == "two files"):  # there the file that is in the way is named
+        caught.match(what if what.startswith("two") else f"(?i){what}|{'.*'.join(reversed(what.split('.*')))}")
+
+
+def test_ids_that_no_file_states_are_asked_for_at_once(tmp_path: Path) -> None:
+    image(tmp_path / "in" / "one.ome.zarr")
+    write(session(None, None), tmp_path / "in" / "two.nwb")
+    with pytest.raises(MissingMetadata) as caught:
+        organize(tmp_path / "in", tmp_path / "out")
+    assert [(n.key, Path(n.file or "").name) for n in caught.value.needs] == [
+        ("subject_id", "one.ome.zarr"), ("session_id", "one.ome.zarr"), ("subject_id", "two.nwb"),
+    ]  # fmt: skip
+    report = organize(tmp_path / "in", tmp_path / "out", subject_id="m1", session_id="1")
+    assert names(report) == ["sub-m1/sub-m1_ses-1_one.ome.zarr", "sub-m1/sub-m1_ses-20240501T093005.nwb"]
+
+
+def test_an_image_states_its_ids_in_a_name_of_dandi_too(tmp_path: Path) -> None:
+    image(tmp_path / "sub-m1_ses-2_a.b.ome.zarr")
+    assert names(organize(tmp_path, tmp_path / "out")) == ["sub-m1/sub-m1_ses-2_aB.ome.zarr"]
+
+
+# What is there already, and what goes wrong
+
+
+def test_what_differs_is_not_overwritten_unasked(mixed: Path, tmp_path: Path) -> None:
+    organize(mixed, tmp_path / "out")
+    target = tmp_path / "out" / "sub-m3" / "sub-m3_ses-s1_ophys.nwb"
+    original = target.read_bytes()
+    target.write_bytes(b"edited")
+    chunk = tmp_path / "out" / "sub-m3" / "sub-m3_ses-s1_stack.ome.zarr" / "0" / "0" / "0" / "0"
+    kept = chunk.read_bytes()
+    chunk.write_bytes(b"x")
+    before = digests(tmp_path / "out")
+    with pytest.raises(OutputExists, match=r"(?s)sub-m3_ses-s1.*1 more"):
+        organize(mixed, tmp_path / "out")
+    assert digests(tmp_path / "out") == before
+    report = organize(mixed, tmp_path / "out", overwrite=True)
+    assert [f.path.name for f in report.changed] == ["sub-m3_ses-s1_ophys.nwb", "sub-m3_ses-s1_stack.ome.zarr"]
+    assert (target.read_bytes(), chunk.read_bytes()) == (original, kept)
+
+
+def test_a_touched_file_is_compared_byte_by_byte(mixed: Path, tmp_path: Path) -> None:
+    organize(mixed, tmp_path / "out")
+    for i, file in enumerate([*mixed.rglob("*"), *(tmp_path / "out").rglob("*")]):
+        if file.is_file():
+            os.utime(file, ns=(0, i * 10**9))
+    assert statuses(organize(mixed, tmp_path / "out")) == {"unchanged"}
+
+
+def test_a_hard_link_shares_the_file(mixed: Path, tmp_path: Path) -> None:
+    report = organize(mixed, tmp_path / "out", mode="hardlink")
+    for file in report.files:
+        if file.kind == "nwb":
+            target = report.dandiset / file.path
+            assert target.samefile(file.source) is not file.relinked
+            assert file.status == ("copied" if file.relinked else "hardlinked")
+
+
+def test_where_links_are_not_possible_it_copies(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_link(*_: Any) -> None:
+        raise OSError(errno.EPERM, "not permitted")
+
+    monkeypatch.setattr(os, "link", no_link)
+    assert statuses(organize(mixed, tmp_path / "out", mode="hardlink")) == {"copied"}
+
+
+def test_move_leaves_nothing_but_what_was_relinked(mixed: Path, tmp_path: Path) -> None:
+    organize(mixed, tmp_path / "out", mode="move")
+    assert {p.name for p in mixed.rglob("*")} == {
+        "g.nwb", "sub-mouse01_ses-s1", "sub-m3_ses-s1_stack.ome.zarr.manifest.json"
+    }  # fmt: skip
+
+
+def test_move_across_file_systems_copies_first(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def across(real: Callable[..., Any]) -> Callable[..., Any]:
+        def rename(source: Any, target: Any) -> None:
+            if mixed in Path(source).parents:
+                raise OSError(errno.EXDEV, "another device")
+            real(source, target)
+
+        return rename
+
+    monkeypatch.setattr(os, "rename", across(os.rename))
+    monkeypatch.setattr(os, "replace", across(os.replace))
+    before = digests(mixed)["c.nwb"]
+    organize(mixed, tmp_path / "out", mode="move")
+    assert not (mixed / "c.nwb").exists()
+    assert digests(tmp_path / "out")["sub-m3/sub-m3_ses-s1_ophys.nwb"] == before
+
+
+@pytest.mark.parametrize(
+    "failure", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")], ids=["ctrl-c", "full disk"]
+)
+@pytest.mark.parametrize("mode", ["copy", "move"])
+def test_a_stopped_run_leaves_nothing_half_and_is_continued(
+    failure: BaseException, mode: Any, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = digests(mixed)
+    organize(mixed, tmp_path / "whole")
+    copied = shutil.copyfile
+    count = 0
+
+    def stops(source: Any, target: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == 2:
+            Path(target).write_bytes(Path(source).read_bytes()[:10])
+            raise failure
+        return copied(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", stops)
+        with pytest.raises((KeyboardInterrupt, DandifyError)) as caught:
+            organize(mixed, tmp_path / "out", mode=mode)
+    if isinstance(caught.value, DandifyError):
+        caught.match(r"(?s)No space left.*make room")
+    found = digests(tmp_path / "out")
+    assert found.items() <= digests(tmp_path / "whole").items(), "all that has a final name is complete"
+    present = {*found.values(), *digests(mixed).values()}
+    assert set(before.values()) <= present, "nothing is lost"
+    organize(mixed, tmp_path / "out", mode=mode)
+    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+
+
+def test_a_killed_run_is_continued(mixed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "sub-m3"
+    (folder / "sub-m3_ses-s1_stack.ome.zarr.partial").mkdir(parents=True)
+    (folder / "sub-m3_ses-s1_ophys.nwb.partial").write_bytes(b"half")
+    organize(mixed, tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.partial"))
+
+
+def test_a_disk_too_small_is_told_before_any_work(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DandifyError, match="are free"):
+        organize(mixed, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def _text(path: Path) -> None:
+    path.write_text("not HDF5", encoding="utf-8")
+
+
+def _other_hdf5(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["x"] = 1
+
+
+def _cut(path: Path) -> None:
+    write(add_ecephys(session()), path)
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+@pytest.mark.parametrize("make", [_text, _other_hdf5, _cut], ids=["text", "hdf5", "truncated"])
+def test_a_damaged_file_stops_everything(make: Callable[[Path], None], tmp_path: Path) -> None:
+    write(add_units(session()), tmp_path / "good.nwb")
+    make(tmp_path / "bad.nwb")
+    with pytest.raises(BadSource, match=r"bad\.nwb"):
+        organize(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_to_organize_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(UnknownFormat, match="no NWB file"):
+        organize(tmp_path, tmp_path / "out")
+    with pytest.raises(BadRequest, match="no such file"):
+        organize(tmp_path / "gone", tmp_path / "out")
+
+
+def test_a_dandiset_is_not_organized_into_itself(tmp_path: Path) -> None:
+    write(add_units(session()), tmp_path / "in" / "x.nwb")
+    organize(tmp_path / "in", tmp_path / "in" / "dandiset")
+    assert statuses(organize(tmp_path / "in", tmp_path / "in" / "dandiset")) == {"unchanged"}
+    with pytest.raises(BadRequest, match="lies in the dandiset"):
+        organize(tmp_path / "in" / "dandiset", tmp_path / "in" / "dandiset")
+
+
+def test_what_is_left_is_told_with_its_reason(mixed: Path, tmp_path: Path) -> None:
+    video(mixed / "other.mp4")
+    (mixed / "h.nwb.partial").write_bytes(b"half")
+    (mixed / "odd.zarr").mkdir()
+    left = {item.path.name: item.reason for item in organize(mixed, tmp_path / "out").left}
+    assert left["other.mp4"] == "no NWB file refers to it"
+    assert left["h.nwb.partial"].startswith("unfinished")
+    assert "neither" in left["odd.zarr"]
+
+
+def test_progress_counts_bytes(mixed: Path, tmp_path: Path) -> None:
+    steps: list[Any] = []
+    report = organize(mixed, tmp_path / "out", progress=steps.append)
+    assert len(steps) == len(report.files)
+    assert steps[-1].done_bytes == steps[-1].total_bytes == sum(f.bytes for f in report.files)
+
+
+def test_the_dandi_command_finds_no_error(mixed: Path, tmp_path: Path) -> None:
+    report = organize(mixed, tmp_path / "out", metadata={"name": "A test"})
+    environment = {
+        **os.environ, "DANDI_NO_ET": "1", "NO_ET": "1", "DANDI_CACHE": "ignore", "HOME": str(tmp_path / "home"),
+    }  # fmt: skip
+    done = subprocess.run(
+        [Path(sys.executable).with_name("dandi"), "validate", report.dandiset],
+        env=environment, capture_output=True, text=True, check=False, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ERROR" not in done.stdout
