@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -70,6 +71,17 @@ def progress() -> Iterator[ProgressCallback]:
             bars.update(tasks[key], completed=event.done_bytes)
 
         yield step
+
+
+@contextmanager
+def status() -> Iterator[Callable[[str], None]]:
+    """Yield a callback that shows what is being done on a terminal, and says nothing elsewhere."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status("") as line:
+        yield lambda text: line.update(escape(text))
 
 
 def _plain_lines(console: Console) -> ProgressCallback:

@@ -44,17 +44,20 @@ def command(
     Names depend on each file alone. Videos that NWB files refer to come along, and the copies refer to them relatively.
     """
     import dandify
-    from dandify.cli.console import out, print_json
+    from dandify.cli.console import out, print_json, progress
     from dandify.project.config import read_config
     from dandify.report.organize import print_organize
+    from dandify.store.progress import Progress as Step
 
     metadata = dict(read_config(config).dandiset) if config else {}
     given = {"name": name, "description": description, "license": license_ and [f"spdx:{license_}"]}
     metadata |= {k: v for k, v in given.items() if v}
-    report = dandify.organize(
-        converted, dandiset, mode=mode, overwrite=overwrite, dry_run=dry_run, metadata=metadata or None,
-        subject_id=subject_id, session_id=session_id,
-    )  # fmt: skip
+    with progress() as step:
+        report = dandify.organize(
+            converted, dandiset, mode=mode, overwrite=overwrite, dry_run=dry_run, metadata=metadata or None,
+            subject_id=subject_id, session_id=session_id,
+            progress=lambda p: step(Step("organize", dandiset.name, p.done_bytes, p.total_bytes)),
+        )  # fmt: skip
     if as_json:
         print_json(report)
     else:

@@ -9,17 +9,23 @@ import click
 
 @click.command("validate", short_help="Check a dandiset as the archive will.")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Processes; more pay from dozens of files on.  [default: 1]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def command(path: Path, as_json: bool) -> None:
+def command(path: Path, workers: int | None, as_json: bool) -> None:
     """Check PATH, a dandiset or a file, as the archive will, and what the archive does not look at.
 
     Exit status 1 if there is an error.
     """
     import dandify
-    from dandify.cli.console import out
+    from dandify.cli.console import out, status
     from dandify.report.validate import print_validation
 
-    report = dandify.validate(path)
+    with status() as say:
+        report = dandify.validate(
+            path, workers=workers, progress=lambda p: say(f"{p.done_files} of {p.total_files} checked: {p.path.name}")
+        )
     if as_json:
         click.echo(report.to_json())
     else:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
 
 from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
 from dandify.dandiset.organize import OrganizeReport
+
+_SHOWN = 3  # names for each reason; all of them with --json
 
 
 def print_organize(report: OrganizeReport, console: Console) -> None:
@@ -22,13 +24,12 @@ def print_organize(report: OrganizeReport, console: Console) -> None:
                 branches[parts[:depth]] = branches[parts[: depth - 1]].add(escape(parts[depth - 1]))
         branches[parts[:-1]].add(f"{escape(parts[-1])}  [dim]{file.status}[/]")
     console.print(tree)
-    counts: dict[str, int] = {}
-    for file in report.files:
-        counts[file.status] = counts.get(file.status, 0) + 1
-    console.print(f"{_counted(counts)}: {report.dandiset}", soft_wrap=True)
+    for reason, number in Counter(left.reason for left in report.left).items():
+        names = [left.path.name for left in report.left if left.reason == reason]
+        shown = ", ".join(names[:_SHOWN]) + (f" and {number - _SHOWN} more" if number > _SHOWN else "")
+        console.print(f"[yellow]left out:[/] {escape(shown)} ({escape(reason)})", soft_wrap=True)
+    counts = Counter(file.status for file in report.files)
+    counted = ", ".join(f"{number} {status}" for status, number in counts.items())
+    console.print(f"{counted}; dandiset.yaml {report.description}: {report.dandiset}", soft_wrap=True)
     if not report.dry_run:
         console.print(f"next: dandify validate {report.dandiset}", soft_wrap=True)
-
-
-def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {status}" for status, number in counts.items())
