@@ -107,3 +107,40 @@ def spikeglx_run(folder: Path) -> Path:
     from dandify.examples.spikeglx import write_spikeglx_run
 
     return write_spikeglx_run(folder, seed=1, seconds=0.5, channels=8, start=datetime(2026, 3, 4, 10, 11, 12))
+
+
+@sample("ome_tiff")
+def ome_tiff(folder: Path) -> Path:
+    from tiff_makers import write_ome
+
+    return write_ome(folder / "brain.ome.tif", (2, 3, 40, 56), "CZYX", tile=(16, 16), compression="zlib")
+
+
+@sample("ome_tiff")
+def ome_tiff_set(folder: Path) -> Path:
+    from tiff_makers import write_ome_set
+
+    return write_ome_set(folder)
+
+
+@sample("ome_tiff")
+def hyperstack(folder: Path) -> Path:
+    from tiff_makers import write_imagej
+
+    return write_imagej(folder / "stack.tif", (2, 3, 2, 24, 32), "TZCYX", unit="um", spacing=3.0)
+
+
+@sample("planes")
+def planes(folder: Path) -> Path:
+    from tiff_makers import write_planes
+
+    return write_planes(folder / "brain" / "ch0")
+
+
+@sample("planes")
+def planes_of_channels(folder: Path) -> Path:
+    from tiff_makers import write_planes
+
+    for channel in range(2):
+        write_planes(folder / "brain" / f"ch{channel}", stem="z")
+    return folder / "brain"

@@ -17,6 +17,7 @@ from dandify.errors import BadRequest
 from dandify.ngff.image import ImageInput, describe_image
 from dandify.ngff.levels import AXES, PyramidPlan, Shape5, plan_pyramid, require_chunks
 from dandify.ngff.metadata import VERSIONS, Version, ome_metadata
+from dandify.ngff.original import keep_original, original_xml
 from dandify.ngff.pyramid import Pyramid, Written
 from dandify.ngff.verify import verify_levels
 from dandify.sources.contract import Array, Channel, Stream
@@ -111,7 +112,7 @@ def write_ome_zarr(
     overwrite
         Replace an output that exists. It stays until the new one is complete.
     sources
-        Raw files the image comes from, for the manifest.
+        Raw files the image comes from, for the manifest. Their OME-XML is kept as ``OME/METADATA.ome.xml``.
     details
         More JSON values for the manifest: subject, session.
 
@@ -143,6 +144,7 @@ def write_ome_zarr(
     needed = sum(math.prod(a.shape) for a in arrays) * described.dtype.itemsize
     require_room(path, int(needed / _USUAL_RATIO))
     files = describe_sources(Path(s) if isinstance(s, str) else s for s in sources)
+    original = original_xml(Path(f.path) for f in files)
 
     with (
         partial_output(path, overwrite=overwrite, directory=True) as root,
@@ -160,7 +162,7 @@ def write_ome_zarr(
             )  # fmt: skip
         # Last, so that half an image is none.
         group = _write_group(root, cast("Version", version), title, described, plan, written)
-        stored = _files(sinks, group)
+        stored = _files(sinks, {**group, **keep_original(root, original)})
     manifest = write_manifest(
         manifest_path(path),
         Manifest(

@@ -133,7 +133,7 @@ def _sources_of(planned: PlannedSource) -> tuple[Source, ...]:
 def _supplied(source: Source, values: Mapping[str, Any]) -> Source:
     """Give a source those of the user's values that are about it: what it asks for, and image facts to images."""
     asked = {n.key.split(".")[0] for n in source.needs}
-    images = any(s.kind == "Image" for s in source.streams)
+    images = "axes" in asked or any(s.kind == "Image" for s in source.streams)  # pages without axes are no stream yet
     return source.with_facts({k: v for k, v in values.items() if images or k in asked})
 
 

@@ -21,6 +21,7 @@ from dandify.sources.contract import (
     Stream,
     Verdict,
 )
+from dandify.sources.tiff import TiffPages
 
 __all__ = [
     "FACTS",
@@ -39,5 +40,6 @@ __all__ = [
     "RecordArray",
     "Source",
     "Stream",
+    "TiffPages",
     "Verdict",
 ]

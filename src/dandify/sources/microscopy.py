@@ -37,26 +37,85 @@ def seconds(value: Any, unit: str) -> float | None:
     return _converted(value, _SECONDS.get(unit.strip().lower()))
 
 
-def ordered(pages: Sequence[Any], axes: str, lengths: Sequence[int]) -> tuple[list[Any], str, tuple[int, ...]]:
-    """Bring pages, in C order of some axes, into that of t c z; axes of length 1 are left out."""
+def arrange(array: TiffPages, axes: str, lengths: Sequence[int]) -> tuple[TiffPages, tuple[str, ...]]:
+    """Give pages their axes, in the order t c z; axes of length 1 are left out.
+
+    Parameters
+    ----------
+    array
+        The pages, in C order of ``axes``; how they lay before does not matter.
+    axes, lengths
+        Axes of the pages without y and x, and their lengths in pages. Samples of a pixel go along c.
+
+    Returns
+    -------
+    tuple
+        The array, and all of its axes.
+    """
     import numpy as np
 
-    grid = np.arange(len(pages)).reshape(tuple(lengths))
-    wanted = sorted(range(len(axes)), key=lambda i: AXES.index(axes[i]))
-    grid = grid.transpose(wanted)
-    kept = [(axes[i], lengths[i]) for i in wanted if lengths[i] != 1]
-    return [pages[i] for i in grid.ravel()], "".join(a for a, _ in kept), tuple(n for _, n in kept)
+    if array.samples > 1 and "c" not in axes:
+        axes, lengths = axes + "c", (*lengths, 1)
+    order = sorted(range(len(axes)), key=lambda i: AXES.index(axes[i]))
+    grid = np.arange(len(array.pages)).reshape(tuple(lengths)).transpose(order)
+    colours = {i: array.samples for i in order if axes[i] == "c"}
+    kept = [(axes[i], lengths[i] * colours.get(i, 1)) for i in order if lengths[i] * colours.get(i, 1) > 1]
+    names = "".join(a for a, _ in kept)
+    return (
+        replace(
+            array, pages=tuple(array.pages[i] for i in grid.ravel()), leading=tuple(n for _, n in kept),
+            channel_axis=names.index("c") if array.samples > 1 else None,
+        ),
+        (*names, "y", "x"),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Pages of which no file says what they are: depth, time, or channels.
+
+    Attributes
+    ----------
+    name
+        Of the stream that they become.
+    array
+        The pages.
+    lengths
+        Of the axes that are to be named.
+    scale
+        Pixel sizes that are stated.
+    channels
+        Of the colours of a pixel.
+    """
+
+    name: str
+    array: TiffPages
+    lengths: tuple[int, ...]
+    scale: Mapping[str, float]
+    channels: tuple[Channel, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSource(Source):
-    """Images: `with_facts` puts supplied pixel sizes, times, channel names and axes into the streams."""
+    """Images: `with_facts` puts supplied pixel sizes, times, channel names and axes into the streams.
+
+    Attributes
+    ----------
+    unlabelled
+        Images that become streams when the user names their axes.
+    axes_stated
+        The file says for certain what its axes are: ``axes`` that are supplied, for all files of a session or for one,
+        are those of the others.
+    """
+
+    unlabelled: tuple[Unlabelled, ...] = ()
+    axes_stated: bool = False
 
     def with_facts(self, supplied: Mapping[str, Any]) -> ImageSource:
         """Return this source with what the user supplied in place of what the files state.
 
         ``pixel_size_um`` maps axes to micrometres, ``time_increment_s`` is a number, ``channel_names`` a list, and
-        ``axes`` says what the axes of the array are, in its order: ``zyx``.
+        ``axes`` says what the axes of plain pages are, in the order of the file: ``zyx``.
 
         Raises
         ------
@@ -66,9 +125,13 @@ class ImageSource(Source):
         if not supplied:
             return self
         facts = {**self.facts, **{k: v for k, v in supplied.items() if k != "axes"}}
-        streams = self.streams
+        streams, unlabelled = self.streams, self.unlabelled
         if "axes" in supplied:
-            streams = self._with_axes(_axes(supplied["axes"], self.path))
+            axes = _axes(supplied["axes"], self.path)
+            if unlabelled:
+                streams, unlabelled = (*streams, *(_labelled(u, axes, self.path) for u in unlabelled)), ()
+            elif not self.axes_stated:
+                streams = tuple(_relabelled(s, axes, self.path) for s in streams)
         sizes = _sizes(supplied.get("pixel_size_um", {}), self.path)
         if sizes:
             facts["pixel_size_um"] = {**self.facts.get("pixel_size_um", {}), **sizes}
@@ -86,18 +149,16 @@ class ImageSource(Source):
             names = supplied["channel_names"]
             names = facts["channel_names"] = tuple([names] if isinstance(names, str) else map(str, names))
             streams = tuple(_named(s, names, self.path) for s in streams)
-        met = {*(f"pixel_size_um.{a}" for a in sizes if a != "t"), *supplied} - {"pixel_size_um"}
-        needs = tuple(n for n in self.needs if n.key not in met)
         if "axes" in supplied:
             needs = needs_of(streams, self.path)
-        return replace(self, facts=facts, streams=streams, needs=needs)
-
-    def _with_axes(self, axes: str) -> tuple[Stream, ...]:
-        return tuple(_relabelled(s, axes, self.path) for s in self.streams)
+        else:
+            met = {*(f"pixel_size_um.{a}" for a in sizes if a != "t"), *supplied} - {"pixel_size_um"}
+            needs = tuple(n for n in self.needs if n.key not in met)
+        return replace(self, facts=facts, streams=streams, needs=needs, unlabelled=unlabelled)
 
 
 def needs_of(streams: Sequence[Stream], path: Path) -> tuple[Need, ...]:
-    """What must be known of images before they can be written: the pixel size along every axis of space."""
+    """List what must be known of images before they can be written: the pixel size along every axis of space."""
     missing = {a for s in streams for a in s.axes if a in SPACE and a not in s.scale}
     return tuple(size_need(a, path) for a in SPACE if a in missing)
 
@@ -114,28 +175,42 @@ def common_sizes(streams: Sequence[Stream]) -> dict[str, float]:
     return {a: first[a] for a in SPACE if a in first and all(s.scale.get(a) == first[a] for s in streams)}
 
 
+def _labelled(image: Unlabelled, axes: str, path: Path) -> Stream:
+    """Make a stream of pages whose axes are named now."""
+    names = axes[:-2] if image.array.samples == 1 else axes[:-2].replace("c", "")
+    _require_count(names, len(image.lengths), axes, f"{' x '.join(map(str, image.lengths))} pages", path)
+    array, found = arrange(image.array, names, image.lengths)
+    scale = {a: v for a, v in image.scale.items() if a in found}
+    return Stream(name=image.name, kind="Image", axes=found, array=array, scale=scale, channels=image.channels)
+
+
 def _relabelled(stream: Stream, axes: str, path: Path) -> Stream:
-    """Give the axes of an image other names; pages are put into the order t c z."""
-    array = stream.array
+    """Give the axes of an image other names than its file does."""
+    array, own = stream.array, "".join(stream.axes)
     assert isinstance(array, TiffPages)
-    own = "".join(stream.axes)
-    if axes == own:
+    if axes == own or len(array.pages) == 1:  # one plane is y x, whatever its neighbours are
         return stream
-    if len(axes) == len(own) - 1 and array.samples > 1:
-        axes = "c" + axes  # the colours of a pixel go without saying
-    if len(axes) != len(own) or (array.samples > 1 and axes.replace("c", "") + "c" != axes and axes[own.index("c")] != "c"):
-        raise BadRequest(
-            f"axes {axes!r} do not fit an image of shape {stream.shape}", file=path,
-            remedy=f"name {len(own)} axes, in the order of the file; the last two are y and x",
-        )  # fmt: skip
+    names, lengths = axes[:-2], array.leading
     if array.samples > 1:
-        return replace(stream, axes=tuple(axes))
-    pages, leading, lengths = ordered(array.pages, axes[:-2], array.leading)
+        assert array.channel_axis is not None
+        if lengths[array.channel_axis] > array.samples:
+            raise BadRequest(f"axes {axes!r}; the file states {own!r}, of colours in channels", file=path)
+        names = names.replace("c", "")
+        lengths = tuple(n for i, n in enumerate(lengths) if i != array.channel_axis)
+    _require_count(names, len(lengths), axes, f"an image of shape {stream.shape}", path)
+    array, found = arrange(array, names, lengths)
     return replace(
-        stream, axes=(*leading, "y", "x"), scale={a: v for a, v in stream.scale.items() if a in "yx"}, shape=(),
-        array=replace(array, pages=tuple(pages), leading=lengths),
-        channels=stream.channels if "c" in leading or len(stream.channels) == 1 else (),
+        stream, axes=found, array=array, shape=array.shape, scale={a: v for a, v in stream.scale.items() if a in found},
+        channels=stream.channels if ("c" in found) == ("c" in own) else (),
     )  # fmt: skip
+
+
+def _require_count(names: str, count: int, axes: str, what: str, path: Path) -> None:
+    if len(names) != count:
+        raise BadRequest(
+            f"axes {axes!r} do not fit {what}", file=path,
+            remedy=f"name {count} axes in the order of the file, then y and x; a pixel's colours go without saying",
+        )  # fmt: skip
 
 
 def _named(stream: Stream, names: tuple[str, ...], path: Path) -> Stream:

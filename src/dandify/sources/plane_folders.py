@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -72,7 +73,7 @@ def split(name: str) -> tuple[str, int, int] | None:
 
 
 def counted(stem: str, digits: int) -> str:
-    """What the number behind a stem counts: ``z``, ``t``, ``c`` or ``place``; ``digits`` are those of the longest."""
+    """Tell what the number behind a stem counts: ``z``, ``t``, ``c`` or ``place``; ``digits`` of the longest number."""
     match = _WORD.search(stem)
     word = match[1].lower() if match else ""
     if word in _CHANNELS and digits <= 2:
@@ -83,7 +84,7 @@ def counted(stem: str, digits: int) -> str:
 
 
 def runs_of_names(folder: Path, names: Iterable[str]) -> tuple[Run, ...]:
-    """Runs of planes among file names."""
+    """Find the runs of planes among file names."""
     found: dict[str, list[tuple[int, str, int]]] = {}
     for name in names:
         if (parts := split(name)) is not None:
@@ -92,14 +93,14 @@ def runs_of_names(folder: Path, names: Iterable[str]) -> tuple[Run, ...]:
     for stem, files in sorted(found.items()):
         files.sort()
         axis = counted(stem, max(digits for _, _, digits in files))
-        neighbours = any(b[0] - a[0] == 1 for a, b in zip(files, files[1:], strict=False))
+        neighbours = any(b[0] - a[0] == 1 for a, b in pairwise(files))
         if axis in "zt" and neighbours:
             out.append(Run(folder, stem, tuple((number, name) for number, name, _ in files), axis))
     return tuple(out)
 
 
 def runs_in(folder: Path) -> tuple[Run, ...]:
-    """Runs of planes in a folder, by their names and the headers of three files of each."""
+    """Return the runs of planes in a folder, by their names and the headers of three files of each."""
     return tuple(run for run in runs_of_names(folder, file_names(folder)) if _of_planes(run))
 
 
@@ -133,7 +134,7 @@ def channel_folders(parent: Path) -> tuple[tuple[int, Path], ...]:
 
 
 def root_of(path: Path) -> Path | None:
-    """Return the folder that a file could be a plane of: its own, or that above if this one is one of several channels."""
+    """Return the folder that a file could be a plane of: its own, or that above if its own is a channel."""
     parts = split(path.name)
     if parts is None or counted(parts[0], parts[2]) == "place":
         return None

@@ -1,0 +1,162 @@
+"""A folder with one TIFF file for each plane, and folders of them for several channels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from dandify.errors import BadRequest, BadSource
+from dandify.sources import Channel, Converter, Source, Stream, Verdict
+from dandify.sources.microscopy import ImageSource, arrange, common_sizes, needs_of
+from dandify.sources.plane_folders import PATTERNS, Run, channel_folders, is_single, root_of, runs_in
+from dandify.sources.tiff import PageRef, TiffPages, ref_of, require_form
+from dandify.sources.tiff_header import Header, read_header, require_whole
+from dandify.sources.tiff_text import imagej, resolution
+
+CHECKED_FILES = 2000  # of larger folders only the first and last header is read at once, the others with their pixels
+
+
+class Planes(Converter):
+    """Numbered single-page TIFFs."""
+
+    name = "planes"
+    title = "Folder of planes"
+    patterns = PATTERNS
+    looks_like = "numbered TIFF files, one plane each, in a folder; for several channels in folders ch0, ch1, ..."
+    becomes = "one OME-Zarr image"
+    priority = -10  # asked before ome_tiff: a folder of ten thousand planes is one question then
+
+    def claim(self, path: Path) -> Path | None:
+        """Return the folder of a numbered TIFF, or the folder above if that has several folders of channels."""
+        return root_of(path) if self.matches(path) else None
+
+    def identify(self, path: Path) -> Verdict:
+        """Look at the names in the folder, and at the headers of three files."""
+        if not path.is_dir():
+            return Verdict(False, "is no folder")
+        if folders := channel_folders(path):
+            runs = [runs_in(folder) for _, folder in folders]
+            if all(len(r) == 1 for r in runs):
+                return Verdict(True, f"has {len(folders)} folders of numbered planes, one for each channel")
+            return Verdict(False, "its folders of channels do not hold one run of numbered planes each")
+        if runs_found := runs_in(path):
+            return Verdict(True, f"holds {sum(len(r.files) for r in runs_found)} numbered planes")
+        return Verdict(False, "holds no TIFF files of one plane each with running numbers")
+
+    def open(self, path: Path, options: Mapping[str, Any] = MappingProxyType({})) -> Source:
+        """Read the first directory of the files; no pixels."""
+        path = Path(os.path.abspath(path))
+        if options:
+            raise BadRequest(f"a folder of planes has no option {', '.join(options)}", file=path)
+        folders = channel_folders(path)
+        groups: list[tuple[str, list[Run], tuple[Channel, ...]]]
+        if folders:
+            runs = [_only(folder) for _, folder in folders]
+            groups = [(path.name, runs, tuple(Channel(folder.name) for _, folder in folders))]
+        else:
+            found = runs_in(path)
+            if not found:
+                raise BadSource("holds no TIFF files of one plane each with running numbers", file=path)
+            groups = [(path.name if len(found) == 1 else r.stem.rstrip(" _.-") or path.name, [r], ()) for r in found]
+        streams: list[Stream] = []
+        problems: list[str] = []
+        facts: dict[str, Any] = {}
+        for name, several, channels in groups:
+            stream, stated = _stream(name, several, channels)
+            streams.append(stream)
+            if "t" in stated:
+                facts["time_increment_s"] = stated["t"]
+        if sizes := common_sizes(streams):
+            facts["pixel_size_um"] = sizes
+        if folders:
+            facts["channel_names"] = tuple(folder.name for _, folder in folders)
+        if len(streams) > 1:
+            problems.append(f"{path.name} holds {len(streams)} runs of numbered planes; each becomes an image")
+        return ImageSource(
+            format=self.name, path=path, files=tuple(f for _, several, _ in groups for r in several for f in r.paths),
+            streams=tuple(streams), facts=facts, needs=needs_of(streams, path), problems=tuple(problems),
+        )  # fmt: skip
+
+
+def _only(folder: Path) -> Run:
+    found = runs_in(folder)
+    if len(found) != 1:
+        raise BadSource(f"holds {len(found)} runs of numbered planes, not one as a channel does", file=folder)
+    return found[0]
+
+
+def _stream(name: str, several: Sequence[Run], channels: tuple[Channel, ...]) -> tuple[Stream, dict[str, float]]:
+    """Make the image of one run, or of one for each channel, and what its first file states."""
+    for run in several:
+        _require_no_gap(run)
+        if run.numbers != several[0].numbers:
+            raise BadSource(
+                f"has {len(run.files)} planes ({run.numbers[0]} to {run.numbers[-1]}), the channel "
+                f"{several[0].folder.name} has {len(several[0].files)} ({several[0].numbers[0]} to "
+                f"{several[0].numbers[-1]})", file=run.folder,
+                remedy="copy the missing planes; to convert the channels alone, give each folder by itself",
+            )  # fmt: skip
+    paths = [path for run in several for path in run.paths]
+    first = _header(paths[0])
+    page = first.first
+    array = TiffPages(
+        tuple(paths), tuple(_refs(paths, first)), (len(paths),), page.height, page.width, page.dtype, page.samples,
+        planar=page.planar, compressed=page.data < 0,
+    )  # fmt: skip
+    axis = several[0].axis
+    arranged, axes = arrange(array, "c" + axis, (len(several), len(several[0].files)))
+    stated = imagej(page)
+    scale = dict(stated.scale) if stated else resolution(page)
+    stream = Stream(
+        name=name, kind="Image", axes=axes, array=arranged, scale={a: v for a, v in scale.items() if a in axes},
+        channels=channels if len(several) > 1 and page.samples == 1 else (),
+        description=f"{len(several[0].files)} planes along {axis}, numbers {several[0].numbers[0]} to "
+        f"{several[0].numbers[-1]}, of {name}",
+    )  # fmt: skip
+    return stream, scale
+
+
+def _refs(paths: Sequence[Path], first: Header) -> list[PageRef]:
+    """Where the planes lie; all headers are checked, of very many files the first and the last."""
+    refs = []
+    for i, path in enumerate(paths):
+        if len(paths) > CHECKED_FILES and 0 < i < len(paths) - 1:
+            refs.append(PageRef(i, -1, -1, first.first.order))
+            continue
+        header = _header(path) if i else first
+        require_form(path, header.first, first.first.form)
+        if header.first.planar != first.first.planar:
+            raise BadSource("has its samples in another order than the first plane", file=path)
+        refs.append(ref_of(header.first, i))
+    return refs
+
+
+def _header(path: Path) -> Header:
+    header = require_whole(read_header(path, pages=2))
+    if not is_single(header):
+        raise BadSource(
+            "holds more than one plane, the others of its folder one each", file=path,
+            remedy="move it to another folder if it does not belong to the image",
+        )  # fmt: skip
+    return header
+
+
+def _require_no_gap(run: Run) -> None:
+    for (before, name), (number, other) in pairwise(run.files):
+        if number == before:
+            raise BadSource(f"has the number of {name}, {number}", file=run.folder / other)
+        if number > before + 1:
+            digits = len(name) - len(run.stem) - len(Path(name).suffix)
+            missing = f"{run.stem}{before + 1:0{digits}d}{Path(name).suffix}"
+            more = f" and {number - before - 2} after it" if number > before + 2 else ""
+            raise BadSource(
+                f"the plane {missing} is missing{more}, between {name} and {other}", file=run.folder / missing,
+                remedy="copy it from the microscope's computer; a gap would shift all planes behind it",
+            )  # fmt: skip
+
+
+converter = Planes()

@@ -1,0 +1,363 @@
+"""Pages of TIFF files as one array: uncompressed rows straight from the file, other pages decoded strip by strip."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dandify.errors import BadSource
+from dandify.sources.contract import Array
+from dandify.sources.tiff_header import Header, Page, read_header
+from dandify.store.region import Region, extent
+
+_BLOCK_BYTES = 64 * 2**20  # larger uncompressed pages are read in parts
+_AGAIN = "copy the file again from the microscope's computer"
+
+
+class PageRef(NamedTuple):
+    """Where a page lies.
+
+    Attributes
+    ----------
+    file
+        Index of its file.
+    ifd
+        Byte of its directory; -1: the first of the file, which is read when the page is.
+    data
+        Byte of its first value if it is one uncompressed run, else -1.
+    order
+        Byte order of the values, ``<`` or ``>``.
+    """
+
+    file: int
+    ifd: int
+    data: int
+    order: str
+
+
+@dataclass(frozen=True, eq=False)
+class TiffPages(Array):
+    """Pages of one or several TIFF files: leading axes, then y and x.
+
+    Parameters
+    ----------
+    files
+        The files.
+    pages
+        In C order of the leading axes; where there is a channel axis and pages have samples, one for each group of
+        samples.
+    leading
+        Lengths of the axes before y and x. That of the channel axis counts the samples.
+    height, width
+        Pixels of each page.
+    dtype
+        Native type of the values; files of the other byte order are converted.
+    samples
+        Values of each pixel of a page.
+    channel_axis
+        Which of the leading axes goes over the samples; None if pages have one sample.
+    planar
+        The samples of a page lie apart.
+    compressed
+        Whether a page must be decoded as a whole or by strips.
+    """
+
+    files: tuple[Path, ...]
+    pages: tuple[PageRef, ...]
+    leading: tuple[int, ...]
+    height: int
+    width: int
+    dtype: np.dtype[Any]
+    samples: int = 1
+    channel_axis: int | None = None
+    planar: bool = False
+    compressed: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """(..., y, x)."""
+        return (*self.leading, self.height, self.width)
+
+    @property
+    def form(self) -> tuple[int, int, int, str]:
+        """Height, width, samples and type of every page."""
+        return (self.height, self.width, self.samples, self.dtype.name)
+
+    @property
+    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+        """One page, or the rows of a large one that are read at one go."""
+        row = self.width * self.samples * self.dtype.itemsize
+        rows = self.height if self.compressed else max(1, min(self.height, _BLOCK_BYTES // row))
+        return (*(self.samples if i == self.channel_axis else 1 for i in range(len(self.leading))), rows, self.width)
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Read the rows of the pages that a region touches.
+
+        Raises
+        ------
+        dandify.errors.BadSource
+            If a file has become shorter, a page is damaged, or is not of this array's size and type.
+        """
+        out = np.empty(extent(region), self.dtype)
+        lead, (rows, columns) = region[:-2], (region[-2], region[-1])
+        groups = [self._groups(s, i) for i, s in enumerate(lead)]
+        counts = [n // self.samples if i == self.channel_axis else n for i, n in enumerate(self.leading)]
+        with _Reader(self) as reader:
+            self._gather(out, groups, counts, (rows, columns), reader)
+        return out
+
+    def _gather(
+        self, out: NDArray[Any], groups: list[Any], counts: list[int], part_of_page: tuple[slice, slice],
+        reader: _Reader,
+    ) -> None:  # fmt: skip
+        for part in product(*groups):
+            index = int(np.ravel_multi_index([g[0] for g in part], counts)) if counts else 0
+            target = out[tuple(g[1] for g in part)]  # (samples, y, x), or (y, x) without a channel axis
+            wanted = slice(0, 1)
+            if self.channel_axis is not None:
+                wanted = part[self.channel_axis][2]
+                target = np.moveaxis(target.reshape(-1, *target.shape[-2:]), 0, -1)
+            else:
+                target = target.reshape(*target.shape[-2:], 1)
+            reader.fill(target, index, *part_of_page, wanted)
+
+    def _groups(self, part: slice, axis: int) -> list[tuple[int, int | slice, slice]]:
+        """Positions along an axis of pages, where in the result they go, and which samples of them are wanted."""
+        if axis != self.channel_axis:
+            return [(i, i - part.start, slice(0, 1)) for i in range(part.start, part.stop)]
+        found: list[tuple[int, int | slice, slice]] = []
+        for i in range(part.start // self.samples, -(-part.stop // self.samples)):
+            first = i * self.samples
+            start, stop = max(part.start, first), min(part.stop, first + self.samples)
+            found.append((i, slice(start - part.start, stop - part.start), slice(start - first, stop - first)))
+        return found
+
+
+class _Reader:
+    """Reads pages one after the other; the file of the last one stays open until the read is done."""
+
+    def __init__(self, array: TiffPages) -> None:
+        self.array = array
+        self.open: tuple[Path, BinaryIO] | None = None
+        self.decoder: tuple[Path, Any] | None = None
+
+    def __enter__(self) -> _Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for held in (self.open, self.decoder):
+            if held is not None:
+                held[1].close()
+        self.open = self.decoder = None
+
+    def fill(self, target: NDArray[Any], index: int, rows: slice, columns: slice, samples: slice) -> None:
+        """Put a part of a page into ``target`` (y, x, samples)."""
+        ref = self.array.pages[index]
+        path = self.array.files[ref.file]
+        place = f"page at byte {ref.ifd}" if ref.ifd >= 0 else "page 1"
+        if ref.ifd < 0:
+            page = read_header(path, pages=1).first
+            require_form(path, page, self.array.form)
+            ref = ref_of(page, ref.file)
+        if ref.data >= 0:
+            try:
+                self._raw(self._file(path), ref, target, rows, columns, samples)
+            except (OSError, EOFError) as error:
+                raise BadSource(f"cannot be read: {error}", file=path, place=place, remedy=_AGAIN) from None
+            return
+        try:
+            self._decoded(self._tiff(path), ref, target, rows, columns, samples)
+        except (OSError, ArithmeticError, ValueError, RuntimeError, LookupError, TypeError, struct.error) as error:
+            message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise BadSource(f"cannot be decoded: {message}", file=path, place=place, remedy=_AGAIN) from None
+
+    def _file(self, path: Path) -> BinaryIO:
+        if self.open is None or self.open[0] != path:
+            self.__exit__()
+            self.open = (path, path.open("rb", buffering=0))
+        return self.open[1]
+
+    def _tiff(self, path: Path) -> Any:
+        """Return a handle of this read's own: tifffile's pages are not safe to share between threads."""
+        import tifffile
+
+        if self.decoder is None or self.decoder[0] != path:
+            self.__exit__()
+            self.decoder = (path, tifffile.TiffFile(path))
+        return self.decoder[1]
+
+    def _raw(
+        self, file: BinaryIO, ref: PageRef, target: NDArray[Any], rows: slice, columns: slice, samples: slice
+    ) -> None:
+        array = self.array
+        stored = array.dtype.newbyteorder(ref.order)  # type: ignore[arg-type]  # "<" or ">"
+        inner = 1 if array.planar else array.samples
+        count = rows.stop - rows.start
+        for plane in range(samples.start, samples.stop) if array.planar else (0,):
+            start = (plane * array.height + rows.start) * array.width * inner
+            whole = columns.stop - columns.start == array.width
+            if (
+                not whole and inner * array.width * array.dtype.itemsize > 2**16
+            ):  # long rows, of which few bytes are wanted
+                values = np.empty((count, columns.stop - columns.start, inner), stored)
+                for i in range(count):
+                    _into(
+                        file,
+                        values[i],
+                        ref.data + (start + (i * array.width + columns.start) * inner) * stored.itemsize,
+                    )
+            else:
+                values = np.empty((count, array.width, inner), stored)
+                _into(file, values, ref.data + start * stored.itemsize)
+                values = values[:, columns]
+            if array.planar:
+                target[..., plane - samples.start] = values[..., 0]
+            else:
+                target[...] = values[..., samples]
+
+    def _decoded(
+        self, tif: Any, ref: PageRef, target: NDArray[Any], rows: slice, columns: slice, samples: slice
+    ) -> None:
+        import tifffile
+
+        tif.filehandle.seek(ref.ifd)
+        page = tifffile.TiffPage(tif, index=0)
+        for number in _segments(page, rows, columns, samples if self.array.planar else slice(0, 1)):
+            tif.filehandle.seek(page.dataoffsets[number])
+            data = tif.filehandle.read(page.databytecounts[number]) if page.databytecounts[number] else None
+            if data is not None and len(data) < page.databytecounts[number]:
+                raise ValueError("the file ends in it")
+            values, where, shape = page.decode(data, number, jpegtables=page.jpegtables, jpegheader=page.jpegheader)
+            _place(target, values, where, shape, (rows, columns, samples), page)
+
+
+def ref_of(page: Page, file: int) -> PageRef:
+    """Where a page of the file with that index lies."""
+    return PageRef(file, page.ifd, page.data, page.order)
+
+
+def require_form(path: Path, page: Page, form: tuple[int, int, int, str], *, place: str = "page 1") -> None:
+    """Refuse a page that is not of the size and type of the others.
+
+    Raises
+    ------
+    dandify.errors.BadSource
+        If it is not.
+    """
+    if page.form != form:
+        raise BadSource(
+            f"is {_words(page.form)}; the pages of this image are {_words(form)}", file=path, place=place,
+            remedy="move it to another folder if it does not belong to the image, else export it again",
+        )  # fmt: skip
+
+
+def tiff_pages(
+    files: Iterable[tuple[Path, Page]], *, leading: tuple[int, ...], channel_axis: int | None = None
+) -> TiffPages:
+    """Make an array of pages in C order of the leading axes.
+
+    Parameters
+    ----------
+    files
+        Each page with its file.
+    leading
+        Lengths of the leading axes in pages: without samples.
+    channel_axis
+        Which of the leading axes the samples of a page go along; with several samples it must be given.
+    """
+    found = list(files)
+    paths = tuple(dict.fromkeys(path for path, _ in found))
+    number = {path: i for i, path in enumerate(paths)}
+    first = found[0][1]
+    for other, page in found:
+        require_form(other, page, first.form, place=f"page at byte {page.ifd}")
+        if page.planar != first.planar:
+            raise BadSource("has its samples in another order than the first page", file=other)
+    samples = first.samples
+    if samples == 1:
+        channel_axis = None
+    return TiffPages(
+        paths,
+        tuple(ref_of(page, number[path]) for path, page in found),
+        tuple(n * samples if i == channel_axis else n for i, n in enumerate(leading)),
+        first.height,
+        first.width,
+        first.dtype,
+        samples,
+        channel_axis,
+        first.planar,
+        any(page.data < 0 for _, page in found),
+    )
+
+
+def runs(header: Header, count: int) -> list[Page]:
+    """Pages of a file with one directory for several planes that follow each other, as ImageJ writes them over 4 GB.
+
+    Raises
+    ------
+    dandify.errors.BadSource
+        If the file is too short for them.
+    """
+    from dataclasses import replace
+
+    first = header.first
+    end = first.data + count * first.nbytes
+    if end > header.size:
+        raise BadSource(
+            f"is cut off: {count} planes end at byte {end}, the file has {header.size}", file=header.path,
+            place=f"plane {(header.size - first.data) // first.nbytes + 1}", remedy=_AGAIN,
+        )  # fmt: skip
+    return [replace(first, data=first.data + i * first.nbytes) for i in range(count)]
+
+
+def _into(file: BinaryIO, values: NDArray[Any], offset: int) -> None:
+    file.seek(offset)
+    view = memoryview(values.reshape(-1).view(np.uint8))  # type: ignore[arg-type]  # NumPy's stubs before Python 3.12
+    while view:
+        got = file.readinto(view)  # type: ignore[attr-defined]  # an unbuffered file has it
+        if not got:
+            raise EOFError("it ends within a page")
+        view = view[got:]
+
+
+def _segments(page: Any, rows: slice, columns: slice, planes: slice) -> Iterator[int]:
+    """Numbers of the strips or tiles that hold a part of a page."""
+    if page.is_tiled:
+        high, wide = page.tilelength, page.tilewidth
+    else:
+        high, wide = min(page.rowsperstrip, page.imagelength), page.imagewidth
+    down, across = -(-page.imagelength // high), -(-page.imagewidth // wide)
+    for plane in range(planes.start, planes.stop):
+        for y in range(rows.start // high, -(-rows.stop // high)):
+            for x in range(columns.start // wide, -(-columns.stop // wide)):
+                yield (plane * down + y) * across + x
+
+
+def _place(
+    target: NDArray[Any], values: Any, where: Any, shape: Any, wanted: tuple[slice, slice, slice], page: Any
+) -> None:
+    """Put a decoded strip or tile (1, y, x, samples) where it belongs in ``target`` (y, x, samples)."""
+    rows, columns, samples = wanted
+    plane, _, top, left, _ = where
+    bottom, right = min(top + shape[1], page.imagelength), min(left + shape[2], page.imagewidth)
+    y0, y1 = max(rows.start, top), min(rows.stop, bottom)
+    x0, x1 = max(columns.start, left), min(columns.stop, right)
+    inner = slice(plane - samples.start, plane - samples.start + 1) if page.planarconfig == 2 else slice(None)
+    part = target[y0 - rows.start : y1 - rows.start, x0 - columns.start : x1 - columns.start, inner]
+    if values is None:  # a strip that was never written
+        part[...] = page.nodata
+        return
+    chosen = slice(0, 1) if page.planarconfig == 2 else samples
+    part[...] = values[0, y0 - top : y1 - top, x0 - left : x1 - left, chosen]
+
+
+def _words(form: tuple[int, int, int, str]) -> str:
+    height, width, samples, dtype = form
+    return f"{height} x {width} {dtype}{f' with {samples} samples' if samples > 1 else ''} (height x width)"

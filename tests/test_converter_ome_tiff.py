@@ -1,0 +1,553 @@
+"""TIFF images: values as tifffile reads them, what is stated and nothing else, and damage that is heard."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from dandify.errors import BadRequest, BadSource
+from dandify.examples.light_sheet import write_light_sheet
+from dandify.sources import Source, Stream
+from dandify.sources.registry import available, by_name
+from shared_data import shared
+from tiff_makers import (
+    OME,
+    Maker,
+    ome_xml,
+    pixels,
+    write_imagej,
+    write_ome,
+    write_ome_set,
+    write_plain,
+    write_planes,
+    write_series,
+)
+
+converter = by_name("ome_tiff")
+
+
+def whole(stream: Stream) -> NDArray[Any]:
+    assert stream.array is not None
+    return stream.array[tuple(slice(None) for _ in stream.shape)]
+
+
+def as_tczyx(values: NDArray[Any], axes: str) -> NDArray[Any]:
+    """Values that tifffile read, in the contract's order of axes."""
+    axes = axes.lower().replace("s", "c")
+    return values.transpose([axes.index(a) for a in "tczyx" if a in axes])
+
+
+def golden(path: Path, series: int = 0) -> NDArray[Any]:
+    with tifffile.TiffFile(path) as tif:
+        found = tif.series[series]
+        return as_tczyx(found.asarray(), found.axes)
+
+
+@pytest.mark.parametrize("make", OME.values(), ids=OME)
+def test_ome_values_are_those_of_tifffile(tmp_path: Path, make: Maker) -> None:
+    path = make(tmp_path)
+    assert converter.identify(path)
+    (stream,) = converter.open(path).streams
+    expected = golden(path)
+    values = whole(stream)
+    assert values.dtype == expected.dtype.newbyteorder("=")
+    np.testing.assert_array_equal(values, expected)
+
+
+@pytest.mark.parametrize("make", OME.values(), ids=OME)
+@given(data=st.data())
+@settings(
+    max_examples=15, deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # the file is only read
+)  # fmt: skip
+def test_random_regions_are_slices(tmp_path: Path, make: Maker, data: st.DataObject) -> None:
+    path = next(tmp_path.glob("a.*"), None) or make(tmp_path)
+    (stream,) = converter.open(path).streams
+    assert stream.array is not None
+    region = []
+    for n in stream.shape:
+        start = data.draw(st.integers(0, n))
+        region.append(slice(start, data.draw(st.integers(start, n))))
+    np.testing.assert_array_equal(stream.array[tuple(region)], golden(path)[tuple(region)])
+
+
+def test_eight_threads_and_a_pickle_read_the_same(tmp_path: Path) -> None:
+    path = OME["tczyx-tiled"](tmp_path)
+    source = pickle.loads(pickle.dumps(converter.open(path)))
+    array, expected = source.streams[0].array, golden(path)
+    regions = [
+        (slice(t, t + 1), slice(c, c + 1), slice(z, z + 1)) for t in range(2) for c in range(3) for z in range(4)
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        for region, got in zip(regions * 8, pool.map(array.__getitem__, regions * 8), strict=True):
+            np.testing.assert_array_equal(got, expected[region])
+
+
+def test_pixels_and_samples_of_a_page_are_read_apart(tmp_path: Path) -> None:
+    (stream,) = converter.open(OME["rgb"](tmp_path)).streams
+    assert (stream.axes, stream.shape) == (("c", "z", "y", "x"), (3, 3, 24, 32))
+    assert [(c.name, c.color) for c in stream.channels] == [("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF")]
+
+
+ENCODED: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+    "jpeg": ((3, 64, 80, 3), {"dtype": "uint8", "photometric": "rgb", "compression": "jpeg"}),
+    "jpeg-tiled": ((64, 80, 3), {"dtype": "uint8", "photometric": "rgb", "compression": "jpeg", "tile": (32, 32)}),
+    "zstd": ((3, 64, 80), {"compression": "zstd"}),
+    "packbits": ((64, 80), {"dtype": "uint8", "compression": "packbits", "rowsperstrip": 7}),
+    "bilevel": ((64, 83), {"dtype": "bool"}),
+    "strips": ((3, 64, 80), {"rowsperstrip": 7}),
+    "planar": ((3, 64, 80), {"dtype": "uint8", "photometric": "rgb", "planarconfig": "separate"}),
+    "planar-tiled": (
+        (3, 64, 80), {"dtype": "uint8", "photometric": "rgb", "planarconfig": "separate", "tile": (32, 48)}
+    ),
+    "float-predicted": ((64, 80), {"dtype": "float32", "compression": "zlib", "predictor": True, "byteorder": ">"}),
+    "big-endian-lzw": ((64, 80), {"compression": "lzw", "byteorder": ">"}),
+    "long-rows": ((4, 40000), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "options"), ENCODED.values(), ids=ENCODED)
+def test_encodings_of_pages(tmp_path: Path, shape: tuple[int, ...], options: dict[str, Any]) -> None:
+    path = write_plain(tmp_path / "a.tif", shape, **options)
+    source = converter.open(path)
+    if source.needs[0].key == "axes":
+        source = source.with_facts({"axes": "zyx"})
+    expected = tifffile.imread(path)
+    if expected.shape[-1] == 3:
+        expected = np.moveaxis(expected, -1, 0)
+    (stream,) = source.streams
+    np.testing.assert_array_equal(whole(stream), expected)
+    part = (*(slice(None) for _ in expected.shape[2:]), slice(1, 3), slice(35, 62))
+    assert stream.array is not None
+    np.testing.assert_array_equal(stream.array[part], expected[part])
+
+
+STATED = {
+    "PhysicalSizeX": 0.65, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 650.0, "PhysicalSizeYUnit": "nm",
+    "PhysicalSizeZ": 0.004, "PhysicalSizeZUnit": "mm", "TimeIncrement": 250.0, "TimeIncrementUnit": "ms",
+    "Channel": {"Name": ["DAPI", "GFP"], "EmissionWavelength": [461.0, 509.0], "Color": [65535, 16711935]},
+}  # fmt: skip
+
+
+def test_what_ome_xml_states(tmp_path: Path) -> None:
+    source = converter.open(write_ome(tmp_path / "a.ome.tif", (2, 2, 3, 8, 8), "TCZYX", metadata=STATED))
+    (stream,) = source.streams
+    assert stream.scale == {"z": 4.0, "y": 0.65, "x": 0.65, "t": 0.25}
+    assert [(c.name, c.color, c.wavelength_nm) for c in stream.channels] == [
+        ("DAPI", "0000FF", 461.0), ("GFP", "00FF00", 509.0)
+    ]  # fmt: skip
+    assert source.facts["pixel_size_um"] == {"z": 4.0, "y": 0.65, "x": 0.65}
+    assert source.facts["time_increment_s"] == 0.25
+    assert source.facts["channel_names"] == ("DAPI", "GFP")
+    assert not source.needs
+    assert "session_start_time" not in source.facts
+
+
+@pytest.mark.parametrize("unit", ["pixel", "reference frame"])
+def test_a_pixel_is_no_length(tmp_path: Path, unit: str) -> None:
+    stated = {"PhysicalSizeX": 1.0, "PhysicalSizeXUnit": unit, "PhysicalSizeY": 0.0, "PhysicalSizeYUnit": "µm"}
+    source = converter.open(write_ome(tmp_path / "a.ome.tif", (8, 8), "YX", metadata=stated))
+    assert "pixel_size_um" not in source.facts
+    assert [n.key for n in source.needs] == ["pixel_size_um.y", "pixel_size_um.x"]
+
+
+def test_instrument_and_date(tmp_path: Path) -> None:
+    xml = ome_xml(
+        'DimensionOrder="XYZCT" SizeX="16" SizeY="12" SizeZ="1" SizeC="1" SizeT="1"', '<TiffData IFD="0"/>',
+        extra='<Experimenter ID="Experimenter:0" FirstName="Ada" LastName="Lovelace"/><Instrument ID="Instrument:0">'
+        '<Microscope Manufacturer="LaVision" Model="Ultra"/><Objective ID="Objective:0" Model="MVPLAPO" '
+        'NominalMagnification="2" LensNA="0.5" Immersion="Oil"/></Instrument>',
+        image="<AcquisitionDate>2026-03-04T10:11:12</AcquisitionDate><Description>left</Description>"
+        '<ObjectiveSettings ID="Objective:0"/>',
+    )  # fmt: skip
+    path = write_plain(tmp_path / "a.tif", (12, 16), description=xml)
+    facts = converter.open(path).facts
+    assert facts["session_start_time"] == datetime(2026, 3, 4, 10, 11, 12)
+    assert facts["objective"] == "MVPLAPO, 2x, NA 0.5, Oil"
+    assert facts["device"] == "LaVision Ultra"
+    assert facts["experimenter"] == "Lovelace, Ada"
+    assert facts["description"] == "left"
+
+
+def test_every_series_is_a_stream(tmp_path: Path) -> None:
+    path = write_series(tmp_path / "a.ome.tif")
+    source = converter.open(path)
+    assert [s.name for s in source.streams] == ["brain", "eye"]
+    for i, stream in enumerate(source.streams):
+        np.testing.assert_array_equal(whole(stream), golden(path, i))
+
+
+def test_a_set_of_files_is_one_image(tmp_path: Path) -> None:
+    path = write_ome_set(tmp_path)
+    for name in ("set_c0.ome.tif", "set_c1.ome.tif"):
+        source = converter.open(tmp_path / name)
+        assert {f.name for f in source.files} == {"set_c0.ome.tif", "set_c1.ome.tif"}
+        np.testing.assert_array_equal(whole(source.streams[0]), pixels((2, 3, 12, 16)))
+    assert source.streams[0].scale == {"z": 2.0, "y": 0.5, "x": 0.5}
+    np.testing.assert_array_equal(golden(path), pixels((2, 3, 12, 16)))
+
+
+def test_a_missing_file_of_a_set_is_named(tmp_path: Path) -> None:
+    path = write_ome_set(tmp_path)
+    (tmp_path / "set_c1.ome.tif").unlink()
+    with pytest.raises(BadSource, match=r"set_c1\.ome\.tif is missing"):
+        converter.open(path)
+
+
+def test_a_renamed_file_is_known_by_its_uuid(tmp_path: Path) -> None:
+    path = write_ome_set(tmp_path).rename(tmp_path / "renamed.tif")
+    np.testing.assert_array_equal(whole(converter.open(path).streams[0]), pixels((2, 3, 12, 16)))
+
+
+BAD_XML = {
+    "no xml": ("<OME><Image></OME>", "cannot be read"),
+    "no size": (ome_xml('DimensionOrder="XYZCT"', "<TiffData/>"), "SizeX"),
+    "no planes": (
+        ome_xml('DimensionOrder="XYZCT" SizeX="16" SizeY="12" SizeZ="1" SizeC="1" SizeT="1"', ""), "without TiffData"
+    ),
+    "too many": (
+        ome_xml('DimensionOrder="XYZCT" SizeX="16" SizeY="12" SizeZ="2" SizeC="1" SizeT="1"',
+                '<TiffData IFD="0" PlaneCount="2"/>'), "speaks of page 2"
+    ),
+    "too few": (
+        ome_xml('DimensionOrder="XYZCT" SizeX="16" SizeY="12" SizeZ="2" SizeC="1" SizeT="1"', "<TiffData/>"), "z=1"
+    ),
+    "other size": (
+        ome_xml('DimensionOrder="XYZCT" SizeX="17" SizeY="12" SizeZ="1" SizeC="1" SizeT="1"', "<TiffData/>"), "12 x 17"
+    ),
+    "outside": (
+        ome_xml('DimensionOrder="XYZCT" SizeX="16" SizeY="12" SizeZ="1" SizeC="1" SizeT="1"',
+                '<TiffData><UUID FileName="../secret.tif">urn:uuid:1</UUID></TiffData>'), "not beside it"
+    ),
+    "outside sizes": (
+        ome_xml('DimensionOrder="XYZCT" SizeX="16" SizeY="12" SizeZ="1" SizeC="1" SizeT="1"',
+                '<TiffData FirstC="1" IFD="0"/>'), "FirstC=1"
+    ),
+    "absurd size": (
+        ome_xml('DimensionOrder="XYZCT" SizeX="16" SizeY="12" SizeZ="2000000000" SizeC="1" SizeT="1"', "<TiffData/>"),
+        "names 1 of them"
+    ),
+    "entity": ('<!DOCTYPE x [<!ENTITY a "b">]><OME>&a;</OME>', "document type"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("xml", "message"), BAD_XML.values(), ids=BAD_XML)
+def test_bad_ome_xml_is_refused(tmp_path: Path, xml: str, message: str) -> None:
+    path = write_plain(tmp_path / "a.tif", (12, 16), description=xml)
+    with pytest.raises(BadSource, match=message):
+        converter.open(path)
+
+
+IMAGEJ: dict[str, tuple[tuple[int, ...], str]] = {
+    "z": ((4, 12, 16), "ZYX"), "t": ((4, 12, 16), "TYX"), "c": ((2, 12, 16), "CYX"), "zc": ((4, 2, 12, 16), "ZCYX"),
+    "tzc": ((3, 4, 2, 12, 16), "TZCYX"), "tc": ((3, 2, 12, 16), "TCYX"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "axes"), IMAGEJ.values(), ids=IMAGEJ)
+def test_imagej_hyperstacks(tmp_path: Path, shape: tuple[int, ...], axes: str) -> None:
+    path = write_imagej(tmp_path / "a.tif", shape, axes, unit="um", spacing=3.5, finterval=0.2)
+    source = converter.open(path)
+    (stream,) = source.streams
+    np.testing.assert_array_equal(whole(stream), as_tczyx(pixels(shape), axes))
+    expected = {"y": 0.5, "x": 0.5, "z": 3.5, "t": 0.2}
+    assert stream.scale == {a: v for a, v in expected.items() if a in stream.axes}
+    assert not source.needs
+
+
+UNITS = {"um": 0.5, "µm": 0.5, "\\u00B5m": 0.5, "micron": 0.5, "mm": 500.0, "nm": 0.0005, "pixel": None, "": None}
+
+
+@pytest.mark.parametrize(("unit", "size"), UNITS.items(), ids=repr)
+def test_units_of_imagej(tmp_path: Path, unit: str, size: float | None) -> None:
+    text = f"ImageJ=1.53t\nunit={unit}\n"
+    path = write_plain(tmp_path / "a.tif", (12, 16), description=text.encode("latin-1"), resolution=(2.0, 2.0))
+    source = converter.open(path)
+    assert source.streams[0].scale == ({} if size is None else {"y": size, "x": size})
+    assert [n.key for n in source.needs] == ([] if size else ["pixel_size_um.y", "pixel_size_um.x"])
+
+
+def test_an_imagej_stack_with_one_directory(tmp_path: Path) -> None:
+    values = pixels((5, 12, 16))
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, values[0], description="ImageJ=1.53t\nimages=5\nslices=5\n", metadata=None)
+    path.write_bytes(path.read_bytes() + values[1:].tobytes())
+    np.testing.assert_array_equal(whole(converter.open(path).streams[0]), values)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BadSource, match="cut off: 5 planes"):
+        converter.open(path)
+
+
+def test_labels_and_colours_of_an_imagej_composite(tmp_path: Path) -> None:
+    ramp = np.arange(256, dtype=np.uint8)
+    zero = np.zeros_like(ramp)
+    path = write_imagej(
+        tmp_path / "a.tif", (2, 12, 16), "CYX", mode="composite", Labels=["Nuclei", "Actin"],
+        LUTs=[np.stack([zero, zero, ramp]), np.stack([ramp, zero, zero])],
+    )  # fmt: skip
+    assert [(c.name, c.color) for c in converter.open(path).streams[0].channels] == [
+        ("Nuclei", "0000FF"), ("Actin", "FF0000")
+    ]  # fmt: skip
+
+
+PRINTED: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
+    "inch": ({"resolution": (300, 300), "resolutionunit": "INCH"}, {}),
+    "fine-inch": ({"resolution": (50000, 50000), "resolutionunit": "INCH"}, {}),
+    "screen-cm": ({"resolution": (28.35, 28.35), "resolutionunit": "CENTIMETER"}, {}),
+    "microscope-cm": ({"resolution": (20000, 20000), "resolutionunit": "CENTIMETER"}, {"y": 0.5, "x": 0.5}),
+    "none": ({"resolution": (2, 2), "resolutionunit": "NONE"}, {}),
+}
+
+
+@pytest.mark.parametrize(("options", "scale"), PRINTED.values(), ids=PRINTED)
+def test_dots_per_inch_are_no_pixel_size(tmp_path: Path, options: dict[str, Any], scale: dict[str, float]) -> None:
+    source = converter.open(write_plain(tmp_path / "a.tif", (12, 16), **options))
+    assert source.streams[0].scale == scale
+    assert ("pixel_size_um" in source.facts) == bool(scale)
+
+
+def test_pages_of_a_plain_tiff_are_not_guessed(tmp_path: Path) -> None:
+    path = write_plain(tmp_path / "a.tif", (5, 12, 16))
+    source = converter.open(path)
+    assert source.streams == ()
+    assert [n.key for n in source.needs] == ["axes", "pixel_size_um.z", "pixel_size_um.y", "pixel_size_um.x"]
+    assert all(n.file == str(path) for n in source.needs)
+    assert source.needs[0].remedy == "--set axes=zyx"
+
+
+LABELLED: dict[str, tuple[tuple[int, ...], dict[str, Any], str, tuple[str, ...]]] = {
+    "depth": ((5, 12, 16), {}, "zyx", ("z", "y", "x")),
+    "time": ((5, 12, 16), {}, "tyx", ("t", "y", "x")),
+    "colours": ((5, 12, 16, 3), {"photometric": "rgb"}, "tyx", ("t", "c", "y", "x")),
+    "colours-depth": ((5, 12, 16, 3), {"photometric": "rgb"}, "zyx", ("c", "z", "y", "x")),
+}
+
+
+@pytest.mark.parametrize(("shape", "options", "axes", "found"), LABELLED.values(), ids=LABELLED)
+def test_supplied_axes_make_streams(
+    tmp_path: Path, shape: tuple[int, ...], options: dict[str, Any], axes: str, found: tuple[str, ...]
+) -> None:
+    source = converter.open(write_plain(tmp_path / "a.tif", shape, dtype="uint8", **options))
+    supplied = {"axes": axes, "pixel_size_um": {"z": "20", "y": 2.0, "x": "2.0"}, "time_increment_s": "0.5"}
+    given = source.with_facts(supplied)
+    (stream,) = given.streams
+    assert stream.axes == found
+    own = axes if len(shape) == 3 else axes + "c"
+    np.testing.assert_array_equal(whole(stream), as_tczyx(pixels(shape, "uint8"), own))
+    expected = {"z": 20.0, "y": 2.0, "x": 2.0, "t": 0.5}
+    assert stream.scale == {a: v for a, v in expected.items() if a in found}
+    assert not given.needs
+    assert [n.key for n in source.with_facts({"axes": "zyx"}).needs] == [f"pixel_size_um.{a}" for a in "zyx"]
+
+
+def test_a_shape_without_axes_asks_for_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels((2, 3, 12, 16)), photometric="minisblack")
+    source = converter.open(path)
+    assert source.needs[0].key == "axes"
+    (stream,) = source.with_facts({"axes": "zcyx"}).streams
+    np.testing.assert_array_equal(whole(stream), pixels((2, 3, 12, 16)).transpose(1, 0, 2, 3))
+    with pytest.raises(BadRequest, match="2 x 3 pages"):
+        source.with_facts({"axes": "zyx"})
+
+
+def test_a_shape_with_axes_is_believed(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels((2, 3, 12, 16)), photometric="minisblack", metadata={"axes": "TZYX"})
+    assert converter.open(path).streams[0].axes == ("t", "z", "y", "x")
+
+
+def test_supplied_values_replace_stated_ones(tmp_path: Path) -> None:
+    source = converter.open(write_ome(tmp_path / "a.ome.tif", (2, 3, 8, 8), "CZYX", metadata=STATED))
+    given = source.with_facts({"pixel_size_um": {"z": 5}, "channel_names": ["a", "b"]})
+    (stream,) = given.streams
+    assert stream.scale == {"z": 5.0, "y": 0.65, "x": 0.65}
+    assert [(c.name, c.color) for c in stream.channels] == [("a", "0000FF"), ("b", "00FF00")]
+    assert given.facts["pixel_size_um"] == {"z": 5.0, "y": 0.65, "x": 0.65}
+    assert source.streams[0].scale["z"] == 4.0
+
+
+def test_axes_are_for_files_that_state_none(tmp_path: Path) -> None:
+    """One value is given for a session: it must not turn the channels of its OME-TIFF into time."""
+    stated = converter.open(write_ome(tmp_path / "a.ome.tif", (2, 8, 8), "CYX")).with_facts({"axes": "tyx"})
+    assert stated.streams[0].axes == ("c", "y", "x")
+    assert [n.key for n in stated.needs] == ["pixel_size_um.y", "pixel_size_um.x"]
+    slices = converter.open(write_imagej(tmp_path / "b.tif", (4, 12, 16), "ZYX"))  # ImageJ calls any stack slices
+    assert slices.with_facts({"axes": "tyx"}).streams[0].axes == ("t", "y", "x")
+    single = converter.open(write_plain(tmp_path / "c.tif", (12, 16)))
+    assert single.with_facts({"axes": "tyx"}).streams[0].axes == ("y", "x")
+
+
+def test_only_the_needs_that_are_met_go(tmp_path: Path) -> None:
+    source = converter.open(write_ome(tmp_path / "a.ome.tif", (3, 8, 8), "ZYX"))
+    assert [n.key for n in source.with_facts({"pixel_size_um": {"z": 5}}).needs] == [
+        "pixel_size_um.y",
+        "pixel_size_um.x",
+    ]
+    assert source.with_facts({}) is source
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "axes": {"axes": "zzyx"}, "axes-order": {"axes": "yxz"}, "axes-count": {"axes": "tczyx"},
+    "size": {"pixel_size_um": {"z": "thick"}}, "size-zero": {"pixel_size_um": {"z": 0}},
+    "size-of-what": {"pixel_size_um": 0.65}, "size-axis": {"pixel_size_um": {"c": 1}},
+    "time": {"time_increment_s": "nan"}, "names": {"channel_names": ["a", "b", "c"]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("supplied", WRONG.values(), ids=WRONG)
+def test_supplied_values_that_cannot_be(tmp_path: Path, supplied: dict[str, Any]) -> None:
+    source = converter.open(write_imagej(tmp_path / "a.tif", (3, 2, 8, 8), "ZCYX"))
+    with pytest.raises(BadRequest) as caught:
+        source.with_facts(supplied)
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["yx", "czyx-deflate", "tczyx-tiled", "czyx-bigtiff-float"])
+@pytest.mark.parametrize("kept", [0.0, 0.001, 0.1, 0.5, 0.99])
+def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, name: str, kept: float) -> None:
+    path = OME[name](tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    if converter.identify(path):
+        with pytest.raises(BadSource) as caught:
+            converter.open(path)
+        assert caught.value.file == str(path)
+
+
+def test_damaged_pixels_are_heard_when_they_are_read(tmp_path: Path) -> None:
+    path = OME["czyx-deflate"](tmp_path)
+    with tifffile.TiffFile(path) as tif:
+        place = tif.pages[3].dataoffsets[0]
+    content = bytearray(path.read_bytes())
+    content[place : place + 20] = bytes(20)
+    path.write_bytes(content)
+    array = converter.open(path).streams[0].array
+    assert array is not None
+    array[0:1, 0:1]
+    with pytest.raises(BadSource, match="cannot be decoded") as caught:
+        array[1:2, 0:1]
+    assert caught.value.place
+
+
+def test_a_file_that_shrinks_later_is_heard(tmp_path: Path) -> None:
+    path = write_plain(tmp_path / "a.tif", (12, 16))
+    array = converter.open(path).streams[0].array
+    assert array is not None
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(BadSource, match="ends within a page"):
+        array[:]
+
+
+JUNK = {
+    "empty": b"", "short": b"II*", "text": b"II*\0" + b"text " * 20, "loop": b"II*\0\x08\0\0\0\0\0\x08\0\0\0",
+    "bigtiff": b"II+\0\x08\0\0\0" + bytes(8), "jpeg": b"\xff\xd8\xff\xe0" + bytes(20),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", JUNK.values(), ids=JUNK)
+def test_junk_is_no_tiff(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.tif"
+    path.write_bytes(content)
+    assert not converter.identify(path)
+    assert not converter.identify(tmp_path)
+    assert not converter.identify(tmp_path / "absent.tif")
+    with pytest.raises(BadSource):
+        converter.open(path)
+
+
+FOREIGN: dict[str, Callable[[Path], None]] = {
+    "scanimage": lambda p: tifffile.imwrite(p, pixels((4, 8)), software="SI.LINE_FORMAT_VERSION = 1", metadata=None),
+    "scanimage-old": lambda p: tifffile.imwrite(p, pixels((4, 8)), description="state.config=1", metadata=None),
+    "bruker": lambda p: tifffile.imwrite(p, pixels((4, 8)), software="Prairie View 5.6", metadata=None),
+    "micromanager": lambda p: tifffile.imwrite(p, pixels((4, 8)), extratags=[(51123, 2, 0, "{}", True)], metadata=None),
+}
+
+
+@pytest.mark.parametrize("make", FOREIGN.values(), ids=FOREIGN)
+def test_formats_with_a_meaning_of_their_own_are_left(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "a.tif")
+    verdict = converter.identify(tmp_path / "a.tif")
+    assert not verdict
+    assert "meaning of its own" in verdict.reason
+
+
+def test_a_plane_of_a_folder_is_not_an_image(tmp_path: Path) -> None:
+    folder = write_planes(tmp_path / "brain")
+    assert not converter.identify(folder / "ch00001.tif")
+    write_plain(folder / "overview.tif", (12, 16))
+    assert converter.identify(folder / "overview.tif")
+
+
+def test_options_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match="axes"):
+        converter.open(write_plain(tmp_path / "a.tif", (4, 8)), {"axes": "yx"})
+
+
+def test_knowing_and_opening_a_tiff_does_not_load_the_decoder(tmp_path: Path) -> None:
+    path = OME["tczyx"](tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from dandify.sources.registry import by_name\n"
+        f"c = by_name('ome_tiff'); p = Path({str(path)!r}); assert c.identify(p); a = c.open(p).streams[0].array\n"
+        "a[0:1]; assert 'tifffile' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_light_sheet_is_the_same_every_time(tmp_path: Path) -> None:
+    one, two = (write_light_sheet(tmp_path / f"{n}.ome.tif", seed=3, shape=(4, 40, 48)) for n in "ab")
+    assert one.read_bytes() == two.read_bytes()
+    source = converter.open(one)
+    (stream,) = source.streams
+    assert (stream.axes, stream.shape) == (("c", "z", "y", "x"), (2, 4, 40, 48))
+    assert stream.scale == {"z": 4.0, "y": 1.3, "x": 1.3}
+    assert source.facts["channel_names"] == ("autofluorescence", "c-Fos")
+    np.testing.assert_array_equal(whole(stream), golden(one))
+
+
+def test_the_real_ome_tiff_goes_whole() -> None:
+    path = shared("microscopy/viv_ometiff_zarr/multi-channel.ome.tif")
+    (stream,) = converter.open(path).streams
+    assert (stream.axes, stream.shape, stream.dtype) == (("c", "y", "x"), (3, 167, 439), np.dtype("int8"))
+    np.testing.assert_array_equal(whole(stream), tifffile.imread(path))
+
+
+def real_sources(folder: str) -> list[Source]:
+    """Every TIFF of a folder by the one converter that says yes to it."""
+    found: dict[Path, Source] = {}
+    for path in sorted(shared(folder).rglob("*")):
+        if path.suffix.lower() not in (".tif", ".tiff", ".btf"):
+            continue
+        claimed = [(c, root) for c in available() if (root := c.claim(path)) is not None and c.identify(root)]
+        assert len(claimed) <= 1, f"{path}: {[c.name for c, _ in claimed]}"
+        found.update({root: c.open(root) for c, root in claimed if root not in found})
+    return list(found.values())
+
+
+@pytest.mark.parametrize("folder", ["microscopy", "ophys"])
+# A header of one real file states more images than the file holds: tifffile says so by a log record, which is no error.
+def test_real_tiffs_are_as_tifffile_reads_them(folder: str) -> None:
+    sources = real_sources(folder)
+    assert len(sources) > 5
+    for source in sources:
+        if source.needs and source.needs[0].key == "axes":
+            source = source.with_facts({"axes": "zyx"})
+        expected = [tifffile.imread(f) for f in source.files]
+        values = whole(source.streams[0])
+        one = np.squeeze(np.stack(expected)) if len(expected) > 1 else expected[0]
+        if values.shape[0] in (3, 4) and one.shape[-1] == values.shape[0]:
+            one = np.moveaxis(one, -1, 0)
+        np.testing.assert_array_equal(values, one, err_msg=str(source.path))
