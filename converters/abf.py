@@ -46,17 +46,17 @@ class OneChannel(Array):
     raw: RawArray
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """(samples,)."""
         return self.raw.shape[:1]
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """As in the file."""
         return self.raw.dtype
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         """As many samples as are read at once."""
         return (max(1, self.raw.block[0] // self.raw.channels),)
 
@@ -74,17 +74,17 @@ class SweepTimes(Array):
     shift_s: float = 0.0
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """(samples,)."""
         return (sum(s.count for s in self.sweeps),)
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """Seconds."""
         return np.dtype("<f8")
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         """4 MiB of times."""
         return (max(1, min(self.shape[0], 2**19)),)
 

@@ -246,13 +246,13 @@ def _plain(header: Header) -> _Found:
     path, stated = header.path, imagej(header.first)
     found = _Found([], [], {}, [path], [])
     scale = dict(stated.scale if stated else resolution(header.first))
-    if "t" in scale:
-        found.facts["time_increment_s"] = scale["t"]
     pages, lengths = list(header.pages), shaped(header.first)
     if stated:
         pages = _imagej_pages(header, stated, found.problems)
     elif lengths and len(pages) == 1 and (count := _planes_in(lengths[0], header.first)) > 1:
         pages = runs(header, count)
+    if "t" in scale and len(pages) > 1:  # ImageJ states 1 for pictures that have no time
+        found.facts["time_increment_s"] = scale["t"]
     reduced = [p for p in pages if p.reduced]
     if reduced and len(reduced) < len(pages):
         pages = [p for p in pages if not p.reduced]
@@ -262,11 +262,27 @@ def _plain(header: Header) -> _Found:
         if not groups or groups[-1][0].form != page.form:
             groups.append([])
         groups[-1].append(page)
+    _require_runs(path, pages, groups)
     for i, group in enumerate(groups):
         name = _stem(path) + (f"_{i}" if len(groups) > 1 else "")
         whole = len(groups) == 1
         _add_group(found, name, path, group, scale, stated if whole else None, lengths if whole else None)
     return found
+
+
+def _require_runs(path: Path, pages: Sequence[Page], groups: Sequence[Sequence[Page]]) -> None:
+    """Refuse a page of another size in the midst of an image; images of several sizes one after the other are taken."""
+    forms = [group[0].form for group in groups]
+    again = next((i for i, form in enumerate(forms) if form in forms[:i]), None)
+    if again is None:
+        return
+    odd, like = groups[again - 1][0], groups[again][0]
+    number = next(i for i, page in enumerate(pages) if page is odd) + 1
+    raise BadSource(
+        f"page {number} of {len(pages)} has {odd.height} x {odd.width} pixels ({odd.dtype}), others before and behind "
+        f"it have {like.height} x {like.width} ({like.dtype})", file=path, place=f"page {number}",
+        remedy="export the image again from the acquisition program; a page that is left out would shift the others",
+    )  # fmt: skip
 
 
 def _add_group(

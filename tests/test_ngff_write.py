@@ -50,15 +50,15 @@ class Recorded(Array):
     reads: list[Region] = field(default_factory=list)
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         return self.values.shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         return self.values.dtype
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         return (*(1 for _ in self.values.shape[:-2]), *self.values.shape[-2:])
 
     def read(self, region: Region) -> NDArray[Any]:
@@ -321,7 +321,7 @@ def test_a_changed_chunk_is_found_by_reading_back(
 def test_a_source_that_yields_another_type_is_refused(tmp_path: Path) -> None:
     class Lying(Recorded):
         @property
-        def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+        def dtype(self) -> np.dtype[Any]:
             return np.dtype("uint8")
 
     with pytest.raises(BadSource, match="yields"):

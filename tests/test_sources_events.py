@@ -21,7 +21,7 @@ class Blocks(MemoryArray):
     rows: int = 1
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         return (self.rows, *self.shape[1:])
 
 

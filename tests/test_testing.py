@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dandify.errors import BadSource
-from dandify.sources import Array, Channel, Converter, NWBSource, RawArray, Source, Stream, Verdict
+from dandify.sources import Array, Channel, Converter, RawArray, Source, Stream, Verdict
 from dandify.store.region import Region
 from dandify.testing import check, check_converter, sources
 
@@ -77,7 +77,7 @@ class Wrapped(Array):
     block: tuple[int, ...] = (10, 4)
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         return self.whole.shape
 
     def read(self, region: Region) -> NDArray[Any]:
@@ -164,10 +164,6 @@ class Reading(Acme):
         return source
 
 
-def as_nwb_source(source: Source) -> Source:
-    return NWBSource(format=source.format, path=source.path, files=source.files, streams=source.streams)
-
-
 BROKEN: dict[str, tuple[str, Converter, str]] = {
     "attributes": ("its class attributes say what it is", Nameless(), "patterns is '*.acme', not a tuple"),
     "claim": ("claim looks at names only", Curious(), "opens"),
@@ -198,7 +194,6 @@ BROKEN: dict[str, tuple[str, Converter, str]] = {
     "block": ("blocks are sensible", edited(array(lambda a: Wrapped(a, block=(0, 4)))), "does not lie in"),
     "block-axes": ("blocks are sensible", edited(array(lambda a: Wrapped(a, block=(4,)))), "block (4,)"),
     "handles": ("no file stays open", edited(array(KeepsOpen)), "a.acme is still open"),
-    "no-nwb": ("it becomes a valid NWB file", edited(as_nwb_source), "does not define add_to_nwbfile"),
     "no-rate": ("it becomes a valid NWB file", edited(stream(rate_hz=None)), "neither a rate nor times"),
     "untidy": ("the sample is left as it was", Untidy(), "a.index was written"),
 }  # fmt: skip

@@ -43,7 +43,7 @@ class Failing(MemoryArray):
         return super().read(region)
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]  # as in the class above
+    def block(self) -> tuple[int, ...]:
         return (1000, 4)
 
 

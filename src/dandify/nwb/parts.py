@@ -68,17 +68,17 @@ class Picked(Array):
     columns: tuple[int, ...]
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """(samples, columns) or (samples,)."""
         return (self.whole.shape[0], len(self.columns))[: 1 if len(self.columns) == 1 else 2]
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """That of the whole."""
         return self.whole.dtype
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         """Samples as in the whole, all columns."""
         return (self.whole.block[0], *self.shape[1:])
 
@@ -99,17 +99,17 @@ class Upright(Array):
     flat: Array
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """(samples, 1)."""
         return (*self.flat.shape, 1)
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """That of the flat array."""
         return self.flat.dtype
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         """That of the flat array, upright."""
         return (*self.flat.block, 1)
 

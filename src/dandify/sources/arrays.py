@@ -47,13 +47,13 @@ class RawArray(Array):
     columns: tuple[int, int] | None = None
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """(samples, channels)."""
         start, stop = self.columns or (0, self.channels)
         return (self.samples, stop - start)
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         """Whole samples."""
         return flat_block(self.shape, self.dtype)
 
@@ -98,18 +98,18 @@ class RecordArray(Array):
         return self.record.fields[self.name][0]
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """Type of the samples."""
         return self._field.base
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """(samples, channels), or (samples,) for a field without channels."""
         *channels, samples = self._field.shape or (1,)
         return (self.records * samples, *channels)
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         """Whole records."""
         samples = (self._field.shape or (1,))[-1]
         count = max(1, BLOCK_BYTES // self.record.itemsize)
@@ -143,7 +143,7 @@ class NpyArray(Array):
         return cls(path, head.dtype, head.shape)
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         """Whole rows."""
         return flat_block(self.shape, self.dtype)
 
@@ -186,17 +186,17 @@ class MemoryArray(Array):
     values: NDArray[Any]
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """Shape of the values."""
         return self.values.shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """Type of the values."""
         return self.values.dtype
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         """All of it."""
         return self.values.shape
 
@@ -216,17 +216,17 @@ class Concatenated(Array):
             raise ValueError("parts differ in dtype or in the shape behind the first axis")
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """Type of the parts."""
         return self.parts[0].dtype
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """Lengths along the first axis added up."""
         return (sum(p.shape[0] for p in self.parts), *self.parts[0].shape[1:])
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         """That of the first part."""
         return self.parts[0].block
 
@@ -259,12 +259,12 @@ class Cropped(Array):
     shape: tuple[int, ...]
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """Type of the whole."""
         return self.whole.dtype
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         """That of the whole, clipped."""
         return tuple(min(b, n) for b, n in zip(self.whole.block, self.shape, strict=True))
 

@@ -93,17 +93,17 @@ class TableColumn(Array):
     addend: float = 0.0
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """(rows,)."""
         return (self.table.rows,)
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """float64, int64, bool, or object for text."""
         return DTYPES[self.cell_type]
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         """Rows between two marks."""
         return (max(1, min(ROWS_PER_MARK, self.table.rows)),)
 
@@ -133,17 +133,17 @@ class TableColumns(Array):
     columns: tuple[TableColumn, ...]
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """(rows, columns)."""
         return (*self.columns[0].shape, len(self.columns))
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """The type that holds all of them."""
         return np.result_type(*(c.dtype for c in self.columns))
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         """Whole rows between two marks."""
         return (*self.columns[0].block, len(self.columns))
 

@@ -65,9 +65,19 @@ class Array(ABC):
     numbers, never open files; every read opens, reads and closes.
     """
 
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    block: tuple[int, ...]
+    if TYPE_CHECKING:  # read-only for callers; a subclass defines them as fields or as properties
+
+        @property
+        def shape(self) -> tuple[int, ...]:
+            """Length of each axis."""
+
+        @property
+        def dtype(self) -> np.dtype[Any]:
+            """Type of the values as the file stores them."""
+
+        @property
+        def block(self) -> tuple[int, ...]:
+            """What the file yields at one go, per axis."""
 
     @abstractmethod
     def read(self, region: Region) -> NDArray[Any]:
@@ -278,9 +288,10 @@ class Source:
         )
 
 
-class NWBSource(Source):
+class NWBSource(Source, ABC):
     """A source that builds its own NWB objects, usually through a neuroconv interface."""
 
+    @abstractmethod
     def add_to_nwbfile(self, nwbfile: NWBFile, *, shift_s: float = 0.0) -> None:
         """Add devices, electrodes and series to an in-memory NWBFile.
 
@@ -293,7 +304,6 @@ class NWBSource(Source):
         shift_s
             Start of this source in seconds after the session's start.
         """
-        raise NotImplementedError  # a subclass that does not define it is a defect that dandify.testing reports
 
 
 @dataclass(frozen=True)
@@ -379,10 +389,10 @@ class _FrozenDict(dict[str, Any]):
     def _refuse(self, *_: object, **__: object) -> None:
         raise TypeError("facts and scales are read-only")
 
-    __setitem__ = __delitem__ = update = pop = popitem = clear = setdefault = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = update = pop = popitem = clear = setdefault = _refuse  # type: ignore[assignment]  # every way to change a dict
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_FrozenDict, (dict(self),))
 
-    def __hash__(self) -> int:  # type: ignore[override]
+    def __hash__(self) -> int:  # type: ignore[override]  # dict says None: it can be changed, and this cannot
         return hash(tuple(sorted((k, repr(v)) for k, v in self.items())))

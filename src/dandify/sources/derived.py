@@ -35,17 +35,17 @@ class Moved(Array):
         return Moved(self.values, self.shift_s + seconds, self.rate_hz)
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """(times,)."""
         return self.values.shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """Seconds."""
         return np.dtype("<f8")
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         """That of the values."""
         return self.values.block
 
@@ -67,17 +67,17 @@ class Texts(Array):
     values: Array
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """(texts,)."""
         return self.values.shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """Python str."""
         return np.dtype(object)
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         """That of the bytes."""
         return self.values.block
 

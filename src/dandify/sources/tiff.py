@@ -81,7 +81,7 @@ class TiffPages(Array):
     compressed: bool = False
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """(..., y, x)."""
         return (*self.leading, self.height, self.width)
 
@@ -91,7 +91,7 @@ class TiffPages(Array):
         return (self.height, self.width, self.samples, self.dtype.name)
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         """One page, or the rows of a large one that are read at one go."""
         row = self.width * self.samples * self.dtype.itemsize
         rows = self.height if self.compressed else max(1, min(self.height, _BLOCK_BYTES // row))

@@ -131,9 +131,6 @@ def nothing_stays_open(case: Case, source: Source) -> Iterator[str]:
 
 def becomes_nwb(case: Case, source: Source) -> Iterator[str]:
     """Yield what pynwb's validator says of the NWB file that the streams become, and series that `shift_s` leaves."""
-    if isinstance(source, NWBSource) and type(source).add_to_nwbfile is NWBSource.add_to_nwbfile:
-        yield f"{type(source).__name__} does not define add_to_nwbfile"
-        return
     if source.needs or not any(s.kind != "Image" for s in source.streams):
         return
     import pynwb

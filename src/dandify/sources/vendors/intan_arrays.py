@@ -21,17 +21,17 @@ class SideBySide(Array):
     parts: tuple[Array, ...]
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """(samples, channels)."""
         return (self.parts[0].shape[0], len(self.parts))
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """Type of the parts."""
         return self.parts[0].dtype
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         """As many samples as make up one block of a part."""
         return (max(1, self.parts[0].block[0] // len(self.parts)), len(self.parts))
 
@@ -58,17 +58,17 @@ class StimWords(Array):
     flags: bool
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """(samples, channels)."""
         return self.words.shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """Type of the decoded values."""
         return np.dtype("u1") if self.flags else np.dtype("<i2")
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         """That of the words."""
         return self.words.block
 
@@ -101,17 +101,17 @@ class SampleTimes(Array):
     shift_s: float = 0.0
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """(samples,)."""
         return (self.numbers.shape[0] // self.every,)
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """Seconds."""
         return np.dtype("<f8")
 
     @property
-    def block(self) -> tuple[int, ...]:  # type: ignore[override]
+    def block(self) -> tuple[int, ...]:
         """That of the numbers."""
         return (max(1, self.numbers.block[0] // self.every),)
 
