@@ -17,6 +17,18 @@ from dandify.sources.registry import available
 
 _SKIPPED_SUFFIXES = (".zarr", ".partial")  # finished or half-finished outputs, not recordings
 
+_RECORDINGS = frozenset(
+    {"ElectricalSeries", "LFP", "TwoPhotonSeries", "VoltageClampSeries", "CurrentClampSeries", "PatchClampSeries"}
+)
+_TABLES = frozenset({"TimeSeries", "EventsTable", "TimeIntervals"})
+_MODALITY_FOLDERS = frozenset(
+    {
+        "ephys", "ecephys", "icephys", "probe", "probes", "ophys", "imaging", "images", "img", "micr", "anat",
+        "histology", "behavior", "behaviour", "behav", "beh", "video", "videos", "camera", "cameras", "tables", "events",
+    }
+)  # fmt: skip
+"""Names of folders within a session, as BIDS and labs use them."""
+
 
 @dataclass(frozen=True)
 class Broken:
@@ -190,11 +202,33 @@ def _roots(converter: Converter, files: list[Path], owned: set[Path], within: Pa
 
 
 def _sessions(sources: list[Source], scanned: Path) -> tuple[Session, ...]:
-    """Group sources by the highest folder that directly holds one of them."""
-    folders = {s.path: s.path if s.path == scanned and s.path.is_dir() else s.path.parent for s in sources}
-    tops: list[Path] = []
-    for folder in sorted(set(folders.values()), key=lambda f: len(f.parts)):
-        if not any(folder.is_relative_to(top) for top in tops):
-            tops.append(folder)
-    groups = {top: [s for s in sources if folders[s.path].is_relative_to(top)] for top in sorted(tops)}
-    return tuple(Session(top, tuple(sorted(group, key=lambda s: s.path))) for top, group in groups.items())
+    """Group sources into sessions by the folders they lie in.
+
+    Each folder that holds a recording is a session. Images and videos, and then tables, join the nearest session above
+    them; where there is none their own folder is one. So a table of all subjects at the top swallows nothing.
+    """
+    members: dict[Path, list[Source]] = {}
+    for rank in range(3):
+        for source in (s for s in sources if _rank(s) == rank):
+            home = _home(source, scanned)
+            above = [folder for folder in members if home.is_relative_to(folder)]
+            nearest = max(above, key=lambda folder: len(folder.parts)) if above and rank else home
+            members.setdefault(nearest, []).append(source)
+    return tuple(Session(folder, tuple(sorted(members[folder], key=lambda s: s.path))) for folder in sorted(members))
+
+
+def _rank(source: Source) -> int:
+    kinds = {stream.kind for stream in source.streams}
+    if kinds & _RECORDINGS:
+        return 0
+    return 1 if kinds - _TABLES else 2
+
+
+def _home(source: Source, scanned: Path) -> Path:
+    """Folder of the session a source is of: the one it lies in, folders named after a modality left out."""
+    if source.path == scanned:
+        return scanned if scanned.is_dir() else scanned.parent
+    folder = source.path.parent
+    while folder != scanned and folder.name.lower() in _MODALITY_FOLDERS:
+        folder = folder.parent
+    return folder

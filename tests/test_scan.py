@@ -1,0 +1,93 @@
+"""`dandify scan`: how sources become sessions, and what is said of the rest."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import dandify
+from dandify.cli.main import main
+from dandify.examples.spikeglx import write_spikeglx_run
+
+TRIALS = "start_time,stop_time\n0.1,0.2\n"
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Path:
+    """Two subjects; one with folders by modality, one flat; tables and notes at several levels."""
+    for number, inner in ((1, "ephys"), (2, ".")):
+        session = tmp_path / f"mouse{number}" / "day1"
+        (session / inner).mkdir(parents=True)
+        write_spikeglx_run(
+            session / inner, seed=number, probes=1, seconds=0.2, run_name="run", start=datetime(2026, 3, number),
+            channels=4, nidq=False,
+        )  # fmt: skip
+        (session / "behavior").mkdir()
+        (session / "behavior" / "trials.csv").write_text(TRIALS)
+    (tmp_path / "all_trials.csv").write_text(TRIALS)
+    (tmp_path / "notes.xyz").write_text("?")
+    return tmp_path
+
+
+def sessions(path: Path) -> dict[str, list[str]]:
+    return {
+        s.path.relative_to(path).as_posix(): [x.path.relative_to(path).as_posix() for x in s.sources]
+        for s in dandify.scan(path).sessions
+    }
+
+
+def test_folders_with_a_recording_are_sessions_and_tables_above_swallow_nothing(rig: Path) -> None:
+    assert sessions(rig) == {
+        ".": ["all_trials.csv"],
+        "mouse1/day1": ["mouse1/day1/behavior/trials.csv", "mouse1/day1/ephys/run_g0"],
+        "mouse2/day1": ["mouse2/day1/behavior/trials.csv", "mouse2/day1/run_g0"],
+    }
+
+
+@pytest.mark.parametrize("start", ["mouse1/day1", "mouse1/day1/ephys", "mouse1/day1/ephys/run_g0", "mouse2"])
+def test_scanning_from_further_down_finds_the_run(rig: Path, start: str) -> None:
+    (session,) = dandify.scan(rig / start).sessions
+    assert "spikeglx" in [s.format for s in session.sources]
+
+
+def test_the_rest_is_named(rig: Path) -> None:
+    report = dandify.scan(rig)
+    assert [u.path.name for u in report.unknown] == ["notes.xyz"]
+    assert not report.broken
+    keys = {need.key for need in report.sessions[1].needs}
+    assert keys == {"subject_id", "species", "sex", "age", "timezone"}
+
+
+def test_no_samples_are_read(rig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dandify.sources import RawArray
+
+    def refuse(*_: object) -> np.ndarray:
+        raise AssertionError("scan reads headers only")
+
+    monkeypatch.setattr(RawArray, "read", refuse)
+    assert dandify.scan(rig).sources
+
+
+def test_json_and_table_say_the_same(rig: Path) -> None:
+    done = CliRunner().invoke(main, ["scan", str(rig), "--json"])
+    assert done.exit_code == 0
+    record = json.loads(done.output)
+    assert len(record["sessions"]) == 3
+    streams = [s for session in record["sessions"] for x in session["sources"] for s in x["streams"]]
+    text = CliRunner().invoke(main, ["scan", str(rig)]).output
+    for stream in streams:
+        assert stream["name"] in text
+    assert "3 sessions" in text
+
+
+def test_a_companion_that_is_missing_is_named_and_the_status_is_1(rig: Path) -> None:
+    (meta,) = (rig / "mouse2").rglob("*.ap.meta")
+    meta.unlink()
+    done = CliRunner().invoke(main, ["scan", str(rig)])
+    assert done.exit_code == 1
+    assert meta.name in done.output
