@@ -24,7 +24,8 @@ _TABLES = frozenset({"TimeSeries", "EventsTable", "TimeIntervals"})
 _MODALITY_FOLDERS = frozenset(
     {
         "ephys", "ecephys", "icephys", "probe", "probes", "ophys", "imaging", "images", "img", "micr", "anat",
-        "histology", "behavior", "behaviour", "behav", "beh", "video", "videos", "camera", "cameras", "tables", "events",
+        "histology", "behavior", "behaviour", "behav", "beh", "video", "videos", "camera", "cameras", "tables",
+        "events",
     }
 )  # fmt: skip
 """Names of folders within a session, as BIDS and labs use them."""
