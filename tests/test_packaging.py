@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -69,6 +70,31 @@ def test_every_dependency_is_locked_with_hashes_and_no_address() -> None:
     names = {re.sub(r"[-_.]+", "-", m[0].lower()) for w in wanted if (m := re.match(r"[A-Za-z0-9_.-]+", w))}
     assert not names - locked
     assert text.count("--hash=sha256:") > len(locked)
+
+
+# Needed without being imported by name: readers that others load, codecs that tifffile loads.
+LOADED_BY_OTHERS = {"neo", "imagecodecs"}
+# Imported where it is there: the contract's tests look for open files with it.
+OPTIONAL = {"psutil"}
+
+
+def test_every_import_is_declared_and_every_declaration_is_used() -> None:
+    imported: set[str] = set()
+    for file in [*(ROOT / "src").rglob("*.py"), *(ROOT / "converters").glob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+                imported.add(node.module)
+    tops = {"ruamel.yaml" if name.startswith("ruamel.") else name.split(".")[0] for name in imported}
+    used = {re.sub(r"[-_.]+", "-", top.lower()) for top in tops - sys.stdlib_module_names - {"dandify"}}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {
+        re.sub(r"[-_.]+", "-", found[0].lower())
+        for text in project["dependencies"]
+        if (found := re.match(r"[A-Za-z0-9_.-]+", text))
+    }
+    assert used - OPTIONAL == declared - LOADED_BY_OTHERS
 
 
 def _environment() -> dict[str, str]:
