@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -180,6 +181,11 @@ def _convert_session(
         ]
     except DandifyError as error:
         return ConvertedSession(plan, tuple(written), skipped, error)
+    finally:
+        for output in plan.outputs[:1]:  # a session of which nothing was written leaves no empty folders
+            with suppress(OSError):
+                output.parent.rmdir()
+                output.parent.parent.rmdir()
     return ConvertedSession(plan, tuple(written), skipped)
 
 
