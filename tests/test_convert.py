@@ -212,7 +212,12 @@ def test_control_c_leaves_nothing_under_a_final_name(tmp_path: Path) -> None:
         tmp_path / "rig", seed=1, probes=1, seconds=6.0, run_name="run", start=datetime(2026, 3, 1, 14, 30)
     )
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "dandify", "convert", str(run_folder), "--out", str(out), *FLAGS]
+    code = (
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job inherits that it is ignored
+        "from dandify.cli.main import main\nmain()"
+    )
+    command = [sys.executable, "-c", code, "convert", str(run_folder), "--out", str(out), *FLAGS]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 120
     while not list(out.rglob("*.partial")) and time.monotonic() < deadline and process.poll() is None:

@@ -113,6 +113,7 @@ def in_a_process(body: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a few lines in their own process, with `write_nwb`, `one`, `VALUES` and `out` at hand."""
     code = f"""
     import os, resource, signal, sys
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
     from pathlib import Path
     import numpy as np
     from nwb_cases import new_file, recording
