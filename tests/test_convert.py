@@ -121,6 +121,14 @@ def test_a_csv_that_lacks_a_mapped_column(trials: Path, tmp_path: Path) -> None:
     assert nothing_final(tmp_path / "out")
 
 
+def test_a_source_named_twice_is_converted_once(trials: Path, tmp_path: Path) -> None:
+    done = run("convert", trials, trials.parent, "--out", tmp_path / "out", *FLAGS)
+    assert done.exit_code == 0, done.output
+    (path,) = (tmp_path / "out").rglob("*.nwb")
+    with h5py.File(path) as file:
+        assert list(file["intervals"]) == ["trials"]
+
+
 def test_files_can_be_passed_over(trials: Path, tmp_path: Path) -> None:
     (trials.parent / "notes.csv").write_text("a,b\n1,2\n")
     done = run("convert", trials.parent, "--out", tmp_path / "out", *FLAGS)

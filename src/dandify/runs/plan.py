@@ -103,10 +103,13 @@ def plan_sessions(
 
 def _open(request: PlannedSession, flags: Layer) -> tuple[tuple[Source, ...], Metadata, tuple[Need, ...]]:
     shared = merge([*request.layers, flags])
-    sources = []
+    found: dict[Path, Source] = {}
     for planned in request.sources:
         own = merge([*request.layers, flags, planned.layer]).level("source")
-        sources += [_supplied(source, own) for source in _sources_of(planned)]
+        for source in _sources_of(planned):
+            # A source may be named and lie in a folder that is named too; what was said of it first holds.
+            found.setdefault(source.path, _supplied(source, own))
+    sources = list(found.values())
     facts = Layer("the files", session_facts(sources))
     metadata = merge([facts, Layer("metadata", shared.values)])
     metadata = Metadata(metadata.values, {**metadata.origins, **shared.origins})
