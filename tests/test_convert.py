@@ -129,6 +129,11 @@ def test_a_source_named_twice_is_converted_once(trials: Path, tmp_path: Path) ->
         assert list(file["intervals"]) == ["trials"]
 
 
+def test_files_that_nobody_knows_are_named(trials: Path, tmp_path: Path) -> None:
+    (trials.parent / "protocol.docx").write_bytes(b"PK")
+    assert "protocol.docx" in run("convert", trials.parent, "--out", tmp_path / "out", *FLAGS).output
+
+
 def test_files_can_be_passed_over(trials: Path, tmp_path: Path) -> None:
     (trials.parent / "notes.csv").write_text("a,b\n1,2\n")
     done = run("convert", trials.parent, "--out", tmp_path / "out", *FLAGS)

@@ -14,12 +14,18 @@ from dandify.report import text
 from dandify.runs.convert import ConvertReport
 from dandify.runs.plan import SessionPlan
 
+_SHOWN = 5  # names of files that nobody knows
+
 
 def print_plan(plans: Sequence[SessionPlan], console: Console) -> None:
     """Print one line per output, before work starts."""
     for plan in plans:
         for output in plan.outputs:
             console.print(f"converting to {escape(str(output))}", soft_wrap=True)
+        if plan.unknown:
+            names = ", ".join(path.name for path in plan.unknown[:_SHOWN])
+            more = f" and {len(plan.unknown) - _SHOWN} more" if len(plan.unknown) > _SHOWN else ""
+            console.print(f"[yellow]left behind, nobody knows them:[/] {escape(names)}{more}", soft_wrap=True)
 
 
 def convert_table(report: ConvertReport) -> Table:

@@ -47,6 +47,8 @@ class SessionPlan:
         The NWB file; None where there are only images.
     images
         The images.
+    unknown
+        Files in the folders that were named which no converter knows: they stay behind.
     """
 
     name: str
@@ -56,6 +58,7 @@ class SessionPlan:
     shifts_s: tuple[float, ...]
     nwb: Path | None
     images: tuple[ImagePlan, ...]
+    unknown: tuple[Path, ...] = ()
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -85,11 +88,11 @@ def plan_sessions(
         If a source cannot be opened.
     """
     opened = [_open(request, flags) for request in requests]
-    needs = [need for _, _, session_needs in opened for need in session_needs]
+    needs = [need for session in opened for need in session.needs]
     if needs:
         where = "the session" if len(requests) == 1 else f"{len(requests)} sessions"
         raise MissingMetadata(list(dict.fromkeys(needs)), where=where)
-    plans = tuple(_plan(sources, metadata, out, backend) for sources, metadata, _ in opened)
+    plans = tuple(_plan(session, out, backend) for session in opened)
     _refuse_wrong(plans)
     _refuse_collisions(plans)
     if existing == "error":
@@ -101,36 +104,58 @@ def plan_sessions(
     return plans
 
 
-def _open(request: PlannedSession, flags: Layer) -> tuple[tuple[Source, ...], Metadata, tuple[Need, ...]]:
+@dataclass(frozen=True)
+class _Opened:
+    """A session whose headers were read."""
+
+    sources: tuple[Source, ...]
+    unknown: tuple[Path, ...]
+    metadata: Metadata
+    needs: tuple[Need, ...]
+
+
+def _open(request: PlannedSession, flags: Layer) -> _Opened:
     shared = merge([*request.layers, flags])
     found: dict[Path, Source] = {}
+    unknown: dict[Path, None] = {}
     for planned in request.sources:
         own = merge([*request.layers, flags, planned.layer]).level("source")
-        for source in _sources_of(planned):
+        sources, left = _sources_of(planned)
+        unknown |= dict.fromkeys(left)
+        for source in sources:
             # A source may be named and lie in a folder that is named too; what was said of it first holds.
             found.setdefault(source.path, _supplied(source, own))
-    sources = list(found.values())
+    sources = tuple(found.values())
     facts = Layer("the files", session_facts(sources))
     metadata = merge([facts, Layer("metadata", shared.values)])
     metadata = Metadata(metadata.values, {**metadata.origins, **shared.origins})
     required = [n for n in missing(metadata) if n.key not in ("session_start_time", "timezone") or _timed(sources)]
-    return tuple(sources), metadata, (*required, *(n for s in sources for n in s.needs))
+    owned = {file for source in sources for file in source.files}
+    return _Opened(
+        sources,
+        tuple(file for file in unknown if file not in owned),
+        metadata,
+        (*required, *(n for s in sources for n in s.needs)),
+    )
 
 
-def _sources_of(planned: PlannedSource) -> tuple[Source, ...]:
+def _sources_of(planned: PlannedSource) -> tuple[tuple[Source, ...], tuple[Path, ...]]:
+    """Open what a planned source names; with it, the files beside that nobody knows."""
     if planned.format:
         converter = by_name(planned.format)
         root = converter.claim(planned.path) or planned.path
-        return (converter.open(root, planned.options),)
-    sources = require_sources(scan(planned.path, ignore=planned.ignore))
-    if planned.options:
-        if len(sources) != 1:
-            raise BadRequest(
-                f"options are given for one source, and there are {len(sources)}", file=planned.path,
-                remedy="name each source by its own path in dandify.yaml",
-            )  # fmt: skip
-        return (by_name(sources[0].format).open(sources[0].path, planned.options),)
-    return sources
+        return (converter.open(root, planned.options),), ()
+    report = scan(planned.path, ignore=planned.ignore)
+    sources = require_sources(report)
+    unknown = tuple(u.path for u in report.unknown)
+    if not planned.options:
+        return sources, unknown
+    if len(sources) != 1:
+        raise BadRequest(
+            f"options are given for one source, and there are {len(sources)}", file=planned.path,
+            remedy="name each source by its own path in dandify.yaml",
+        )  # fmt: skip
+    return (by_name(sources[0].format).open(sources[0].path, planned.options),), unknown
 
 
 def _supplied(source: Source, values: Mapping[str, Any]) -> Source:
@@ -145,7 +170,8 @@ def _timed(sources: Sequence[Source]) -> bool:
     return any(stream.kind != "Image" for source in sources for stream in source.streams)
 
 
-def _plan(sources: tuple[Source, ...], metadata: Metadata, out: Path, backend: str) -> SessionPlan:
+def _plan(session: _Opened, out: Path, backend: str) -> SessionPlan:
+    sources, metadata = session.sources, session.metadata
     timezone = metadata.get("timezone")
     start = (
         parse_start(metadata.get("session_start_time"), timezone=timezone)
@@ -169,6 +195,7 @@ def _plan(sources: tuple[Source, ...], metadata: Metadata, out: Path, backend: s
         shifts_s=tuple(_shift(s, start, timezone) for s in recordings),
         nwb=folder / f"{name}{'.nwb.zarr' if backend == 'zarr' else '.nwb'}" if recordings else None,
         images=_distinct(images),
+        unknown=session.unknown,
     )
 
 
