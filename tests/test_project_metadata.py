@@ -24,6 +24,11 @@ def test_later_layers_win_and_origins_are_kept() -> None:
     assert merged.origins == {"lab": "session", "keywords": "project"}
 
 
+def test_yaml_may_give_one_for_a_list_and_digits_for_an_id() -> None:
+    merged = merge([Layer("", {"keywords": "x", "session_id": 20260301, "pixel_size_um": {"z": 2}})])
+    assert merged.values == {"keywords": ["x"], "session_id": "20260301", "pixel_size_um": {"z": 2}}
+
+
 def test_pixel_sizes_merge_per_axis() -> None:
     merged = merge([Layer("a", {"pixel_size_um": {"y": 0.5, "x": 0.5}}), Layer("b", {"pixel_size_um": {"z": 2.0}})])
     assert merged.values["pixel_size_um"] == {"y": 0.5, "x": 0.5, "z": 2.0}
@@ -156,6 +161,7 @@ def test_config_keeps_leading_zeros_and_time_zones(tmp_path: Path) -> None:
         (CONFIG.replace("lab: Smith lab", "labb: Smith lab"), "line 2"),
         (CONFIG.replace("sex: F,", "seks: F,"), "line 4"),
         (CONFIG + "output: {backend: hdf6}\n", "line 12"),
+        (CONFIG.replace("options: {kind: TimeIntervals}", "metadata: {lab: X}"), "line 11.*one level up"),
     ],
     ids=[
         "not yaml",
@@ -165,6 +171,7 @@ def test_config_keeps_leading_zeros_and_time_zones(tmp_path: Path) -> None:
         "unknown key",
         "unknown subject key",
         "bad choice",
+        "wrong level",
     ],
 )
 def test_config_errors_name_file_and_line(tmp_path: Path, text: str, expected: str) -> None:

@@ -118,11 +118,12 @@ def read_config(path: Path) -> Project:
         config = Config.model_validate(_plain(tree))
     except ValidationError as error:
         raise _all_errors(error, tree, path) from None
-    unknown = _unknown_keys(config, tree)
-    if unknown:
+    wrong = _wrong_keys(config, tree)
+    if wrong:
         raise BadRequest(
-            "\n".join(["unknown metadata keys", *unknown]), file=path, remedy=f"keys are {', '.join(KEYS)}"
-        )
+            "\n".join(["metadata keys that are unknown or in the wrong place", *wrong]), file=path,
+            remedy=f"keys are {', '.join(KEYS)}",
+        )  # fmt: skip
     return Project(
         path, tuple(_plan(config, i, path) for i in range(len(config.sessions))), config.output, config.dandiset
     )
@@ -196,7 +197,7 @@ def _all_errors(error: ValidationError, tree: Any, path: Path) -> BadRequest:
     )
 
 
-def _unknown_keys(config: Config, tree: Any) -> list[str]:
+def _wrong_keys(config: Config, tree: Any) -> list[str]:
     places: list[tuple[tuple[str | int, ...], Mapping[str, Any]]] = [(("metadata",), config.metadata)]
     places += [(("subjects", name), values) for name, values in config.subjects.items()]
     for i, session in enumerate(config.sessions):
@@ -206,12 +207,17 @@ def _unknown_keys(config: Config, tree: Any) -> list[str]:
             for j, source in enumerate(session.sources)
             if isinstance(source, SourceEntry)
         ]
-    return [
-        f"  line {_line(tree, (*place, key))}: {'.'.join(map(str, place))}.{key}"
-        for place, values in places
-        for key in values
-        if key not in KEYS
-    ]
+    lines = []
+    for place, values in places:
+        for key in values:
+            if key not in KEYS:
+                wrong = "is unknown"
+            elif "sources" in place and KEYS[key].level != "source":
+                wrong = f"is of the {KEYS[key].level}, not of one source: put it one level up"
+            else:
+                continue
+            lines.append(f"  line {_line(tree, (*place, key))}: {'.'.join(map(str, place))}.{key} {wrong}")
+    return lines
 
 
 def _line(tree: Any, place: tuple[str | int, ...]) -> int:

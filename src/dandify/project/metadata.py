@@ -158,13 +158,18 @@ def merge(layers: Sequence[Layer]) -> Metadata:
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer in layers:
-        for name, value in layer.values.items():
+        for name, given in layer.values.items():
+            value = given
             if value is None:
                 continue
             try:
-                known(name)
+                key = known(name)
             except BadRequest as error:
                 raise BadRequest(error.cause, file=layer.origin, remedy=error.remedy) from None
+            if key.many and isinstance(value, str):
+                value = [value]  # one keyword, one experimenter
+            elif key.level != "source" and isinstance(value, (int, float)):
+                value = str(value)  # YAML takes an id of digits for a number
             values[name] = {**values.get(name, {}), **value} if isinstance(value, Mapping) else value
             origins[name] = layer.origin
     return Metadata(values, origins)
