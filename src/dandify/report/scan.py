@@ -65,20 +65,20 @@ def _print_missing(session: Session, root: Path, console: Console) -> None:
 
 
 def _streams_table(session: Session, root: Path) -> Table:
+    """Make a table with a row for each source and, indented below it, one for each of its streams."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, justify in (
-        ("source", "left"), ("format", "left"), ("stream", "left"), ("becomes", "left"), ("shape", "left"),
-        ("type", "left"), ("rate", "right"), ("duration", "right"), ("size", "right"),
-    ):  # fmt: skip
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]  # a literal out of the tuple above
+    table.add_column("source, streams", overflow="fold")
+    table.add_column("becomes", no_wrap=True)
+    table.add_column("shape", overflow="fold")
+    table.add_column("type", no_wrap=True)
+    for name in ("rate", "duration", "size"):
+        table.add_column(name, justify="right", no_wrap=True)
     for source in session.sources:
-        for i, stream in enumerate(source.streams or (None,)):
-            head = (escape(_relative(source.path, root)), source.format) if i == 0 else ("", "")
-            if stream is None:
-                table.add_row(*head, "", "", "", "", "", "", text.size(source.nbytes))
-                continue
+        name = escape(_relative(source.path, root))
+        table.add_row(f"[bold]{name}[/]", f"[dim]{source.format}[/]", "", "", "", "", text.size(source.nbytes))
+        for stream in source.streams:
             table.add_row(
-                *head, escape(stream.name), stream.kind, text.shape(stream.axes, stream.shape),
+                f"  {escape(stream.name)}", stream.kind, text.shape(stream.axes, stream.shape),
                 "" if stream.dtype is None else str(stream.dtype), text.rate(stream.rate_hz),
                 text.duration(stream.duration_s), text.size(stream.nbytes),
             )  # fmt: skip

@@ -31,7 +31,7 @@ def rate(hertz: float | None) -> str:
 
 
 def shape(axes: Sequence[str], lengths: Sequence[int]) -> str:
-    """Lengths with their axes: ``t 300000 × c 384``."""
+    """Lengths with their axes: ``t300000 c384``."""
     if len(axes) != len(lengths):
-        return " × ".join(map(str, lengths))
-    return " × ".join(f"{a} {n}" for a, n in zip(axes, lengths, strict=True))
+        return " ".join(map(str, lengths))
+    return " ".join(f"{a}{n}" for a, n in zip(axes, lengths, strict=True))
