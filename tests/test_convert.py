@@ -194,6 +194,24 @@ def test_a_run_becomes_one_nwb(backend: str, spikeglx: Path, tmp_path: Path) -> 
     assert any(np.array_equal(data, raw) for data in found if data.shape == raw.shape)
 
 
+def test_the_brain_area_is_that_of_each_source(spikeglx: Path, trials: Path, tmp_path: Path) -> None:
+    config = tmp_path / "dandify.yaml"
+    path = spikeglx.relative_to(tmp_path).as_posix()
+    config.write_text(f"""\
+metadata: {{species: Mus musculus, sex: F, age: P60D, timezone: Europe/Berlin}}
+sessions:
+  - subject_id: m1
+    session_id: a
+    sources: [{{path: {json.dumps(path)}, metadata: {{electrode_location: VISp}}}}, raw/trials.csv]
+""")
+    assert run("convert", config, "--out", tmp_path / "out").exit_code == 0
+    with h5py.File(tmp_path / "out/sub-m1_ses-a/sub-m1_ses-a.nwb") as file:
+        ephys = file["general/extracellular_ephys"]
+        assert set(ephys["electrodes/location"].asstr()[:]) == {"VISp"}
+        groups = [g for g in ephys.values() if g.attrs.get("neurodata_type") == "ElectrodeGroup"]
+        assert {g["location"].asstr()[()] if "location" in g else g.attrs["location"] for g in groups} == {"VISp"}
+
+
 def test_stub_is_the_first_second(tmp_path: Path) -> None:
     from datetime import datetime
 

@@ -33,6 +33,7 @@ metadata:
   experiment_description: Recordings made from a seed, in the layouts that acquisition programs write.
   keywords: [demonstration, Neuropixels, light sheet]
   timezone: Europe/Berlin
+  electrode_location: VISp
 subjects:
   mouse01: {species: Mus musculus, sex: F, age: P90D, strain: C57BL/6J}
   mouse02: {species: Mus musculus, sex: M, age: P84D, strain: C57BL/6J}

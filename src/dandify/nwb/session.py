@@ -28,6 +28,7 @@ def build_nwbfile(
     subject: Mapping[str, Any],
     start: datetime,
     shifts_s: Sequence[float] | None = None,
+    locations: Sequence[str | None] | None = None,
     external: Mapping[Path, str] | None = None,
 ) -> NWBFile:
     """Build the NWBFile of a session in memory; big arrays stay where they are.
@@ -42,6 +43,8 @@ def build_nwbfile(
         Start of the session, with its time zone.
     shifts_s
         Start of each source in seconds after ``start``.
+    locations
+        Brain area of the electrodes of each source; where it is None they keep what the source says of them.
     external
         How the NWB file is to name files kept beside it, such as videos.
     """
@@ -52,12 +55,27 @@ def build_nwbfile(
         subject=_subject(subject),
         **{name: session[name] for name in _SESSION_FIELDS if session.get(name)},
     )
-    for source, shift_s in zip(sources, shifts_s or [0.0] * len(sources), strict=True):
+    count = len(sources)
+    for source, shift_s, location in zip(sources, shifts_s or [0.0] * count, locations or [None] * count, strict=True):
+        known = set(nwbfile.electrode_groups)
         if isinstance(source, NWBSource):
             source.add_to_nwbfile(nwbfile, shift_s=shift_s)
         else:
             add_streams(nwbfile, source, shift_s=shift_s, external=external)
+        if location:
+            _locate(nwbfile, set(nwbfile.electrode_groups) - known, location)
     return nwbfile
+
+
+def _locate(nwbfile: NWBFile, groups: set[str], location: str) -> None:
+    """Give electrode groups and their electrodes a brain area; formats state none, and NWB asks for one."""
+    for name in groups:
+        nwbfile.electrode_groups[name].fields["location"] = location
+    if groups:
+        column = nwbfile.electrodes["location"].data
+        for row, group in enumerate(nwbfile.electrodes["group"].data):
+            if group.name in groups:
+                column[row] = location
 
 
 def _subject(values: Mapping[str, Any]) -> Subject:

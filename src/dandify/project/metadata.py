@@ -65,6 +65,7 @@ KEYS: Mapping[str, Key] = MappingProxyType({
     "pixel_size_um": Key("source", "distance of neighbouring pixels in micrometres, per axis: pixel_size_um.z"),
     "time_increment_s": Key("source", "seconds between time points of an image series"),
     "channel_names": Key("source", "names of the image channels in order", many=True),
+    "electrode_location": Key("source", "brain area of the electrodes, of mice by the Allen CCF, like VISp"),
     "axes": Key("source", "axes of the pages and pixels of a plain TIFF, like zyx"),
 })  # fmt: skip
 

@@ -204,6 +204,7 @@ def _write_nwb(
         subject=plan.metadata.level("subject"),
         start=plan.start,
         shifts_s=plan.shifts_s,
+        locations=plan.locations,
         external=_external(plan, plan.nwb.parent),
     )
     if stub:

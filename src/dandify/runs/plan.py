@@ -41,8 +41,9 @@ class SessionPlan:
         Merged, with origins.
     start
         Start of the session with its zone; None where only images are converted and nothing states one.
-    recordings, shifts_s
-        The sources of the NWB file, and the start of each in seconds after the session's.
+    recordings, shifts_s, locations
+        The sources of the NWB file, the start of each in seconds after the session's, and the brain area of its
+        electrodes, None where nobody says it.
     nwb
         The NWB file; None where there are only images.
     images
@@ -56,6 +57,7 @@ class SessionPlan:
     start: datetime | None
     recordings: tuple[Source, ...]
     shifts_s: tuple[float, ...]
+    locations: tuple[str | None, ...]
     nwb: Path | None
     images: tuple[ImagePlan, ...]
     unknown: tuple[Path, ...] = ()
@@ -109,6 +111,7 @@ class _Opened:
     """A session whose headers were read."""
 
     sources: tuple[Source, ...]
+    own: Mapping[Path, Mapping[str, Any]]  # what is said of each source, by its path
     unknown: tuple[Path, ...]
     metadata: Metadata
     needs: tuple[Need, ...]
@@ -117,6 +120,7 @@ class _Opened:
 def _open(request: PlannedSession, flags: Layer) -> _Opened:
     shared = merge([*request.layers, flags])
     found: dict[Path, Source] = {}
+    said: dict[Path, Mapping[str, Any]] = {}
     unknown: dict[Path, None] = {}
     for planned in request.sources:
         own = merge([*request.layers, flags, planned.layer]).level("source")
@@ -124,6 +128,7 @@ def _open(request: PlannedSession, flags: Layer) -> _Opened:
         unknown |= dict.fromkeys(left)
         for source in sources:
             # A source may be named and lie in a folder that is named too; what was said of it first holds.
+            said.setdefault(source.path, own)
             found.setdefault(source.path, _supplied(source, own))
     sources = tuple(found.values())
     facts = Layer("the files", session_facts(sources))
@@ -133,6 +138,7 @@ def _open(request: PlannedSession, flags: Layer) -> _Opened:
     owned = {file for source in sources for file in source.files}
     return _Opened(
         sources,
+        said,
         tuple(file for file in unknown if file not in owned),
         metadata,
         (*required, *(n for s in sources for n in s.needs)),
@@ -193,6 +199,7 @@ def _plan(session: _Opened, out: Path, backend: str) -> SessionPlan:
         start=start,
         recordings=recordings,
         shifts_s=tuple(_shift(s, start, timezone) for s in recordings),
+        locations=tuple(session.own[s.path].get("electrode_location") for s in recordings),
         nwb=folder / f"{name}{'.nwb.zarr' if backend == 'zarr' else '.nwb'}" if recordings else None,
         images=_distinct(images),
         unknown=session.unknown,
