@@ -19,7 +19,7 @@ MATCHED_GAIN = 0.985  # what ISA-L must leave of a plane's size: it is as fast a
 HINT = 0.95  # of Huffman codes alone: where runs and ISA-L hardly gain, zlib-ng is not even tried
 SEARCHED_GAIN = 0.85  # what zlib-ng must leave of the best other size,
 SEARCHED_SAVES = 0.01  # or save of the plane's bytes: it takes two to four times as long
-_HEADER = b"\x78\x01"  # window of 32 KiB, fastest; RFC 1950
+_HEADER = (0x78, 0x01)  # window of 32 KiB, fastest; RFC 1950
 _LEAST = (8, 12, 16, 32)
 
 
@@ -106,21 +106,25 @@ class Planar:
         if not self.shuffled:
             itemsize = 1
         planes = planes_of(raw, itemsize)
-        parts, state = [_HEADER], np.zeros(3, np.uint64)
         size = raw.size // itemsize
-        out = scratch("deflated", bound(size) * itemsize)
+        out, state = scratch("deflated", bound(size) * itemsize), np.zeros(3, np.uint64)
+        out[:2], state[0] = _HEADER, 2
         for k in range(itemsize if size else 0):
             plane = planes[k * size : (k + 1) * size]
             way = _way(plane, self.thorough)
             if isinstance(way, _Runs):
                 code_plane(plane, way.distance, way.least, out, state)
                 continue
+            blocks = np.frombuffer(way(plane), np.uint8)
+            if blocks.size > size:  # the sample was not like the plane
+                code_plane(plane, 0, _LEAST[0], out, state)
+                continue
             align_state(out, state)
-            parts += [out[: int(state[0])].tobytes(), way(plane)]
-            state[:] = 0
+            start = int(state[0])
+            out[start : start + blocks.size] = blocks
+            state[0] = start + blocks.size
         finish(out, state)
-        parts += [out[: int(state[0])].tobytes(), isal_zlib.adler32(planes).to_bytes(4, "big")]
-        return b"".join(parts)
+        return out[: int(state[0])].tobytes() + isal_zlib.adler32(planes).to_bytes(4, "big")
 
 
 def planes_of(raw: Bytes, itemsize: int) -> Bytes:
