@@ -19,7 +19,7 @@ _ORDER = np.array([16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1,
 
 
 @compiled
-def code_lengths(counts: NDArray[np.int64], longest: int, lengths: NDArray[np.uint8]) -> None:
+def code_lengths(counts: NDArray[np.int64], longest: Any, lengths: NDArray[np.uint8]) -> None:
     """Length of each symbol's code, 0 where it does not occur.
 
     Huffman's algorithm on the sorted counts, whose depths are then cut off: while the code is over-full, one of the
@@ -41,14 +41,18 @@ def code_lengths(counts: NDArray[np.int64], longest: int, lengths: NDArray[np.ui
     used = 0
     for symbol in range(size):
         if counts[symbol] > 0:
-            keys[used] = counts[symbol] << 9 | symbol
+            key = counts[symbol] << 9 | symbol
+            place = used
+            while place > 0 and keys[place - 1] > key:  # few symbols; NumPy's sort takes long to compile
+                keys[place] = keys[place - 1]
+                place -= 1
+            keys[place] = key
             used += 1
     if used < 2:
         only = keys[0] & 511 if used else 0
         lengths[only] = 1
         lengths[1 if only == 0 else 0] = 1
         return
-    keys = np.sort(keys[:used])
     weights = np.empty(2 * used - 1, np.int64)
     parents = np.empty(2 * used - 1, np.int64)
     for i in range(used):
@@ -154,7 +158,7 @@ def _extra_bits(symbol: int) -> int:
 
 @compiled
 def put_header(
-    out: NDArray[np.uint8], state: Bits, literals: NDArray[np.uint8], distances: NDArray[np.uint8], write: bool
+    out: NDArray[np.uint8], state: Bits, literals: NDArray[np.uint8], distances: NDArray[np.uint8], write: Any
 ) -> tuple[Bits, int]:
     """Write the header of a block with these code lengths, or only count its bits.
 
@@ -167,7 +171,7 @@ def put_header(
     distances
         (30,)
     write
-        False: nothing is written.
+        False: nothing is written. A value of NumPy's, so that the kernel is compiled once and not for each literal.
 
     Returns
     -------
@@ -179,14 +183,18 @@ def put_header(
         last_literal -= 1
     while last_distance > 1 and distances[last_distance - 1] == 0:
         last_distance -= 1
-    both = np.concatenate((literals[:last_literal], distances[:last_distance]))
+    both = np.empty(last_literal + last_distance, np.uint8)
+    for i in range(last_literal):
+        both[i] = literals[i]
+    for i in range(last_distance):
+        both[last_literal + i] = distances[i]
     symbols, extras = np.zeros(both.size, np.uint8), np.zeros(both.size, np.uint8)
     made = _packed(both, symbols, extras)
     counts = np.zeros(19, np.int64)
     for i in range(made):
         counts[symbols[i]] += 1
     lengths, codes = np.zeros(19, np.uint8), np.zeros(19, np.uint32)
-    code_lengths(counts, 7, lengths)
+    code_lengths(counts, np.int64(7), lengths)
     canonical(lengths, codes)
     last = 19
     while last > 4 and lengths[_ORDER[last - 1]] == 0:

@@ -83,7 +83,7 @@ def _count(
 
 @compiled
 def find_runs(
-    plane: NDArray[np.uint8], start: int, stop: int, distance: int, least: int, runs: NDArray[np.int32], found: int
+    plane: NDArray[np.uint8], start: Any, stop: int, distance: int, least: int, runs: NDArray[np.int32], found: int
 ) -> int:
     """Stretches that equal what lies ``distance`` before them.
 
@@ -141,12 +141,12 @@ def _next_match(left: Any) -> Any:
 
 @compiled
 def _tally(
-    plane: NDArray[np.uint8], start: int, stop: int, runs: NDArray[np.int32], four: NDArray[np.uint32],
+    plane: NDArray[np.uint8], start: Any, stop: int, runs: NDArray[np.int32], four: NDArray[np.uint32],
     counts: NDArray[np.int64],
-) -> int:  # fmt: skip
+) -> Any:  # fmt: skip
     """Add the literals and lengths of a stretch to ``counts`` (286,); returns how many matches."""
-    matches = 0
-    position = start
+    matches: Any = 0
+    position: Any = start
     for k in range(runs.shape[0]):
         begin: Any = np.int64(runs[k, 0])
         left: Any = np.int64(runs[k, 1])
@@ -197,8 +197,8 @@ def estimate(plane: NDArray[np.uint8], distance: int, least: int) -> float:
     counts = np.zeros(LITERALS, np.int64)
     four = np.empty((4, 256), np.uint32)
     runs = np.empty((plane.size // LEAST_RUN + 1 if distance else 0, 2), np.int32)
-    found = find_runs(plane, 0, plane.size, distance, least, runs, 0) if distance else 0
-    matches = _tally(plane, 0, plane.size, runs[:found], four, counts)
+    found = find_runs(plane, np.int64(0), plane.size, distance, least, runs, 0) if distance else 0
+    matches = _tally(plane, np.int64(0), plane.size, runs[:found], four, counts)
     counts[END] = 1
     distance_bits = distance_symbol(distance)[1] if distance else 0
     return min(_bits(counts, matches, distance_bits), 40.0 + 8.0 * plane.size)
@@ -217,7 +217,9 @@ def find_period(plane: NDArray[np.uint8], farthest: int) -> int:
         for k in range(places):
             at = farthest + (plane.size - 8 - farthest) * k // places
             hits[distance] += load64(plane, at) == load64(plane, at - distance)
-    most = hits.max()
+    most = np.int64(0)
+    for hit in hits:
+        most = max(most, hit)
     if most < 4:
         return 0
     for distance in range(1, farthest + 1):
@@ -248,7 +250,8 @@ def _put_stored(out: NDArray[np.uint8], state: Bits, plane: NDArray[np.uint8], s
         state = _pad(out, put(out, state, np.uint64(0), np.uint64(3)))
         state = put(out, state, np.uint64(size | (size ^ 0xFFFF) << 16), np.uint64(32))
         position = state[0]
-        out[position : position + size] = plane[start : start + size]
+        for i in range(size):
+            out[position + i] = plane[start + i]
         state = (position + size, state[1], state[2])
         start += size
     return state
@@ -342,14 +345,14 @@ def _put_block(
     counts[END] = 1
     symbol, extra_bits, extra = distance_symbol(max(distance, 1))
     lengths, codes = np.zeros(LITERALS, np.uint8), np.zeros(LITERALS, np.uint32)
-    code_lengths(counts, LONGEST, lengths)
+    code_lengths(counts, np.int64(LONGEST), lengths)
     canonical(lengths, codes)
     # Two codes of one bit, even where one or none is needed: decoders have been known to refuse less.
     far = np.zeros(DISTANCES, np.uint8)
     far[symbol] = 1
     far[1 if symbol == 0 else 0] = 1
     code_of_distance = np.uint64(0 if symbol == 0 else 1)
-    state, bits = put_header(out, state, lengths, far, False)
+    state, bits = put_header(out, state, lengths, far, np.bool_(False))
     for s in range(LITERALS):
         bits += counts[s] * np.int64(lengths[s])
     for s in range(265, LITERALS - 1):
@@ -358,14 +361,18 @@ def _put_block(
     size = stop - start
     if bits >= 8 * size + 40 * (1 + (size - 1) // MOST_STORED):
         return _put_stored(out, state, plane, start, stop)
-    state, _ = put_header(out, state, lengths, far, True)
-    singles = codes | lengths.astype(np.uint32) << np.uint32(16)
-    live = np.flatnonzero(lengths[:256])
-    paired = live.size * live.size <= (stop - start) // 4
-    octets = live.size == 2 and max(lengths[live[0]], lengths[live[1]]) <= 7
+    state, _ = put_header(out, state, lengths, far, np.bool_(True))
+    singles, live, many = np.zeros(256, np.uint32), np.zeros(256, np.int64), 0
+    for s in range(256):
+        if lengths[s]:
+            singles[s] = codes[s] | np.uint32(lengths[s]) << np.uint32(16)
+            live[many] = s
+            many += 1
+    paired = many * many <= (stop - start) // 4
+    octets = many == 2 and max(lengths[live[0]], lengths[live[1]]) <= 7
     if paired:
-        for b in live:
-            for a in live:
+        for b in live[:many]:
+            for a in live[:many]:
                 pairs[b << 8 | a] = (
                     codes[a] | codes[b] << lengths[a] | np.uint32(lengths[a] + lengths[b]) << np.uint32(27)
                 )
@@ -393,7 +400,22 @@ def _put_block(
 
 
 @compiled
-def _code_plane(plane: NDArray[np.uint8], distance: int, least: int, out: NDArray[np.uint8], state: Bits) -> Bits:
+def code_plane(
+    plane: NDArray[np.uint8], distance: int, least: int, out: NDArray[np.uint8], position: NDArray[np.uint64]
+) -> None:
+    """Append blocks that decode to a plane; none of them is the last of the stream.
+
+    Parameters
+    ----------
+    plane
+        (bytes,) contiguous.
+    distance, least
+        Runs of at least so many bytes that repeat what lies so many bytes before become matches. Distance 0: none.
+    out
+        (bytes,) with room for `bound` of the plane.
+    position
+        (3,) uint64: position in ``out``, bits not yet written, how many they are; updated.
+    """
     size = plane.size
     segments = -(-size // SEGMENT)
     counts = np.zeros((segments, LITERALS), np.int64)
@@ -407,6 +429,8 @@ def _code_plane(plane: NDArray[np.uint8], distance: int, least: int, out: NDArra
         matches[k] = _tally(plane, start, stop, runs[firsts[k] : firsts[k + 1]], four, counts[k])
     pairs = np.empty(65536, np.uint32)
     extra_bits = distance_symbol(distance)[1] if distance else 0
+    state = (np.int64(position[0]), position[1], position[2])
+    joint_counts = np.empty(LITERALS, np.int64)
     k = 0
     while k < segments:
         start, first = k * SEGMENT, firsts[k]
@@ -415,36 +439,19 @@ def _code_plane(plane: NDArray[np.uint8], distance: int, least: int, out: NDArra
         k += 1
         while k < segments:
             alone = min(_bits(counts[k], matches[k], extra_bits), 8.0 * SEGMENT)
-            joint = _bits(together + counts[k], many + matches[k], extra_bits)
+            for s in range(LITERALS):
+                joint_counts[s] = together[s] + counts[k, s]
+            joint = _bits(joint_counts, many + matches[k], extra_bits)
             if joint > bits + alone:
                 break
-            together += counts[k]
+            for s in range(LITERALS):
+                together[s] = joint_counts[s]
             many += matches[k]
             bits = joint
             k += 1
         stop = min(k * SEGMENT, size)
         state = _put_block(out, state, plane, start, stop, runs[first : firsts[k]], together, many, distance, pairs)
-    return state
-
-
-@compiled
-def code_plane(
-    plane: NDArray[np.uint8], distance: int, least: int, out: NDArray[np.uint8], state: NDArray[np.uint64]
-) -> None:
-    """Append blocks that decode to a plane; none of them is the last of the stream.
-
-    Parameters
-    ----------
-    plane
-        (bytes,) contiguous.
-    distance, least
-        Runs of at least so many bytes that repeat what lies so many bytes before become matches. Distance 0: none.
-    out
-        (bytes,) with room for `bound` of the plane.
-    state
-        (3,) uint64: position in ``out``, bits not yet written, how many they are; updated.
-    """
-    state[0], state[1], state[2] = _code_plane(plane, distance, least, out, (np.int64(state[0]), state[1], state[2]))
+    position[0], position[1], position[2] = state
 
 
 @compiled
