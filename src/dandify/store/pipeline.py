@@ -94,7 +94,7 @@ def fill(job: Job, target: Target, *, workers: int, advance: Callable[[int], Non
     whole = hashlib.sha256() if plan.in_order else None
 
     def read(region: Region) -> NDArray[Any]:
-        values = _read(job, region, target.dtype)
+        values = read_values(job.source, region, target.dtype, job.name)
         if whole is not None:
             whole.update(_bytes(values))
         return values
@@ -217,17 +217,34 @@ def _agree(job: Job, target: Target) -> None:
         raise DandifyError(f"the output declares {found}, and the plan is {expected}", place=job.place)
 
 
-def _read(job: Job, region: Region, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Values of a slab, contiguous and in the type that is stored."""
+def read_values(source: Blocks, region: Region, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    """Read values of a region, contiguous and in the type that is stored.
+
+    Parameters
+    ----------
+    source
+        Where they come from.
+    region
+        Within it.
+    dtype
+        As stored.
+    name
+        Of the dataset, for errors.
+
+    Raises
+    ------
+    BadSource
+        If it cannot be read, or yields something else than it declared.
+    """
     try:
-        values = np.asarray(job.source[region])
+        values = np.asarray(source[region])
     except (OSError, ValueError, EOFError) as error:
         file = getattr(error, "filename", None)
-        raise BadSource(f"cannot be read: {error}", file=file, place=job.name) from error
+        raise BadSource(f"cannot be read: {error}", file=file, place=name) from error
     if values.shape != extent(region):
-        raise BadSource(f"yields {values.shape} for a region of {extent(region)}", place=job.name)
+        raise BadSource(f"yields {values.shape} for a region of {extent(region)}", place=name)
     if values.dtype != dtype and not np.can_cast(values.dtype, dtype, "safe"):
-        raise BadSource(f"yields {values.dtype}, and {dtype} was declared", place=job.name)
+        raise BadSource(f"yields {values.dtype}, and {dtype} was declared", place=name)
     return np.ascontiguousarray(values, dtype)
 
 

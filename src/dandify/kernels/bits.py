@@ -1,0 +1,87 @@
+"""Unaligned 64-bit loads and stores in kernels, and the writing of bits in deflate's order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from dandify.kernels.jit import compiled
+
+Bits = tuple[Any, Any, Any]
+"""State of a writer: position in the output (int64), bits not yet written, and how many they are (uint64, 0 to 7)."""
+
+_WORD = ir.IntType(64)
+
+
+def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    """Address of a byte of a contiguous array, as one of 64-bit words."""
+    data = cgutils.create_struct_proxy(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), _WORD.as_pointer())
+
+
+@intrinsic
+def load64(typing: Any, array: Any, index: Any) -> Any:
+    """Load the eight bytes from ``array[index]`` on as a uint64, little-endian on all machines that numba serves."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(_address(context, builder, signature.args[0], *args), align=1)
+
+    return types.uint64(array, types.int64), generate
+
+
+@intrinsic
+def store64(typing: Any, array: Any, index: Any, word: Any) -> Any:
+    """Store a uint64 into the eight bytes from ``array[index]`` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[2], _address(context, builder, signature.args[0], *args[:2]), align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.uint64), generate
+
+
+@intrinsic
+def leading_zeros(typing: Any, word: Any) -> Any:
+    """Count the zero bits above the highest one of a uint64 that is not 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def trailing_zeros(typing: Any, word: Any) -> Any:
+    """Count the zero bits below the lowest one of a uint64 that is not 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), generate
+
+
+@compiled
+def put(out: NDArray[np.uint8], state: Bits, value: Any, count: Any) -> Bits:
+    """Append up to 56 bits, lowest first. Eight bytes of ``out`` behind the position are overwritten.
+
+    Parameters
+    ----------
+    out
+        (bytes,)
+    state
+        The writer's.
+    value, count
+        uint64 both; bits of the value above the count are 0.
+    """
+    position, held, many = state
+    held |= value << many
+    many += count
+    store64(out, position, held)
+    whole = many >> np.uint64(3)
+    return position + np.int64(whole), held >> (whole << np.uint64(3)), many & np.uint64(7)
