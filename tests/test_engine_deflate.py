@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from zlib_ng import zlib_ng
 
 from dandify.kernels.planar import bound, code_plane, finish
+from dandify.kernels.repeats import BLOCK, code_repeats
 from dandify.store.deflate import Libdeflate, Planar, ZlibNg
 from dandify.store.encode import Encoder, PlainGunzip, ShuffleGzip
 from deflate_sets import SETS, chunk
@@ -112,6 +113,31 @@ def test_a_plane_in_any_way(symbols: NDArray[np.uint8], distance: int, least: in
     assert zlib.decompress(stream, -15) == symbols.tobytes()
     assert bytes(deflate.deflate_decompress(stream, symbols.size)) == symbols.tobytes()
     assert len(stream) <= bound(symbols.size)
+
+
+def repeats_of(symbols: NDArray[np.uint8], least: int) -> bytes:
+    out, state = np.empty(bound(symbols.size), np.uint8), np.zeros(3, np.uint64)
+    code_repeats(symbols, least, out, state)
+    finish(out, state)
+    return out[: int(state[0])].tobytes()
+
+
+@settings(max_examples=150, deadline=None)
+@given(contents(), st.integers(8, 16))
+def test_repeats(symbols: NDArray[np.uint8], least: int) -> None:
+    stream = repeats_of(symbols, least)
+    assert zlib.decompress(stream, -15) == symbols.tobytes()
+    assert bytes(deflate.deflate_decompress(stream, symbols.size)) == symbols.tobytes()
+    assert len(stream) <= bound(symbols.size)
+
+
+@pytest.mark.parametrize("size", [BLOCK - 1, BLOCK, BLOCK + 17, 3 * BLOCK])
+def test_repeats_across_blocks(size: int) -> None:
+    symbols = np.where(np.random.default_rng(size).random(size) < 0.4, 0, 255).astype(np.uint8)
+    stream = repeats_of(symbols, 13)
+    assert zlib.decompress(stream, -15) == symbols.tobytes()
+    assert len(stream) < 0.9 * len(bits_of(symbols, 0, 8))
+    assert zlib.decompress(repeats_of(np.full(size, 3, np.uint8), 8), -15) == bytes([3]) * size
 
 
 @settings(max_examples=150, deadline=None)

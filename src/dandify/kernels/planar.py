@@ -41,11 +41,11 @@ def _length_table() -> NDArray[np.uint32]:
     return table
 
 
-_LENGTHS = _length_table()
+LENGTHS_OF_MATCHES = _length_table()
 
 
 @compiled
-def distance_symbol(distance: int) -> tuple[int, int, int]:
+def distance_symbol(distance: Any) -> tuple[int, int, int]:
     """Symbol, number of extra bits, and extra bits of a match's distance (RFC 1951, 3.2.5)."""
     if distance <= 4:
         return distance - 1, 0, 0
@@ -163,7 +163,7 @@ def _tally(
             left -= whole * LONGEST_MATCH
         while left:
             length = _next_match(left)
-            counts[_LENGTHS[length] & 511] += 1
+            counts[LENGTHS_OF_MATCHES[length] & 511] += 1
             matches += 1
             left -= length
     _count(plane, position, stop, four, counts)
@@ -201,7 +201,12 @@ def estimate(plane: NDArray[np.uint8], distance: int, least: int) -> float:
     matches = _tally(plane, np.int64(0), plane.size, runs[:found], four, counts)
     counts[END] = 1
     distance_bits = distance_symbol(distance)[1] if distance else 0
-    return min(_bits(counts, matches, distance_bits), 40.0 + 8.0 * plane.size)
+    lengths = np.zeros(LITERALS, np.uint8)
+    code_lengths(counts, np.int64(LONGEST), lengths)  # entropy is too low for two symbols: the end has a code, too
+    excess = -entropy_bits(counts)
+    for s in range(LITERALS):
+        excess += counts[s] * np.int64(lengths[s])
+    return min(_bits(counts, matches, distance_bits) + excess, 40.0 + 8.0 * plane.size)
 
 
 @compiled
@@ -244,7 +249,8 @@ def _pad(out: NDArray[np.uint8], state: Bits) -> Bits:
 
 
 @compiled
-def _put_stored(out: NDArray[np.uint8], state: Bits, plane: NDArray[np.uint8], start: int, stop: int) -> Bits:
+def put_stored(out: NDArray[np.uint8], state: Bits, plane: NDArray[np.uint8], start: int, stop: int) -> Bits:
+    """Append stored blocks of a stretch."""
     while start < stop:
         size = min(MOST_STORED, stop - start)
         state = _pad(out, put(out, state, np.uint64(0), np.uint64(3)))
@@ -360,7 +366,7 @@ def _put_block(
     bits += matches * (1 + extra_bits)
     size = stop - start
     if bits >= 8 * size + 40 * (1 + (size - 1) // MOST_STORED):
-        return _put_stored(out, state, plane, start, stop)
+        return put_stored(out, state, plane, start, stop)
     state, _ = put_header(out, state, lengths, far, np.bool_(True))
     singles, live, many = np.zeros(256, np.uint32), np.zeros(256, np.int64), 0
     for s in range(256):
@@ -385,7 +391,7 @@ def _put_block(
         position = begin + left
         while left:
             length = _next_match(left)
-            entry: Any = np.int64(_LENGTHS[length])
+            entry: Any = np.int64(LENGTHS_OF_MATCHES[length])
             s, more = entry & 511, entry >> 9 & 7
             field = np.uint64(codes[s]) | np.uint64(entry >> 12) << np.uint64(lengths[s])
             field_bits = np.uint64(lengths[s] + more)

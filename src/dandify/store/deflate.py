@@ -9,18 +9,23 @@ from dataclasses import dataclass
 import numpy as np
 from isal import isal_zlib
 
-from dandify.kernels.planar import align_state, bound, code_plane, estimate, find_period, finish
+from dandify.kernels.planar import WINDOW, align_state, bound, code_plane, estimate, find_period, finish
+from dandify.kernels.repeats import code_repeats
 from dandify.kernels.shuffle import shuffle
 from dandify.store.encode import Bytes, scratch
 
 FARTHEST_PERIOD = 1024  # channels of a chunk, or so
 SAMPLED = (8192, 73_728)  # bytes of a plane that its way of coding is decided on: an eighth of it, within these
 MATCHED_GAIN = 0.985  # what ISA-L must leave of a plane's size: it is as fast as our own
+REPEATS_GAIN = 0.93  # what repeats must leave: they take twice as long, and are judged on one stretch
 HINT = 0.95  # of Huffman codes alone: where runs and ISA-L hardly gain, zlib-ng is not even tried
 SEARCHED_GAIN = 0.85  # what zlib-ng must leave of the best other size,
 SEARCHED_SAVES = 0.01  # or save of the plane's bytes: it takes two to four times as long
 _HEADER = (0x78, 0x01)  # window of 32 KiB, fastest; RFC 1950
 _LEAST = (8, 12, 16, 32)
+_REPEATS = (13, 16)
+_FILLED = 49_152  # bytes behind a full window on which repeats are judged
+FEW_BITS = (0.05, 2.5)  # of a symbol: repeats are looked for above the first with runs, below the second without
 
 
 @dataclass(frozen=True)
@@ -82,8 +87,9 @@ class Planar:
     """Each byte plane in blocks of its own, coded as a sample of it suggests.
 
     Recordings are noise in their low bytes, which no match search makes smaller, and nearly nothing in the high ones.
-    A plane gets Huffman codes alone, or with runs that repeat what lies one sample or one period before; where the
-    match search of ISA-L or zlib-ng finds more, their blocks are put in place.
+    A plane gets Huffman codes alone, or with runs that repeat what lies one sample or one period before, or, of
+    few symbols, what occurred anywhere in the window; where the match search of ISA-L or zlib-ng finds more, their
+    blocks are put in place.
 
     Parameters
     ----------
@@ -115,6 +121,9 @@ class Planar:
             if isinstance(way, _Runs):
                 code_plane(plane, way.distance, way.least, out, state)
                 continue
+            if isinstance(way, _Repeats):
+                code_repeats(plane, way.least, out, state)
+                continue
             blocks = np.frombuffer(way(plane), np.uint8)
             if blocks.size > size:  # the sample was not like the plane
                 code_plane(plane, 0, _LEAST[0], out, state)
@@ -144,7 +153,17 @@ class _Runs:
     least: int
 
 
-def _way(plane: Bytes, thorough: bool) -> _Runs | Callable[[Bytes], bytes]:
+@dataclass(frozen=True)
+class _Repeats:
+    """Least length of the repeats of a plane."""
+
+    least: int
+
+
+_Way = _Runs | _Repeats | Callable[[Bytes], bytes]
+
+
+def _way(plane: Bytes, thorough: bool) -> _Way:
     """How to code a plane, by what its sample becomes."""
     sample = _sample(plane)
     period = find_period(sample, FARTHEST_PERIOD) if sample.size > 64 else 0
@@ -152,7 +171,13 @@ def _way(plane: Bytes, thorough: bool) -> _Runs | Callable[[Bytes], bytes]:
     ways = [_Runs(d, n) for d in sorted(distances) for n in (_LEAST if d else _LEAST[:1])]
     tried = [(estimate(sample, w.distance, w.least), w) for w in ways]
     bits, way = min(tried)
-    best: tuple[float, _Runs | Callable[[Bytes], bytes]] = bits / 8, way
+    best: tuple[float, _Way] = bits / 8, way
+    if FEW_BITS[0] * sample.size < bits and tried[0][0] < FEW_BITS[1] * sample.size:
+        for least in _REPEATS:
+            size = _repeats_size(plane, least) * sample.size
+            if size >= REPEATS_GAIN * best[0]:
+                break
+            best = size, _Repeats(least)
     matched = len(_matched(sample))
     if matched < MATCHED_GAIN * best[0]:
         best = matched, _matched
@@ -173,6 +198,19 @@ def _sample(plane: Bytes) -> Bytes:
     part = wanted // 3
     starts = [(plane.size - part) * k // 10 for k in (1, 5, 9)]
     return np.concatenate([plane[s : s + part] for s in starts])
+
+
+def _repeats_size(plane: Bytes, least: int) -> float:
+    """Bytes that a byte of a plane becomes with repeats, once the window is full."""
+    sizes = []
+    start = max(0, plane.size - WINDOW - _FILLED) // 2
+    for length in (WINDOW, WINDOW + _FILLED):
+        part = plane[start : start + length]
+        out, state = scratch("sampled", bound(part.size)), np.zeros(3, np.uint64)
+        code_repeats(part, least, out, state)
+        sizes.append((part.size, int(state[0])))
+    (shorter, less), (longer, more) = sizes
+    return (more - less) / (longer - shorter) if longer - shorter > WINDOW else more / longer
 
 
 def _matched(plane: Bytes) -> bytes:
