@@ -202,7 +202,8 @@ def test_memory_is_what_was_promised(tmp_path: Path, backend: str, suffix: str, 
             block = (10_000, 384)
             def read(self, region):
                 rows = (np.arange(region[0].start, region[0].stop) % 97).astype(np.int16)
-                return np.broadcast_to(rows[:, None], (len(rows), 384)).copy()
+                columns = region[1].stop - region[1].start
+                return np.broadcast_to(rows[:, None], (len(rows), columns)).copy()
         def peak():
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         write_nwb(one(recording(50_000, 4)), out / "first{suffix}", backend="{backend}")
