@@ -127,7 +127,7 @@ class Bucket:
         except OSError as error:
             target.unlink(missing_ok=True)
             raise Refused(507, f"The archive cannot store this: {error.strerror}.") from error
-        except BaseException:
+        except BaseException:  # a dropped connection and Ctrl-C too: no half-received file stays
             target.unlink(missing_ok=True)
             raise
         return Received(target, size, digest.hexdigest())
@@ -187,7 +187,7 @@ class Bucket:
                     if digest.hexdigest() != md5:
                         raise Refused(500, f"Part {part.name} on the archive's disk is damaged; upload again.")
                 _sync(out)
-            except BaseException:
+            except BaseException:  # Ctrl-C too: no half-joined blob stays
                 out.close()
                 partial.unlink(missing_ok=True)
                 raise

@@ -83,7 +83,7 @@ class Database:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
-            except BaseException:
+            except BaseException:  # whatever ends the block, Ctrl-C too: all of it is written or nothing
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")

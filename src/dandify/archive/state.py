@@ -90,7 +90,7 @@ def open_archive(
         _discard_stale_uploads(db, bucket)
         known = dict(tokens) if tokens is not None else _own_tokens(db)
         signer = Signer(bytes.fromhex(db.setting("url-secret")))
-    except BaseException:
+    except BaseException:  # Ctrl-C too: the lock on the folder is given back
         db.close()
         raise
     return Archive(base_url.rstrip("/"), db, bucket, signer, known, url_seconds)

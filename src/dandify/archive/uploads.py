@@ -142,7 +142,7 @@ def assemble(archive: Archive, upload_id: str, body: str) -> str:
             [row["md5"] for row in parts],
             archive.bucket.file(blob_key(upload_id)),
         )
-    except BaseException:
+    except BaseException:  # Ctrl-C too: the client may complete it again
         with archive.db.writing() as c:
             c.execute("UPDATE uploads SET state = 'open' WHERE upload_id = ?", (upload_id,))
         raise

@@ -123,7 +123,7 @@ def _take_place(temporary: Path, target: Path) -> None:
         target.rename(old)
         try:
             temporary.rename(target)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: what was there goes back
             old.rename(target)
             raise
         remove(old)
