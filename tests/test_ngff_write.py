@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xxhash
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -170,7 +171,7 @@ def test_manifest_lists_every_file(tmp_path: Path) -> None:
     there = {f.relative_to(path).as_posix(): f for f in path.rglob("*") if f.is_file()}
     assert record["details"]["subject_id"] == "m1"
     assert record["sources"][0]["bytes"] == 3
-    assert record["datasets"][0]["sha256"] == hashlib.sha256(source.tobytes()).hexdigest()
+    assert record["datasets"][0]["xxh128"] == xxhash.xxh3_128(source.tobytes()).hexdigest()
     assert record["details"]["files"] == {
         name: {"md5": hashlib.md5(f.read_bytes(), usedforsecurity=False).hexdigest(), "size": f.stat().st_size}
         for name, f in there.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import xxhash
 from isal import isal_zlib
 from numpy.typing import NDArray
 
@@ -49,14 +49,14 @@ class Written:
     ----------
     slabs
         For each level, checksums taken before anything was encoded: of level 0 when it was read.
-    sha256
+    xxh128
         Of the image in C order; None where it was read in bands.
     channels
         Statistics of each.
     """
 
     slabs: list[list[Slab]] = field(default_factory=list)
-    sha256: str | None = None
+    xxh128: str | None = None
     channels: list[ChannelStatistics] = field(default_factory=list)
 
 
@@ -102,7 +102,7 @@ class Pyramid:
         self._sinks, self._workers, self._advance = sinks, workers, advance
         self._levels = plan.levels
         self._written = Written(slabs=[[] for _ in plan.levels])
-        self._whole = hashlib.sha256() if plan.in_order else None
+        self._whole = xxhash.xxh3_128() if plan.in_order else None
         channels = plan.levels[0].shape[1]
         self._counts = np.zeros((channels, BINS), np.int64)
         self._range = [(np.inf, -np.inf)] * channels
@@ -144,7 +144,7 @@ class Pyramid:
             pool.shutdown(wait=True, cancel_futures=True)
         for sink in self._sinks:
             sink.close()
-        self._written.sha256 = self._whole.hexdigest() if self._whole else None
+        self._written.xxh128 = self._whole.hexdigest() if self._whole else None
         self._written.channels = [self._statistics(c) for c in range(len(self._range))]
         return self._written
 

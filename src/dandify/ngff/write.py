@@ -289,7 +289,7 @@ def _dataset(
     return ManifestDataset(
         name=str(number), shape=array.shape, dtype=array.dtype.newbyteorder("<").str, chunks=array.chunks,
         codec=array.codec.name, raw_bytes=_raw_bytes(array), stored_bytes=sink.stored_bytes,
-        sha256=written.sha256 if number == 0 else None, verified=verified,
+        xxh128=written.xxh128 if number == 0 else None, verified=verified,
         details={
             "axes": "".join(array.names),
             "shards": None if array.shards is None else list(array.shards),
@@ -306,7 +306,7 @@ def _reported(number: int, sink: Sink, title: str, written: Written, *, verified
     array = sink.array
     return DatasetReport(
         f"{title} level {number}", str(number), array.shape, array.dtype.newbyteorder("<").str, _raw_bytes(array),
-        sink.stored_bytes, written.sha256 if number == 0 else None, verified,
+        sink.stored_bytes, written.xxh128 if number == 0 else None, verified,
     )  # fmt: skip
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast, get_args
 
 from hdmf.backends.hdf5.h5_utils import H5DataIO
 from hdmf.build import GroupBuilder
@@ -21,7 +22,7 @@ from dandify.nwb.structure import write_hdf5_structure, write_zarr_structure
 from dandify.sources.deferred import Deferred
 from dandify.store.choose import OBJECTIVES, choose_encoder, pieces_of
 from dandify.store.encode import BloscZstd, Encoder
-from dandify.store.engine import Filled, estimate_bytes, fill_container
+from dandify.store.engine import Filled, Verify, check_container, estimate_bytes, fill_container
 from dandify.store.manifest import (
     Manifest,
     ManifestDataset,
@@ -35,11 +36,11 @@ from dandify.store.manifest import (
     write_manifest,
 )
 from dandify.store.memory import parse_bytes
-from dandify.store.partial import partial_output
 from dandify.store.pipeline import Job
 from dandify.store.plan import plan_dataset
 from dandify.store.progress import ProgressCallback
 from dandify.store.report import DatasetReport, WriteReport
+from dandify.store.resume import Attempt, resumable_output
 from dandify.store.space import disk_full_named, require_room
 
 BACKENDS = MappingProxyType({"hdf5": ".nwb", "zarr": ".nwb.zarr"})
@@ -69,7 +70,7 @@ def write_nwb(
     compression: str = "gzip",
     memory: str | int = "1GB",
     workers: int | None = None,
-    verify: bool = True,
+    verify: bool | Verify = True,
     progress: ProgressCallback | None = None,
     overwrite: bool = False,
     sources: Sequence[Path | str | SourceFile] = (),
@@ -98,7 +99,7 @@ def write_nwb(
     workers
         Encoding threads; one for each core by default.
     verify
-        Read everything back and compare.
+        ``full`` (True): read every chunk back and compare; ``sample``: one of sixteen; ``none`` (False).
     progress
         Called with a `Progress` for each block, in this thread.
     overwrite
@@ -124,6 +125,7 @@ def write_nwb(
     started = time.perf_counter()
     path = Path(path)
     request = _Request(backend, compression, parse_bytes(memory), _workers(workers))
+    mode = verify_mode(verify)
     _refuse(nwbfile, path, backend, compression)
     described = describe_sources(Path(s) if isinstance(s, str) else s for s in sources)
     structure = write_hdf5_structure if backend == "hdf5" else write_zarr_structure
@@ -133,18 +135,27 @@ def write_nwb(
         jobs.extend(request.job(bulk) for bulk in find_bulk(root, native=request.native))
         require_room(path, estimate_bytes(path, jobs))
 
-    with partial_output(path, overwrite=overwrite, directory=backend == "zarr") as partial:
-        with disk_full_named(path, lambda: sum(job.plan.raw_bytes for job in jobs)):
-            structure(nwbfile, partial, prepare)
-            filled = fill_container(partial, jobs, workers=request.workers, verify=verify, progress=progress)
+    with (
+        resumable_output(path, overwrite=overwrite, directory=backend == "zarr") as attempt,
+        disk_full_named(path, lambda: sum(job.plan.raw_bytes for job in jobs)),
+        ThreadPoolExecutor(1, "dandify-hash") as hasher,
+    ):
+        partial = attempt.partial
+        structure(nwbfile, partial, prepare)
+        attempt.begin(request.decisive(jobs, described), [job.place for job in jobs])
+        written = fill_container(partial, jobs, workers=request.workers, attempt=attempt, progress=progress)
         output_bytes = tree_bytes(partial)
-        checksum = sha256_of(partial) if backend == "hdf5" else None
+        whole = hasher.submit(sha256_of, partial) if backend == "hdf5" and mode != "none" else None
+        filled = check_container(
+            partial, jobs, written, workers=request.workers, verify=mode, progress=progress
+        )  # fmt: skip
+        checksum = whole.result() if whole else None
     manifest = write_manifest(
         manifest_path(path),
         Manifest(
-            output=path.name, bytes=output_bytes, sha256=checksum, verified=verify, created=now(),
+            output=path.name, bytes=output_bytes, sha256=checksum, verified=mode == "full", created=now(),
             versions=versions(*_PACKAGES), sources=described, datasets=tuple(map(_described, filled)),
-            details={"backend": backend, **(extra_manifest or {})},
+            details={"backend": backend, "verify": mode, **(extra_manifest or {})},
         ),
     )  # fmt: skip
     return WriteReport(
@@ -155,6 +166,7 @@ def write_nwb(
         output_bytes=output_bytes,
         seconds=time.perf_counter() - started,
         manifest=manifest,
+        notes=_notes(attempt),
     )
 
 
@@ -172,6 +184,16 @@ class _Request:
         """The DataIO of the backend."""
         native: type = H5DataIO if self.backend == "hdf5" else ZarrDataIO
         return native
+
+    def decisive(self, jobs: Sequence[Job], sources: Sequence[SourceFile]) -> dict[str, Any]:
+        """Give all that decides what the chunks become, by the names that a person would give it."""
+        return {
+            "version of dandify": versions()["dandify"],
+            "source": [asdict(s) for s in sources],
+            "plan": [
+                [j.place, j.plan.shape, j.plan.dtype.str, j.plan.chunks, self.backend, j.encoder.name] for j in jobs
+            ],
+        }
 
     def job(self, bulk: Bulk) -> Job:
         """Plan a dataset, and put an empty one in its place."""
@@ -196,6 +218,32 @@ class _Request:
                 data=Deferred(bulk.array), chunks=plan.chunks, compressor=encoder.codec, filters=[]
             )
         return Job(bulk.name, bulk.place, bulk.array, plan, encoder)
+
+
+def verify_mode(asked: bool | str) -> Verify:
+    """Give the extent of verification by its name.
+
+    Raises
+    ------
+    BadRequest
+        If there is none of that name.
+    """
+    mode = {True: "full", False: "none"}.get(asked, asked) if isinstance(asked, bool) else asked
+    if mode not in get_args(Verify):
+        raise BadRequest(f"no verification {asked!r}", remedy=f"one of {', '.join(get_args(Verify))}")
+    return cast("Verify", mode)
+
+
+def _notes(attempt: Attempt) -> tuple[str, ...]:
+    """Say what a person should know of a run that was stopped before this one."""
+    notes = []
+    if attempt.resumed:
+        notes.append(f"went on where an earlier run was stopped: {attempt.resumed} chunks were finished")
+    if attempt.changed:
+        notes.append(f"{attempt.changed} chunks of the earlier run were written anew, for the source has changed")
+    if attempt.fresh_because:
+        notes.append(f"started over, for the earlier run was {attempt.fresh_because}")
+    return tuple(notes)
 
 
 def _workers(asked: int | None) -> int:
@@ -228,7 +276,7 @@ def _described(filled: Filled) -> ManifestDataset:
     job, plan = filled.job, filled.job.plan
     return ManifestDataset(
         name=job.place, shape=plan.shape, dtype=plan.dtype.str, chunks=plan.chunks, codec=job.encoder.name,
-        raw_bytes=plan.raw_bytes, stored_bytes=filled.written.stored_bytes, sha256=filled.written.sha256,
+        raw_bytes=plan.raw_bytes, stored_bytes=filled.written.stored_bytes, xxh128=filled.written.xxh128,
         verified=filled.verified, details={"chunk_shape_reason": plan.reason},
     )  # fmt: skip
 
@@ -237,5 +285,5 @@ def _reported(filled: Filled) -> DatasetReport:
     job, plan = filled.job, filled.job.plan
     return DatasetReport(
         job.name, job.place, plan.shape, plan.dtype.str, plan.raw_bytes, filled.written.stored_bytes,
-        filled.written.sha256, filled.verified,
+        filled.written.xxh128, filled.verified,
     )  # fmt: skip

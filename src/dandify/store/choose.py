@@ -54,6 +54,11 @@ class Chosen:
         """Encoder and reason, for the manifest."""
         return f"{self.encoder.name}: {self.reason}"
 
+    @property
+    def library(self) -> str:
+        """Which library encodes, so that another can decode."""
+        return str(getattr(self.encoder, "library", ""))
+
     def encode(self, raw: Bytes, itemsize: int) -> bytes:
         """Encode a chunk."""
         return self.encoder.encode(raw, itemsize)

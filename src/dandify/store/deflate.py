@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from isal import isal_zlib
@@ -42,6 +43,7 @@ class Libdeflate:
 
     level: int = 1
     shuffled: bool = True
+    library: ClassVar[str] = "libdeflate"
 
     @property
     def name(self) -> str:

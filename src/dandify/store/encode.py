@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -74,24 +73,44 @@ class ShuffleGzip:
 
 @dataclass(frozen=True)
 class PlainGunzip:
-    """Decodes shuffle and deflate with zlib, which shares no code with the encoders."""
+    """Decodes shuffle and deflate.
+
+    Parameters
+    ----------
+    shuffled, deflated
+        What the file says was done.
+    library
+        ``libdeflate`` or ``isal``, see `unlike`.
+    """
 
     shuffled: bool
     deflated: bool = True
+    library: str = "libdeflate"
 
     def decode(self, payload: bytes, itemsize: int, out: Bytes) -> None:
         """Decode a chunk."""
         if self.deflated:
-            try:
-                payload = zlib.decompress(payload, bufsize=out.size)
-            except zlib.error as error:
-                raise ValueError(str(error)) from error
+            payload = self._inflate(payload, out.size)
         _fit(len(payload), out)
         planes = np.frombuffer(payload, np.uint8)
         if self.shuffled and itemsize > 1:
             unshuffle(planes, itemsize, out)
         else:
             out[...] = planes
+
+    def unlike(self, library: str) -> PlainGunzip:
+        """Give a decoder that shares no code with what encoded: libdeflate, or ISA-L for libdeflate's own."""
+        return replace(self, library="isal" if library == "libdeflate" else "libdeflate")
+
+    def _inflate(self, payload: bytes, size: int) -> bytes:
+        from deflate import DeflateError, zlib_decompress
+
+        try:
+            if self.library == "libdeflate":
+                return bytes(zlib_decompress(payload, size))
+            return bytes(isal_zlib.decompress(payload, bufsize=max(1, size)))
+        except _damaged(DeflateError) as error:
+            raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -152,17 +171,16 @@ def scratch(purpose: str, size: int) -> Bytes:
     return buffer[:size]
 
 
-def gathered(values: NDArray[Any], chunks: tuple[int, ...]) -> Bytes:
-    """Bytes of a full chunk: the values in C order, zeros where the dataset ends inside the chunk.
+def _damaged(*more: Any) -> tuple[type[Exception], ...]:
+    """Name what the libraries raise for a damaged stream."""
+    return (isal_zlib.error, *more)
 
-    The buffer is this thread's, and is valid until its next call.
-    """
-    raw = scratch("chunk", int(np.prod(chunks, dtype=object)) * values.dtype.itemsize)
-    full = raw.view(values.dtype).reshape(chunks)
-    if values.shape != chunks:
-        raw[...] = 0
-    full[tuple(slice(n) for n in values.shape)] = values
-    return raw
+
+def independent(decoder: Decoder, encoder: Encoder) -> Decoder:
+    """Give a decoder that shares no code with the encoder, where there are several."""
+    if isinstance(decoder, PlainGunzip):
+        return decoder.unlike(getattr(encoder, "library", ""))
+    return decoder
 
 
 def _fit(found: int, out: Bytes) -> None:

@@ -6,16 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from dandify.store.encode import gathered
-from dandify.store.partial import flush_file
+from dandify.store.groups import gather, groups_of
+from dandify.store.partial import flush_file, flushed_meanwhile
 from dandify.store.pipeline import Job, Written, check, fill
 from dandify.store.progress import Progress, ProgressCallback
-from dandify.store.region import extent
+from dandify.store.resume import Attempt
 from dandify.store.space import free_bytes
 from dandify.store.target import open_container
+
+Verify = Literal["full", "sample", "none"]
+SAMPLED = 16  # one chunk of so many is read back by ``sample``
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,9 @@ class Filled:
 
 
 def fill_container(
-    path: Path, jobs: Sequence[Job], *, workers: int, verify: bool, progress: ProgressCallback | None = None
-) -> tuple[Filled, ...]:
-    """Fill and verify all jobs, one after another.
+    path: Path, jobs: Sequence[Job], *, workers: int, attempt: Attempt, progress: ProgressCallback | None = None
+) -> tuple[Written, ...]:
+    """Fill the arrays of all jobs, one after another, and put them on the disk.
 
     Parameters
     ----------
@@ -49,23 +53,48 @@ def fill_container(
     jobs
         Its empty datasets.
     workers
-        Threads that encode, and decode.
-    verify
-        Read everything back once the output is on the disk.
+        Threads that encode.
+    attempt
+        Gives the chunks that a stopped run has finished, and is told of those of this run.
     progress
         Called in this thread.
     """
     written = []
-    with open_container(path, write=True) as container:
+    with open_container(path, write=True) as container, flushed_meanwhile(path):
         for job, advance in _counted("write", jobs, progress):
-            written.append(fill(job, container.target(job.place), workers=workers, advance=advance))
-    if path.is_file():
-        flush_file(path)
-    if verify:
+            target, earlier = container.target(job.place), attempt.earlier(job.place)
+            written.append(fill(job, target, workers=workers, advance=advance, earlier=earlier))
+    attempt.resumed = sum(w.resumed for w in written)
+    attempt.changed = sum(w.changed for w in written)
+    attempt.filled()
+    return tuple(written)
+
+
+def check_container(
+    path: Path, jobs: Sequence[Job], written: Sequence[Written], *, workers: int, verify: Verify,
+    progress: ProgressCallback | None = None,
+) -> tuple[Filled, ...]:  # fmt: skip
+    """Read back what `fill_container` wrote, and compare it with what was read from the source.
+
+    Parameters
+    ----------
+    path, jobs, written
+        What was written, and what is known of it.
+    workers
+        Threads that decode.
+    verify
+        ``full``: every chunk; ``sample``: one of `SAMPLED`; ``none``: nothing is read.
+    progress
+        Called in this thread.
+    """
+    if verify != "none":
+        if path.is_file():
+            flush_file(path)
         with open_container(path, write=False) as container:
             for (job, advance), known in zip(_counted("verify", jobs, progress), written, strict=True):
-                check(job, container.target(job.place), known, workers=workers, advance=advance)
-    return tuple(Filled(job, known, verify) for job, known in zip(jobs, written, strict=True))
+                every = 1 if verify == "full" else SAMPLED
+                check(job, container.target(job.place), known, workers=workers, advance=advance, every=every)
+    return tuple(Filled(job, known, verify == "full") for job, known in zip(jobs, written, strict=True))
 
 
 def estimate_bytes(path: Path, jobs: Sequence[Job]) -> int:
@@ -84,9 +113,11 @@ def _sampled(job: Job) -> int:
     region = next(plan.slabs())
     values = np.asarray(job.source[region]).astype(plan.dtype, copy=False)
     raw = stored = 0
-    for _, part in islice(plan.chunks_of(region), 4):
-        stored += len(job.encoder.encode(gathered(values[part], plan.chunks), plan.dtype.itemsize))
-        raw += int(np.prod(extent(part), dtype=object)) * plan.dtype.itemsize
+    for group in islice(groups_of(plan, region), 4):
+        chunks = np.empty((group.count, plan.chunk_bytes), np.uint8)
+        gather(values, group, plan.chunks, chunks)
+        stored += sum(len(job.encoder.encode(chunk, plan.dtype.itemsize)) for chunk in chunks)
+        raw += chunks.nbytes
     return int(plan.raw_bytes * stored / raw)
 
 

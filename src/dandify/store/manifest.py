@@ -15,7 +15,7 @@ from dandify.errors import BadSource
 from dandify.store.partial import partial_output
 
 SUFFIX = ".manifest.json"
-SCHEMA = 1  # raised when the meaning of a field changes; readers take what is not newer than they are
+SCHEMA = 2  # raised when the meaning of a field changes; readers take what is not newer than they are
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,9 @@ class ManifestDataset:
         How chunks are encoded, in words: ``shuffle+gzip (isal 1)``.
     raw_bytes, stored_bytes
         Size of the values, and of what is on the disk.
-    sha256
-        Checksum of the raw values in C order; None where they were not read in that order.
+    xxh128
+        XXH3-128 checksum of the raw values in C order, what ``xxh128sum`` prints; None where they were not read in
+        that order.
     verified
         Every chunk was read back and compared with what came from the source.
     details
@@ -79,7 +80,7 @@ class ManifestDataset:
     codec: str
     raw_bytes: int
     stored_bytes: int
-    sha256: str | None
+    xxh128: str | None
     verified: bool
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -172,6 +173,8 @@ def read_manifest(path: Path) -> Manifest:
 
 def _dataset(record: dict[str, Any]) -> ManifestDataset:
     record.pop("ratio", None)
+    if "sha256" in record:  # schema 1 had that checksum of the values, which cost as much as encoding them
+        record["xxh128"] = record.pop("sha256") and None
     chunks = record.pop("chunks")
     return ManifestDataset(
         shape=tuple(record.pop("shape")), chunks=None if chunks is None else tuple(chunks), **record

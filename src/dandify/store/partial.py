@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 from dandify.errors import DandifyError, OutputExists
 
 SUFFIX = ".partial"
+_FLUSH_SECONDS, _FLUSH_BYTES = 0.05, 32_000_000  # how often, and after how much, a growing file is flushed
 _FLUSHES = 8  # files flushed at one time
 _REPLACED = ".replaced"  # the old output's name while the new one takes its place
 
@@ -64,14 +66,27 @@ def partial_output(path: Path, *, overwrite: bool, directory: bool = False) -> I
         if directory:
             temporary.mkdir()
         yield temporary
-        if not temporary.exists():
-            raise DandifyError("nothing was written", file=temporary)
-        flush_tree(temporary)
-        require_absent(path, overwrite=overwrite)  # it may have appeared while we worked
-        _take_place(temporary, path)
+        finish_output(temporary, path, overwrite=overwrite)
     except BaseException:  # Ctrl-C too: nothing half-written stays
         remove(temporary)
         raise
+
+
+def finish_output(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    """Put what was written on the disk, and give it its final name.
+
+    Raises
+    ------
+    OutputExists
+        If that name was taken meanwhile and ``overwrite`` is not set.
+    DandifyError
+        If there is nothing.
+    """
+    if not temporary.exists():
+        raise DandifyError("nothing was written", file=temporary)
+    flush_tree(temporary)
+    require_absent(path, overwrite=overwrite)  # it may have appeared while we worked
+    _take_place(temporary, path)
 
 
 def remove(path: Path) -> None:
@@ -98,6 +113,31 @@ def flush_tree(path: Path) -> None:
             pass
     for folder in (path, *(f for f in path.rglob("*") if f.is_dir())):
         flush_folder(folder)
+
+
+@contextmanager
+def flushed_meanwhile(path: Path) -> Iterator[None]:
+    """Have the system put a growing file on the disk while it is written, so that nobody waits for it at the end."""
+    if not path.is_file():
+        yield
+        return
+    ended = threading.Event()
+
+    def flush() -> None:
+        size = path.stat().st_size
+        while not ended.wait(_FLUSH_SECONDS):
+            if path.stat().st_size - size > _FLUSH_BYTES:
+                size = path.stat().st_size
+                with suppress(OSError):  # the last flush, which counts, says what is wrong
+                    flush_file(path)
+
+    thread = threading.Thread(target=flush, name="dandify-flush")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def flush_folder(path: Path) -> None:

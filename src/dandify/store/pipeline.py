@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import xxhash
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from dandify.errors import BadSource, DandifyError, VerificationFailed
-from dandify.store.encode import Encoder, checksum, gathered, scratch
+from dandify.store.encode import Encoder, checksum, independent, scratch
+from dandify.store.groups import Group, gather, groups_of, scatter
 from dandify.store.plan import ChunkPlan, queue_depth
 from dandify.store.region import Blocks, Region, extent
-from dandify.store.target import Target
+from dandify.store.target import Place, Target
 
 Index = tuple[int, ...]
 
@@ -47,26 +49,69 @@ class Job:
     encoder: Encoder
 
 
-@dataclass
-class Written:
-    """What is known of a filled dataset: what a journal will hold.
+@dataclass(frozen=True)
+class Chunk:
+    """What is known of a stored chunk.
 
     Attributes
     ----------
-    checksums
-        CRC-32 of each chunk's values, by its index in the grid.
-    sha256
-        Of all values in C order; None where they were read in another order.
-    stored_bytes
-        Of the encoded chunks.
+    checksum
+        CRC-32 of its values, padding included.
+    size
+        Bytes as stored.
+    payload_checksum
+        CRC-32 of these.
     """
 
-    checksums: dict[Index, int] = field(default_factory=dict)
-    sha256: str | None = None
-    stored_bytes: int = 0
+    checksum: int
+    size: int
+    payload_checksum: int
 
 
-def fill(job: Job, target: Target, *, workers: int, advance: Callable[[int], None]) -> Written:
+@dataclass
+class Written:
+    """What is known of a filled dataset.
+
+    Attributes
+    ----------
+    chunks
+        By their index in the grid.
+    xxh128
+        Of all values in C order; None where they were read in another order.
+    resumed, changed
+        Chunks taken from an earlier run that was stopped, and those of it that are no longer what the source holds.
+    """
+
+    chunks: dict[Index, Chunk] = field(default_factory=dict)
+    xxh128: str | None = None
+    resumed: int = 0
+    changed: int = 0
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size of the encoded chunks."""
+        return sum(chunk.size for chunk in self.chunks.values())
+
+
+class Earlier(Protocol):
+    """Finished chunks of a run that was stopped, and who is told of those that this run finishes."""
+
+    def payload(self, index: Index, checksum: int) -> bytes | None:
+        """Return a chunk as stored, if it was finished and its values had this checksum; from any thread."""
+
+    def changed(self, index: Index, checksum: int) -> bool:
+        """Whether it was finished with other values."""
+
+    def finished(self, index: Index, chunk: Chunk, where: Place) -> None:
+        """Note a chunk that is in the output; from one thread."""
+
+    def flush(self) -> None:
+        """Have the notes outlive this process."""
+
+
+def fill(
+    job: Job, target: Target, *, workers: int, advance: Callable[[int], None], earlier: Earlier | None = None
+) -> Written:
     """Read the source once, encode its chunks in threads, and write them.
 
     Memory stays within what the plan was made for: one slab is read while the chunks of another are encoded, and the
@@ -82,6 +127,9 @@ def fill(job: Job, target: Target, *, workers: int, advance: Callable[[int], Non
         Encoding threads.
     advance
         Called in this thread with the raw bytes of each slab whose chunks are on their way.
+    earlier
+        Where finished chunks come from, and are noted. The source is read all the same: a chunk counts as finished
+        if its values still are what they were.
 
     Raises
     ------
@@ -91,7 +139,7 @@ def fill(job: Job, target: Target, *, workers: int, advance: Callable[[int], Non
     plan = job.plan
     _agree(job, target)
     written = Written()
-    whole = hashlib.sha256() if plan.in_order else None
+    whole = xxhash.xxh3_128() if plan.in_order else None
 
     def read(region: Region) -> NDArray[Any]:
         values = read_values(job.source, region, target.dtype, job.name)
@@ -99,46 +147,85 @@ def fill(job: Job, target: Target, *, workers: int, advance: Callable[[int], Non
             whole.update(_bytes(values))
         return values
 
-    def encode(index: Index, values: NDArray[Any]) -> tuple[Index, int, int, bytes]:
-        raw = gathered(values, plan.chunks)
-        payload = job.encoder.encode(raw, plan.dtype.itemsize)
-        if target.concurrent:
-            target.write(index, payload)
-            return index, checksum(raw), len(payload), b""
-        return index, checksum(raw), len(payload), payload
+    def encode(group: Group, slab: NDArray[Any]) -> list[_Encoded]:
+        raw = scratch("chunks", group.count * plan.chunk_bytes).reshape(group.count, plan.chunk_bytes)
+        gather(slab, group, plan.chunks, raw)
+        done = []
+        for index, values in zip(group.indices, raw, strict=True):
+            crc = checksum(values)
+            payload = earlier.payload(index, crc) if earlier else None
+            resumed = payload is not None
+            if payload is None:
+                payload = job.encoder.encode(values, plan.dtype.itemsize)
+            known = Chunk(crc, len(payload), int(isal_zlib.crc32(payload)))
+            where = target.write(index, payload) if target.concurrent else None
+            done.append(_Encoded(index, known, b"" if target.concurrent else payload, where, resumed))
+        return done
 
-    def finish(done: Future[tuple[Index, int, int, bytes]]) -> None:
-        index, crc, size, payload = done.result()
-        if not target.concurrent:
-            target.write(index, payload)
-        written.checksums[index] = crc
-        written.stored_bytes += size
+    def finish(done: Future[list[_Encoded]]) -> None:
+        for one in done.result():
+            where = one.where if target.concurrent else target.write(one.index, one.payload)
+            written.chunks[one.index] = one.chunk
+            if earlier:
+                written.resumed += one.resumed
+                written.changed += not one.resumed and earlier.changed(one.index, one.chunk.checksum)
+                earlier.finished(one.index, one.chunk, where)
 
-    waiting: deque[Future[tuple[Index, int, int, bytes]]] = deque()
-    with _Threads(1, "read") as reader, _Threads(workers, "encode") as pool:
-        regions = plan.slabs()
-        ahead = deque((r, reader.submit(read, r)) for r in islice(regions, 1))
-        while ahead:
-            region, reading = ahead.popleft()
-            slab = reading.result()
-            ahead.extend((r, reader.submit(read, r)) for r in islice(regions, 1))
-            for index, part in plan.chunks_of(region):
-                waiting.append(pool.submit(encode, index, slab[part]))
-                while len(waiting) > queue_depth(workers):
-                    finish(waiting.popleft())
-            advance(slab.nbytes)
-            del slab, reading  # its chunks hold it until they are encoded, and nobody longer
-        while waiting:
-            finish(waiting.popleft())
-    written.sha256 = whole.hexdigest() if whole is not None else None
+    waiting: deque[Future[list[_Encoded]]] = deque()
+    try:
+        with _Threads(1, "read") as reader, _Threads(workers, "encode") as pool:
+            regions = plan.slabs()
+            ahead = deque((r, reader.submit(read, r)) for r in islice(regions, 1))
+            while ahead:
+                region, reading = ahead.popleft()
+                slab = reading.result()
+                ahead.extend((r, reader.submit(read, r)) for r in islice(regions, 1))
+                for group in groups_of(plan, region):
+                    waiting.append(pool.submit(encode, group, slab))
+                    while len(waiting) > queue_depth(workers):
+                        finish(waiting.popleft())
+                if earlier:
+                    earlier.flush()
+                advance(slab.nbytes)
+                del slab, reading  # its chunks hold it until they are encoded, and nobody longer
+            while waiting:
+                finish(waiting.popleft())
+    finally:
+        if earlier:
+            earlier.flush()
+    written.xxh128 = whole.hexdigest() if whole is not None else None
     return written
 
 
-def check(job: Job, target: Target, written: Written, *, workers: int, advance: Callable[[int], None]) -> None:
-    """Read every chunk back, decode it by an independent decoder, and compare it with what came from the source.
+@dataclass(frozen=True)
+class _Encoded:
+    """A chunk on its way to the writer."""
+
+    index: Index
+    chunk: Chunk
+    payload: bytes
+    where: Place
+    resumed: bool
+
+
+def check(
+    job: Job, target: Target, written: Written, *, workers: int, advance: Callable[[int], None], every: int = 1
+) -> None:
+    """Read chunks back, decode them by an independent decoder, and compare them with what came from the source.
 
     The checksum of each chunk finds damage and says where; that of all values in C order, put together from the
     decoded chunks, also finds a chunk that was cut or placed wrongly.
+
+    Parameters
+    ----------
+    job, target, written
+        What was written, where, and what `fill` said of it.
+    workers
+        Decoding threads.
+    advance
+        Called in this thread with the raw bytes of each slab that was checked.
+    every
+        Check one of so many chunks, the first and the last included; values in C order are compared only if all are.
 
     Raises
     ------
@@ -150,22 +237,26 @@ def check(job: Job, target: Target, written: Written, *, workers: int, advance: 
     count, _ = target.stored()
     if count != plan.count:
         raise VerificationFailed(f"{count} chunks are stored, {plan.count} were written", place=job.place)
-    whole = hashlib.sha256() if written.sha256 is not None else None
+    whole = xxhash.xxh3_128() if written.xxh128 is not None and every == 1 else None
+    decoder = independent(target.decoder, job.encoder)
 
-    def decode(index: Index, payload: bytes | None, part: Region, slab: NDArray[Any] | None) -> None:
-        raw = scratch("chunk", plan.chunk_bytes)
-        try:
-            target.decoder.decode(target.read(index) if payload is None else payload, plan.dtype.itemsize, raw)
-        except ValueError as error:
-            raise _differs(job, index, f"cannot be decoded ({error})") from error
-        if checksum(raw) != written.checksums.get(index):
-            raise _differs(job, index, "does not decode to what was read from the source")
+    def decode(group: Group, payloads: list[bytes] | None, slab: NDArray[Any] | None) -> None:
+        raw = scratch("chunks", group.count * plan.chunk_bytes).reshape(group.count, plan.chunk_bytes)
+        for k, index in enumerate(group.indices):
+            try:
+                payload = target.read(index) if payloads is None else payloads[k]
+                decoder.decode(payload, plan.dtype.itemsize, raw[k])
+            except ValueError as error:
+                raise _differs(job, index, f"cannot be decoded ({error})") from error
+            known = written.chunks.get(index)
+            if known is None or checksum(raw[k]) != known.checksum:
+                raise _differs(job, index, "does not decode to what was read from the source")
         if slab is not None:
-            values = raw.view(target.dtype).reshape(plan.chunks)
-            slab[part] = values[tuple(slice(n) for n in extent(part))]
+            scatter(raw, group, plan.chunks, slab)
 
     waiting: deque[tuple[Future[None], NDArray[Any] | None, int]] = deque()
     hashing: deque[Future[None]] = deque()
+    passed = 0
     with _Threads(1, "hash") as hasher, _Threads(workers, "decode") as pool:
 
         def finish(done: Future[None], complete: NDArray[Any] | None, size: int) -> None:
@@ -179,12 +270,14 @@ def check(job: Job, target: Target, written: Written, *, workers: int, advance: 
 
         for region in plan.slabs():
             slab = np.empty(extent(region), target.dtype) if whole is not None else None
-            parts = list(plan.chunks_of(region))
-            for number, (index, part) in enumerate(parts, 1):
-                payload = None if target.concurrent else _stored(job, target, index)
-                last = number == len(parts)
+            groups = list(groups_of(plan, region))
+            for number, group in enumerate(groups, 1):
+                last = number == len(groups)
                 size = int(np.prod(extent(region), dtype=object)) * target.dtype.itemsize if last else 0
-                waiting.append((pool.submit(decode, index, payload, part, slab), slab if last else None, size))
+                if every > 1:
+                    group, passed = _some(group, passed, every, plan.count)
+                payloads = None if target.concurrent else [_stored(job, target, index) for index in group.indices]
+                waiting.append((pool.submit(decode, group, payloads, slab), slab if last else None, size))
                 while len(waiting) > queue_depth(workers):
                     finish(*waiting.popleft())
             del slab
@@ -192,11 +285,18 @@ def check(job: Job, target: Target, written: Written, *, workers: int, advance: 
             finish(*waiting.popleft())
         while hashing:
             hashing.popleft().result()
-    if whole is not None and whole.hexdigest() != written.sha256:
+    if whole is not None and whole.hexdigest() != written.xxh128:
         raise VerificationFailed(
             "the chunks put together differ from what was read from the source", place=job.place,
             remedy="please report this with the manifest's chunk shape: it is a fault of dandify",
         )  # fmt: skip
+
+
+def _some(group: Group, passed: int, every: int, count: int) -> tuple[Group, int]:
+    """Those chunks of a group that a sample checks, and how many chunks have passed."""
+    kept = [k for k in range(group.count) if (passed + k) % every == 0 or passed + k == count - 1]
+    some = Group(tuple(group.indices[k] for k in kept), tuple(group.parts[k] for k in kept))
+    return some, passed + group.count
 
 
 class _Threads(ThreadPoolExecutor):

@@ -17,6 +17,7 @@ LEAST_BYTES = 64_000  # below that, the number of chunks costs more than it save
 SIGNAL_CHANNELS = 64  # channels of a chunk: what a viewer shows at once
 READ_BYTES = 8_000_000  # one read of the source, where memory allows
 MOST_READ_BYTES = 64_000_000
+GROUP_BYTES = 2_000_000  # neighbouring chunks of one task: small ones would cost more than they hold
 FIXED_BYTES = 8_000_000  # stacks of the threads, tables of the encoders, records of the chunks
 
 
@@ -140,11 +141,17 @@ def needed_bytes(slab: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, 
     times. A worker holds a gathered chunk, its planes, and the encoder's output, which grows by doubling.
     """
     slab_bytes, chunk_bytes = prod(slab) * itemsize, prod(chunks) * itemsize
-    return FIXED_BYTES + 4 * slab_bytes + (4 * workers + queue_depth(workers)) * chunk_bytes
+    group_bytes = most_grouped(slab_bytes, chunk_bytes) * chunk_bytes
+    return FIXED_BYTES + 4 * slab_bytes + 3 * workers * chunk_bytes + (workers + queue_depth(workers)) * group_bytes
+
+
+def most_grouped(slab_bytes: int, chunk_bytes: int) -> int:
+    """Count the chunks that a worker takes at one time: up to `GROUP_BYTES`, and to an eighth of a slab."""
+    return max(1, min(GROUP_BYTES, slab_bytes // 8) // chunk_bytes)
 
 
 def queue_depth(workers: int) -> int:
-    """Chunks that may wait for the writer."""
+    """Count the groups of chunks that may wait for the writer."""
     return 2 * workers + 1
 
 

@@ -20,9 +20,9 @@ class DatasetReport:
         As stored; the dtype with its byte order, ``<i2``.
     raw_bytes, stored_bytes
         Size of the values, and of the encoded chunks.
-    sha256
-        Checksum of the values in C order, taken while they were read; None where the chunk shape and the memory
-        allowed no reading in that order (chunks then have their own checksums).
+    xxh128
+        XXH3-128 checksum of the values in C order, taken while they were read; None where the chunk shape and the
+        memory allowed no reading in that order (chunks then have their own checksums).
     verified
         Every chunk was read back, decoded and compared.
     """
@@ -33,7 +33,7 @@ class DatasetReport:
     dtype: str
     raw_bytes: int
     stored_bytes: int
-    sha256: str | None
+    xxh128: str | None
     verified: bool
 
 
@@ -55,6 +55,8 @@ class WriteReport:
         Wall time, verification included.
     manifest
         The manifest beside the output.
+    notes
+        What a person should know: that a stopped run was gone on with, or why it was not.
     """
 
     path: Path
@@ -64,6 +66,7 @@ class WriteReport:
     output_bytes: int
     seconds: float
     manifest: Path
+    notes: tuple[str, ...] = ()
 
     @property
     def ratio(self) -> float:

@@ -15,6 +15,8 @@ from dandify.errors import DandifyError
 from dandify.store.encode import CodecDecoder, Decoder, PlainGunzip
 
 Index = tuple[int, ...]
+Place = tuple[int, ...] | None
+"""Bytes of the output at which a payload may begin; None where its index says where it is."""
 
 
 class Target(Protocol):
@@ -27,8 +29,8 @@ class Target(Protocol):
     concurrent: bool
     """Chunks may be written from several threads at one time."""
 
-    def write(self, index: Index, payload: bytes) -> None:
-        """Store an encoded chunk at its place in the grid."""
+    def write(self, index: Index, payload: bytes) -> Place:
+        """Store an encoded chunk at its place in the grid, and say where it may be found."""
 
     def read(self, index: Index) -> bytes:
         """Return an encoded chunk as stored."""
@@ -49,7 +51,7 @@ class HDF5Target:
         known = ((), (h5py.h5z.FILTER_DEFLATE,), (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE))
         if filters not in known:
             raise DandifyError(f"filters {filters} are not ours", file=dataset.file.filename, place=dataset.name)
-        self._id = dataset.id
+        self._id, self._file = dataset.id, dataset.file.id
         self.shape: tuple[int, ...] = dataset.shape
         self.dtype: np.dtype[Any] = dataset.dtype
         self.chunks: tuple[int, ...] = dataset.chunks
@@ -57,9 +59,16 @@ class HDF5Target:
             shuffled=h5py.h5z.FILTER_SHUFFLE in filters, deflated=h5py.h5z.FILTER_DEFLATE in filters
         )
 
-    def write(self, index: Index, payload: bytes) -> None:
-        """Store a chunk past HDF5's own filters."""
+    def write(self, index: Index, payload: bytes) -> Place:
+        """Store a chunk past HDF5's own filters.
+
+        HDF5 does not say where it puts a chunk; to ask for it takes longer the more chunks there are. But it puts it at
+        the end of the file, before or behind what it needs for its own tables; either is noted.
+        """
+        before = self._file.get_filesize()
         self._id.write_direct_chunk(self._offset(index), payload)
+        after = self._file.get_filesize() - len(payload)
+        return (before,) if after == before else (before, after)
 
     def read(self, index: Index) -> bytes:
         """Read a chunk past HDF5's own filters."""
@@ -94,13 +103,14 @@ class ZarrTarget:
         self.decoder: Decoder = CodecDecoder(array.compressor)
         self._separator: str = array._dimension_separator  # zarr 2 keeps it private, and only the path needs it
 
-    def write(self, index: Index, payload: bytes) -> None:
+    def write(self, index: Index, payload: bytes) -> Place:
         """Write a chunk file whole or not at all."""
         final = self._path(index)
         temporary = final.with_name(final.name + ".partial")
         with temporary.open("wb") as file:
             file.write(payload)
         temporary.replace(final)
+        return None
 
     def read(self, index: Index) -> bytes:
         """Read a chunk file."""
@@ -113,6 +123,35 @@ class ZarrTarget:
 
     def _path(self, index: Index) -> Path:
         return self.folder / self._separator.join(map(str, index))
+
+
+class StoredChunks:
+    """Encoded chunks in what a stopped run wrote, found without the tables of the file, which may be torn.
+
+    Parameters
+    ----------
+    data
+        The HDF5 file or Zarr folder.
+    place
+        Of the array in it.
+    """
+
+    def __init__(self, data: Path, place: str) -> None:
+        self._data, self._place = data, place
+        self._array: ZarrTarget | None = None
+
+    def candidates(self, index: Index, where: Place, size: int) -> Iterator[bytes]:
+        """Give what may be a chunk; nothing where it cannot be read."""
+        with suppress(OSError):
+            if where is None:
+                if self._array is None:
+                    self._array = ZarrTarget(self._data / self._place.lstrip("/"))
+                yield self._array.read(index)
+                return
+            with self._data.open("rb") as file:
+                for start in where:
+                    file.seek(start)
+                    yield file.read(size)
 
 
 class Container(Protocol):

@@ -1,0 +1,106 @@
+"""Chunks that are cut out of a slab together: neighbours on the last axis, which share the rows of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dandify.kernels.columns import gather_columns, scatter_columns
+from dandify.store.plan import ChunkPlan, most_grouped
+from dandify.store.region import Region, extent
+
+Index = tuple[int, ...]
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Group:
+    """One task of a worker.
+
+    Attributes
+    ----------
+    indices
+        Of the chunks in the dataset's grid, in order.
+    parts
+        Their regions within the slab.
+    """
+
+    indices: tuple[Index, ...]
+    parts: tuple[Region, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of chunks."""
+        return len(self.indices)
+
+
+def groups_of(plan: ChunkPlan, slab: Region) -> Iterator[Group]:
+    """Sort the chunks of a slab into groups that a worker takes at one time, in C order."""
+    most = most_grouped(plan.slab_bytes, plan.chunk_bytes)
+    indices: list[Index] = []
+    parts: list[Region] = []
+    for index, part in plan.chunks_of(slab):
+        if indices and (len(indices) == most or index[:-1] != indices[-1][:-1]):
+            yield Group(tuple(indices), tuple(parts))
+            indices, parts = [], []
+        indices.append(index)
+        parts.append(part)
+    if indices:
+        yield Group(tuple(indices), tuple(parts))
+
+
+def gather(slab: NDArray[Any], group: Group, chunks: tuple[int, ...], out: Bytes) -> None:
+    """Cut a group out of a slab: values in C order, zeros where the dataset ends inside a chunk.
+
+    Parameters
+    ----------
+    slab
+        Values, contiguous.
+    group
+        Of it.
+    chunks
+        Shape of a chunk.
+    out
+        (chunks of the group, bytes of a chunk), contiguous.
+    """
+    alike = _alike(slab, group.parts, chunks)
+    if alike:
+        rows, first, width = _columns(slab, group.parts[0])
+        if rows.shape[0] * width < out.shape[1]:
+            out[:alike] = 0
+        gather_columns(rows, first, width, out[:alike])
+    for k in range(alike, group.count):
+        values = slab[group.parts[k]]
+        if values.shape != chunks:
+            out[k] = 0
+        full = out[k].view(slab.dtype).reshape(chunks)
+        full[tuple(slice(n) for n in values.shape)] = values
+
+
+def scatter(chunks_bytes: Bytes, group: Group, chunks: tuple[int, ...], slab: NDArray[Any]) -> None:
+    """Undo `gather`: put the values of chunks at their places in a slab."""
+    alike = _alike(slab, group.parts, chunks)
+    if alike:
+        rows, first, width = _columns(slab, group.parts[0])
+        scatter_columns(chunks_bytes[:alike], rows, first, width)
+    for k in range(alike, group.count):
+        values = chunks_bytes[k].view(slab.dtype).reshape(chunks)
+        slab[group.parts[k]] = values[tuple(slice(n) for n in extent(group.parts[k]))]
+
+
+def _alike(slab: NDArray[Any], parts: Sequence[Region], chunks: tuple[int, ...]) -> int:
+    """Count the chunks at the beginning that are columns of full width, if there are several."""
+    if slab.ndim != 2 or len(parts) < 2 or not slab.flags.c_contiguous:
+        return 0
+    return sum(part[1].stop - part[1].start == chunks[1] for part in parts)
+
+
+def _columns(slab: NDArray[Any], part: Region) -> tuple[Bytes, int, int]:
+    """Rows of a part as bytes; where in a row it begins, and how many bytes it takes."""
+    rows = slab[part[0]].reshape(-1).view(np.uint8).reshape(-1, prod(slab.shape[1:]) * slab.itemsize)
+    return rows, part[1].start * slab.itemsize, (part[1].stop - part[1].start) * slab.itemsize
