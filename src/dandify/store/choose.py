@@ -69,7 +69,7 @@ class Chosen:
 # that the same data always become the same file.
 Classes = tuple[tuple[type[ShuffleGzip] | type[Libdeflate] | type[Planar], dict[str, Any]], ...]
 _FAST: Classes = ((Planar, {}), (ShuffleGzip, {"level": 1}))
-_MEDIUM: Classes = ((Libdeflate, {"level": 1}),)
+_MEDIUM: Classes = ((Libdeflate, {"level": 1}), (Planar, {}))
 _SMALL: Classes = ((Planar, {"thorough": True}), (Libdeflate, {"level": 6}), (Libdeflate, {"level": 9}))
 OBJECTIVES: MappingProxyType[str, tuple[Classes, ...]] = MappingProxyType(
     {"gzip": (_FAST, _MEDIUM), "gzip:fast": (_FAST[1:],), "gzip:small": (_SMALL,)}
@@ -103,11 +103,16 @@ def choose_encoder(pieces: Sequence[Bytes], itemsize: int, objective: str = "gzi
     raw = sum(piece.size for piece in pieces)
     best: GzipEncoder | None = None
     least, tried = 0, []
-    for step, candidates in enumerate(OBJECTIVES[objective]):
+    classes = OBJECTIVES[objective]
+    for step, candidates in enumerate(classes):
         sized = []
         for shuffled in (True, False) if itemsize > 1 else (False,):
             for kind, options in candidates:
+                if kind is Planar and itemsize > 1 and (step == 0) != shuffled and len(classes) > 1:
+                    continue  # bytes of several planes in one are matched more than coded
                 encoder: GzipEncoder = kind(shuffled=shuffled, **options)
+                if isinstance(encoder, Planar):
+                    encoder = encoder.learnt(pieces, itemsize)
                 sized.append((sum(len(encoder.encode(piece, itemsize)) for piece in pieces), encoder))
         size, encoder = min(sized, key=lambda pair: pair[0])
         tried += sized

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from isal import isal_zlib
+from numpy.typing import NDArray
 
 from dandify.kernels.planar import WINDOW, align_state, bound, code_plane, estimate, find_period, finish
 from dandify.kernels.repeats import code_repeats
@@ -22,9 +24,13 @@ REPEATS_GAIN = 0.93  # what repeats must leave: they take twice as long, and are
 HINT = 0.95  # of Huffman codes alone: where runs and ISA-L hardly gain, zlib-ng is not even tried
 SEARCHED_GAIN = 0.85  # what zlib-ng must leave of the best other size,
 SEARCHED_SAVES = 0.01  # or save of the plane's bytes: it takes two to four times as long
+MATCHED_SAVES, REPEATS_SAVES, SEARCHED_GAINS = 0.01, 0.03, 0.03  # of all that is stored: what each must save on pieces
+LEARNT_ITEMSIZE = 2  # samples of acquisition systems
+UNLIKE = 1.03  # so much more than on the pieces, and a plane is weighed anew
 _HEADER = (0x78, 0x01)  # window of 32 KiB, fastest; RFC 1950
 _LEAST = (8, 12, 16, 32)
 _REPEATS = (13, 16)
+_MOST_RUNS = 3
 _FILLED = 49_152  # bytes behind a full window on which repeats are judged
 FEW_BITS = (0.05, 2.5)  # of a symbol: repeats are looked for above the first with runs, below the second without
 
@@ -43,7 +49,6 @@ class Libdeflate:
 
     level: int = 1
     shuffled: bool = True
-    library: ClassVar[str] = "libdeflate"
 
     @property
     def name(self) -> str:
@@ -99,15 +104,42 @@ class Planar:
         Sort bytes into planes before; else the chunk counts as one plane.
     thorough
         Take zlib-ng for whatever becomes smaller by it.
+    known
+        The ways worth trying for each plane, see `learnt`; all are tried where there are none.
     """
 
     shuffled: bool = True
     thorough: bool = False
+    known: tuple[_Known, ...] = ()
 
     @property
     def name(self) -> str:
         """In words."""
         return f"{'shuffle+' if self.shuffled else ''}gzip (planar{', thorough' if self.thorough else ''})"
+
+    def learnt(self, pieces: Sequence[Bytes], itemsize: int) -> Planar:
+        """Give an encoder that tries, for each plane, what pays on these pieces, and always runs and none.
+
+        To try all ways takes longer than to code a chunk of a hundred kilobytes. Those that cost more must save so
+        much of all that is stored that one would choose them for it. Timestamps and floats learn nothing: their planes
+        are not the same all along a file, and they are few.
+
+        Parameters
+        ----------
+        pieces
+            Raw bytes of parts of chunks, each (bytes,) and contiguous.
+        itemsize
+            Bytes of an element.
+        """
+        if self.thorough or itemsize != LEARNT_ITEMSIZE or not any(piece.size >= itemsize for piece in pieces):
+            return self
+        width = itemsize if self.shuffled else 1
+        weighed: list[list[_Weighed]] = [[] for _ in range(width)]
+        for piece in pieces:
+            for k, plane in enumerate(planes_of(piece, width).reshape(width, -1)):
+                weighed[k].append(_weigh(plane, _sample(plane), self.thorough))
+        stored = sum(min(w.runs[0], w.matched) for plane in weighed for w in plane)
+        return replace(self, known=tuple(_known(plane, stored) for plane in weighed))
 
     def encode(self, raw: Bytes, itemsize: int) -> bytes:
         """Encode a chunk."""
@@ -119,23 +151,35 @@ class Planar:
         out[:2], state[0] = _HEADER, 2
         for k in range(itemsize if size else 0):
             plane = planes[k * size : (k + 1) * size]
-            way = _way(plane, self.thorough)
-            if isinstance(way, _Runs):
-                code_plane(plane, way.distance, way.least, out, state)
-                continue
-            if isinstance(way, _Repeats):
-                code_repeats(plane, way.least, out, state)
-                continue
-            blocks = np.frombuffer(way(plane), np.uint8)
-            if blocks.size > size:  # the sample was not like the plane
-                code_plane(plane, 0, _LEAST[0], out, state)
-                continue
-            align_state(out, state)
-            start = int(state[0])
-            out[start : start + blocks.size] = blocks
-            state[0] = start + blocks.size
+            known = self.known[k] if len(self.known) == itemsize else None
+            before = state.copy()
+            way = _way(plane, self.thorough, known)
+            _code(plane, way, out, state)
+            if known and state[0] - before[0] > known.expected(size):
+                better = _way(plane, self.thorough)
+                if better != way:
+                    state[:] = before
+                    _code(plane, better, out, state)
         finish(out, state)
         return out[: int(state[0])].tobytes() + isal_zlib.adler32(planes).to_bytes(4, "big")
+
+
+def _code(plane: Bytes, way: _Way, out: Bytes, state: NDArray[np.uint64]) -> None:
+    """Append a plane's blocks to a stream."""
+    if isinstance(way, _Runs):
+        code_plane(plane, way.distance, way.least, out, state)
+        return
+    if isinstance(way, _Repeats):
+        code_repeats(plane, way.least, out, state)
+        return
+    blocks = np.frombuffer(way(plane), np.uint8)
+    if blocks.size > plane.size:  # the sample was not like the plane
+        code_plane(plane, 0, _LEAST[0], out, state)
+        return
+    align_state(out, state)
+    start = int(state[0])
+    out[start : start + blocks.size] = blocks
+    state[0] = start + blocks.size
 
 
 def planes_of(raw: Bytes, itemsize: int) -> Bytes:
@@ -155,6 +199,9 @@ class _Runs:
     least: int
 
 
+_ALWAYS = (_Runs(0, _LEAST[0]), _Runs(1, _LEAST[0]))
+
+
 @dataclass(frozen=True)
 class _Repeats:
     """Least length of the repeats of a plane."""
@@ -165,31 +212,119 @@ class _Repeats:
 _Way = _Runs | _Repeats | Callable[[Bytes], bytes]
 
 
-def _way(plane: Bytes, thorough: bool) -> _Way:
+@dataclass(frozen=True)
+class _Known:
+    """Ways that are worth trying for the planes of one number.
+
+    Attributes
+    ----------
+    runs
+        Some of these; Huffman codes alone and runs of one symbol among them.
+    repeats
+        What planes of few symbols get, untried.
+    others
+        Match searches to try.
+    most
+        What a byte became at most on the pieces, in bytes.
+    """
+
+    runs: tuple[_Runs, ...]
+    repeats: _Repeats | None
+    others: tuple[Callable[[Bytes], bytes], ...]
+    most: float
+
+    def expected(self, size: int) -> float:
+        """Bytes that a plane should not exceed; one that does is unlike the pieces."""
+        return (UNLIKE * self.most + UNLIKE - 1) * size
+
+
+def _known(weighed: Sequence[_Weighed], stored: float) -> _Known:
+    """Sum up what pieces say: what each way saves of all that is stored, over those that are faster."""
+    runs = Counter(w.runs[1] for w in weighed)
+    kept = dict.fromkeys((*_ALWAYS, *(way for way, _ in runs.most_common(_MOST_RUNS))))
+    best = [w.runs[0] for w in weighed]
+    others: list[Callable[[Bytes], bytes]] = []
+    lesser = [min(b, w.matched) for b, w in zip(best, weighed, strict=True)]
+    if sum(best) - sum(lesser) > MATCHED_SAVES * stored:
+        best = lesser
+        others.append(_matched)
+    lesser = [min(b, w.repeats[0]) if w.repeats else b for b, w in zip(best, weighed, strict=True)]
+    repeats = None
+    if sum(best) - sum(lesser) > REPEATS_SAVES * stored:
+        best = lesser
+        repeats = Counter(w.repeats[1] for w in weighed if w.repeats).most_common(1)[0][0]
+    lesser = [min(b, w.searched) if w.searched is not None else b for b, w in zip(best, weighed, strict=True)]
+    if sum(best) - sum(lesser) > SEARCHED_GAINS * stored:
+        others.append(_searched)
+    else:
+        lesser = best
+    most = max(min(b, s) / n for b, s, n in zip(best, lesser, (w.sampled for w in weighed), strict=True))
+    return _Known(tuple(sorted(kept)), repeats, tuple(others), most)
+
+
+def _way(plane: Bytes, thorough: bool, known: _Known | None = None) -> _Way:
     """How to code a plane, by what its sample becomes."""
     sample = _sample(plane)
+    if known is None:
+        return _weigh(plane, sample, thorough).best
+    bits, runs = min((estimate(sample, w.distance, w.least), w) for w in known.runs)
+    size, way = bits / 8, cast("_Way", runs)
+    if known.repeats and FEW_BITS[0] * sample.size < bits < FEW_BITS[1] * sample.size:
+        return known.repeats
+    for encode, gain in ((_matched, MATCHED_GAIN), (_searched, SEARCHED_GAIN)):
+        if encode in known.others and (coded := len(encode(sample))) < gain * size:
+            size, way = coded, encode
+    return way
+
+
+@dataclass(frozen=True)
+class _Weighed:
+    """Bytes that a sample of a plane becomes in each way that was tried.
+
+    Attributes
+    ----------
+    runs
+        The best of these, and its size.
+    repeats, matched, searched
+        Sizes; None where it was not tried.
+    best
+        What to take.
+    sampled
+        Bytes of the sample.
+    """
+
+    runs: tuple[float, _Runs]
+    repeats: tuple[float, _Repeats] | None
+    matched: float
+    searched: float | None
+    best: _Way
+    sampled: int
+
+
+def _weigh(plane: Bytes, sample: Bytes, thorough: bool) -> _Weighed:
     period = find_period(sample, FARTHEST_PERIOD) if sample.size > 64 else 0
     distances = {0, 1, period} if period else {0}
     ways = [_Runs(d, n) for d in sorted(distances) for n in (_LEAST if d else _LEAST[:1])]
-    tried = [(estimate(sample, w.distance, w.least), w) for w in ways]
-    bits, way = min(tried)
-    best: tuple[float, _Way] = bits / 8, way
-    if FEW_BITS[0] * sample.size < bits and tried[0][0] < FEW_BITS[1] * sample.size:
+    tried = [(estimate(sample, w.distance, w.least) / 8, w) for w in ways]
+    runs = min(tried)
+    best: tuple[float, _Way] = runs
+    repeats = None
+    if FEW_BITS[0] * sample.size < 8 * runs[0] and 8 * tried[0][0] < FEW_BITS[1] * sample.size:
         for least in _REPEATS:
             size = _repeats_size(plane, least) * sample.size
             if size >= REPEATS_GAIN * best[0]:
                 break
-            best = size, _Repeats(least)
+            best = repeats = size, _Repeats(least)
     matched = len(_matched(sample))
     if matched < MATCHED_GAIN * best[0]:
         best = matched, _matched
-    if not thorough and best[0] > HINT * tried[0][0] / 8:
-        return best[1]
+    if not thorough and best[0] > HINT * tried[0][0]:
+        return _Weighed(runs, repeats, matched, None, best[1], sample.size)
     searched = len(_searched(sample))
     gain, saves = (1.0, 0.0) if thorough else (SEARCHED_GAIN, SEARCHED_SAVES)
     if searched < gain * best[0] or searched < best[0] - max(1, saves * sample.size):
         best = searched, _searched
-    return best[1]
+    return _Weighed(runs, repeats, matched, searched, best[1], sample.size)
 
 
 def _sample(plane: Bytes) -> Bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from isal import isal_zlib
@@ -56,6 +56,7 @@ class ShuffleGzip:
 
     shuffled: bool = True
     level: int = 1
+    library: ClassVar[str] = "isal"
 
     @property
     def name(self) -> str:
@@ -80,12 +81,12 @@ class PlainGunzip:
     shuffled, deflated
         What the file says was done.
     library
-        ``libdeflate`` or ``isal``, see `unlike`.
+        ``isal`` or ``libdeflate``, see `unlike`.
     """
 
     shuffled: bool
     deflated: bool = True
-    library: str = "libdeflate"
+    library: str = "isal"
 
     def decode(self, payload: bytes, itemsize: int, out: Bytes) -> None:
         """Decode a chunk."""
@@ -99,8 +100,8 @@ class PlainGunzip:
             out[...] = planes
 
     def unlike(self, library: str) -> PlainGunzip:
-        """Give a decoder that shares no code with what encoded: libdeflate, or ISA-L for libdeflate's own."""
-        return replace(self, library="isal" if library == "libdeflate" else "libdeflate")
+        """Give a decoder that shares no code with what encoded: ISA-L, the fastest, or libdeflate for ISA-L's own."""
+        return replace(self, library="libdeflate" if library == "isal" else "isal")
 
     def _inflate(self, payload: bytes, size: int) -> bytes:
         from deflate import DeflateError, zlib_decompress
