@@ -206,8 +206,10 @@ def _photometry(rng: np.random.Generator, start: int, rows: int) -> NDArray[Any]
     """Four detectors: bleaching, slow waves, noise in volts."""
     at = np.arange(start, start + rows)[:, None] / 1017.25
     slow = 0.3 * np.exp(-at / 3600) + 0.01 * np.sin(at * np.array([0.5, 0.7, 0.9, 1.1]))
-    noise: NDArray[np.float32] = rng.standard_normal((rows, 4), np.float32) * np.float32(2e-4)
-    return slow.astype(np.float32) + noise
+    values = rng.standard_normal((rows, 4), np.float32)
+    values *= 2e-4
+    values += slow
+    return values
 
 
 def _ttl(rng: np.random.Generator, start: int, rows: int) -> NDArray[Any]:
