@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the sets are those of the tests
+from benchmarks.harness import Options
 
 CHUNK_BYTES = 4_000_000
 CLIP = "ephys/openephys_binary/sub-001"  # a Neuropixels recording, (samples, 385) int16
@@ -67,9 +66,9 @@ def timed(encode: Callable[[], bytes], repeats: int) -> tuple[float, bytes]:
     return median(seconds), payload
 
 
-def run(megabytes: int, repeats: int) -> None:
+def run(options: Options) -> None:
     """Print a table: MB/s for one core, and raw bytes for each stored byte."""
-    size = min(CHUNK_BYTES, megabytes * 10**6)
+    size, repeats = min(CHUNK_BYTES, int(options.megabytes * 1e6)), options.repeats
     ways = encoders()
     print(f"deflate of one chunk of {size / 1e6:g} MB: MB/s of one core (CPU time), ratio; {repeats} runs, medians")
     print(f"  {'':<12}" + "".join(f"{_short(way.name):>22}" for way in ways))

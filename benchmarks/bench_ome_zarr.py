@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +17,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from benchmarks.harness import Options, apart
 
 SIDE = 1024
 SCALE = {"z": 2.0, "y": 0.65, "x": 0.65}
@@ -112,9 +113,9 @@ def run_one(name: str, data: Path, path: Path) -> dict[str, Any]:
             "equal": equal}  # fmt: skip
 
 
-def run(megabytes: int, repeats: int) -> None:
+def run(options: Options) -> None:
     """Write the same stack with every writer and print a table; exit if one of them is wrong."""
-    planes = max(8, megabytes * 10**6 // (2 * SIDE**2))
+    planes = max(8, int(options.megabytes * 1e6) // (2 * SIDE**2))
     raw = planes * SIDE**2 * 2
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "stack.npy"
@@ -122,7 +123,7 @@ def run(megabytes: int, repeats: int) -> None:
         print(f"OME-Zarr of {raw / 1e6:.0f} MB uint16, {planes} planes of {SIDE} x {SIDE}")
         print(f"{'writer':24}{'wall s':>8}{'MB/s':>8}{'CPU s':>8}{'out MB':>8}{'files':>7}")
         for name in WRITERS:
-            runs = [_run_apart(name, data, Path(folder) / "run") for _ in range(repeats)]
+            runs = [_run_apart(name, data, Path(folder) / "run") for _ in range(options.repeats)]
             wall, cpu = median(r["wall_s"] for r in runs), median(r["cpu_s"] for r in runs)
             size, files = runs[0]["bytes"] / 1e6, runs[0]["files"]
             print(f"{name:24}{wall:8.2f}{raw / 1e6 / wall:8.0f}{cpu:8.1f}{size:8.0f}{files:7}")
@@ -133,12 +134,8 @@ def run(megabytes: int, repeats: int) -> None:
 
 def _run_apart(name: str, data: Path, out: Path) -> dict[str, Any]:
     out.mkdir()
-    command = [sys.executable, __file__, name, str(data), str(out / "a.ome.zarr")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = apart("bench_ome_zarr", name, data, out / "a.ome.zarr")
     shutil.rmtree(out)
-    if done.returncode:
-        raise SystemExit(f"{name}: {done.stderr}")
-    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 

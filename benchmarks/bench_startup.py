@@ -10,11 +10,13 @@ import time
 from pathlib import Path
 from statistics import median
 
+from benchmarks.harness import Options
+
 ALLOWED_S = 0.3  # over `python -c pass`
 _TIMES = 7
 
 
-def run(megabytes: int, repeats: int) -> None:
+def run(options: Options) -> None:
     """Print a table; sizes do not matter here."""
     commands = {
         "python -c pass": [sys.executable, "-c", "pass"],
@@ -24,13 +26,13 @@ def run(megabytes: int, repeats: int) -> None:
         "nwbinspector --help": [_script("nwbinspector"), "--help"],
     }
     seconds: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(max(repeats, _TIMES)):  # in turn, so that a busy moment meets all of them
+    for _ in range(max(options.repeats, _TIMES)):  # in turn, so that a busy moment meets all of them
         for name, command in commands.items():
             begin = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)
             seconds[name].append(time.perf_counter() - begin)
     base = median(seconds["python -c pass"])
-    print(f"start-up ({max(repeats, _TIMES)} runs, medians)")
+    print(f"start-up ({max(options.repeats, _TIMES)} runs, medians)")
     for name, values in seconds.items():
         over = median(values) - base
         print(f"  {name:<22} {median(values):6.3f} s   {over:+6.3f} s over python")
