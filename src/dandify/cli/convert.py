@@ -36,6 +36,13 @@ import click
 @click.option("--stub", is_flag=True, help="Only the first second of recordings and the first planes of images.")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads that compress.  [default: one per core]")
 @click.option("--memory", default="1GB", show_default=True, help="Cap on the memory of the engine.")
+@click.option(
+    "--verify",
+    type=click.Choice(["full", "sample", "none"]),
+    default="full",
+    show_default=True,
+    help="How much of an NWB file is read back and compared with its source; images always are as a whole.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace outputs that are there.")
 @click.option("--skip-existing", is_flag=True, help="Leave outputs that are there and convert the rest.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -45,7 +52,8 @@ def command(sources: tuple[Path, ...], assignments: tuple[str, ...], as_json: bo
     Without SOURCES, the dandify.yaml of the working folder is taken; SOURCES may also be the name of one.
 
     Images become OME-Zarr, everything else of a session one NWB file. Every output is compared with its source before
-    it gets its name. Required metadata that neither the files nor you state are asked for at once, before any work.
+    it gets its name; a run that was stopped, even killed, is gone on with by the same command. Required metadata that
+    neither the files nor you state are asked for at once, before any work.
     """
     import dandify
     from dandify.cli.console import out, print_json, progress

@@ -50,6 +50,9 @@ def convert_table(report: ConvertReport) -> Table:
 def print_convert(report: ConvertReport, console: Console) -> None:
     """Print the table of outputs, failures, and what to run next."""
     console.print(convert_table(report))
+    for written in (w for session in report.sessions for w in session.written):
+        for note in written.notes:
+            console.print(f"{escape(written.path.name)}: {escape(note)}", soft_wrap=True)
     for session in report.failed:
         console.print(f"[red]failed[/] {session.plan.name}: {escape(str(session.error))}")
     done = len(report.sessions) - len(report.failed)
@@ -73,6 +76,7 @@ def convert_record(report: ConvertReport) -> dict[str, Any]:
                     {
                         "path": str(w.path), "raw_bytes": w.raw_bytes, "stored_bytes": w.stored_bytes,
                         "ratio": w.ratio, "mb_per_s": w.mb_per_s, "seconds": w.seconds, "verified": w.verified,
+                        "notes": list(w.notes),
                     }
                     for w in s.written
                 ],

@@ -76,6 +76,7 @@ def convert(
     stub: bool = False,
     workers: int | None = None,
     memory: str = "1GB",
+    verify: Literal["full", "sample", "none"] = "full",
     overwrite: bool = False,
     skip_existing: bool = False,
     progress: ProgressCallback | None = None,
@@ -107,6 +108,9 @@ def convert(
         Threads that compress; one per core if None.
     memory
         Cap on the memory of the engine.
+    verify
+        How much of an NWB file is read back and compared: every chunk, one of sixteen, or nothing. Images always are
+        as a whole.
     overwrite, skip_existing
         What to do with outputs that are there already; neither: refuse before any work.
     progress
@@ -152,7 +156,13 @@ def convert(
     done = []
     for plan in plans:
         result = _convert_session(
-            plan, backend=backend or "hdf5", ngff=ngff or "0.5", stub=stub, skip=skip_existing, options=options
+            plan,
+            backend=backend or "hdf5",
+            ngff=ngff or "0.5",
+            stub=stub,
+            skip=skip_existing,
+            verify=verify,
+            options=options,
         )
         if result.error and len(plans) == 1:
             raise result.error
@@ -161,7 +171,14 @@ def convert(
 
 
 def _convert_session(
-    plan: SessionPlan, *, backend: str, ngff: str, stub: bool, skip: bool, options: dict[str, Any]
+    plan: SessionPlan,
+    *,
+    backend: str,
+    ngff: str,
+    stub: bool,
+    skip: bool,
+    verify: Literal["full", "sample", "none"],
+    options: dict[str, Any],
 ) -> ConvertedSession:
     written: list[WriteReport] = []
     skipped = tuple(o for o in plan.outputs if skip and o.exists())
@@ -173,7 +190,9 @@ def _convert_session(
     }
     try:
         if plan.nwb and plan.nwb not in skipped:
-            written.append(_write_nwb(plan, backend=backend, stub=stub, details=details, options=options))
+            written.append(
+                _write_nwb(plan, backend=backend, stub=stub, details=details, options={**options, "verify": verify})
+            )
         written += [
             _write_image(image, ngff=ngff, stub=stub, details=details, options=options)
             for image in plan.images
