@@ -73,6 +73,7 @@ def convert(
     ignore: Sequence[str] = (),
     backend: Literal["hdf5", "zarr"] | None = None,
     ngff: Literal["0.4", "0.5"] | None = None,
+    compression: str | None = None,
     stub: bool = False,
     workers: int | None = None,
     memory: str = "1GB",
@@ -101,6 +102,8 @@ def convert(
         Of NWB files: ``hdf5`` (default) or ``zarr``.
     ngff
         Version of OME-Zarr: ``0.5`` (default) or ``0.4``.
+    compression
+        Of NWB files, see `dandify.write_nwb`.
     stub
         Convert only the first second of every recording and the first planes of every image.
     workers
@@ -144,6 +147,10 @@ def convert(
         backend=backend or "hdf5",
         existing="overwrite" if overwrite else "skip" if skip_existing else "error",
     )
+    if compression is not None:
+        from dandify.store.compression import require_compression
+
+        require_compression(backend or "hdf5", compression)
     if on_plan:
         on_plan(plans)
     options: dict[str, Any] = {
@@ -152,8 +159,9 @@ def convert(
     done = []
     for plan in plans:
         result = _convert_session(
-            plan, backend=backend or "hdf5", ngff=ngff or "0.5", stub=stub, skip=skip_existing, options=options
-        )
+            plan, backend=backend or "hdf5", ngff=ngff or "0.5", compression=compression, stub=stub, skip=skip_existing,
+            options=options,
+        )  # fmt: skip
         if result.error and len(plans) == 1:
             raise result.error
         done.append(result)
@@ -161,7 +169,14 @@ def convert(
 
 
 def _convert_session(
-    plan: SessionPlan, *, backend: str, ngff: str, stub: bool, skip: bool, options: dict[str, Any]
+    plan: SessionPlan,
+    *,
+    backend: str,
+    ngff: str,
+    compression: str | None,
+    stub: bool,
+    skip: bool,
+    options: dict[str, Any],
 ) -> ConvertedSession:
     written: list[WriteReport] = []
     skipped = tuple(o for o in plan.outputs if skip and o.exists())
@@ -173,7 +188,8 @@ def _convert_session(
     }
     try:
         if plan.nwb and plan.nwb not in skipped:
-            written.append(_write_nwb(plan, backend=backend, stub=stub, details=details, options=options))
+            nwb_options = {**options, "compression": compression}
+            written.append(_write_nwb(plan, backend=backend, stub=stub, details=details, options=nwb_options))
         written += [
             _write_image(image, ngff=ngff, stub=stub, details=details, options=options)
             for image in plan.images
