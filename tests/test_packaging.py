@@ -72,8 +72,8 @@ def test_every_dependency_is_locked_with_hashes_and_no_address() -> None:
     assert text.count("--hash=sha256:") > len(locked)
 
 
-# Needed without being imported by name: readers that others load, codecs that tifffile loads.
-LOADED_BY_OTHERS = {"neo", "imagecodecs"}
+# Needed without being imported by name: readers that others load.
+LOADED_BY_OTHERS = {"neo"}
 # Imported where it is there: the contract's tests look for open files with it.
 OPTIONAL = {"psutil"}
 

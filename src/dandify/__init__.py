@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from dandify.dandiset.validate import validate
     from dandify.examples.run import demo
     from dandify.ngff.write import write_ome_zarr
+    from dandify.nwb.compare import compare_nwb
+    from dandify.nwb.repack import repack
     from dandify.nwb.write import write_nwb
     from dandify.project.scan import scan
     from dandify.runs.convert import convert
@@ -25,10 +27,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "check_converter": "dandify.testing",
+    "compare_nwb": "dandify.nwb.compare",
     "convert": "dandify.runs.convert",
     "demo": "dandify.examples.run",
     "formats": "dandify.sources.formats",
     "organize": "dandify.dandiset.organize",
+    "repack": "dandify.nwb.repack",
     "scan": "dandify.project.scan",
     "serve_archive": "dandify.archive.serve:serve",
     "upload": "dandify.archive.upload",
@@ -40,10 +44,12 @@ _HOMES = {
 __all__ = [
     "__version__",
     "check_converter",
+    "compare_nwb",
     "convert",
     "demo",
     "formats",
     "organize",
+    "repack",
     "scan",
     "serve_archive",
     "upload",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -71,6 +72,27 @@ def progress() -> Iterator[ProgressCallback]:
             bars.update(tasks[key], completed=event.done_bytes)
 
         yield step
+
+
+@contextmanager
+def readers_named() -> Iterator[None]:
+    """Print who will not be able to read an output as a plain line on stderr, each once."""
+    from dandify.store.compression import ReadersWarning
+
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ReadersWarning)
+        show = warnings.showwarning
+
+        def shown(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+            if not issubclass(category, ReadersWarning):
+                show(message, category, *rest)
+            elif str(message) not in said:
+                said.add(str(message))
+                click.secho(f"warning: {message}", fg="yellow", err=True)
+
+        warnings.showwarning = shown  # type: ignore[assignment]  # the rest is passed on
+        yield
 
 
 @contextmanager

@@ -33,6 +33,7 @@ import click
 @click.option("--ignore", multiple=True, metavar="PATTERN", help="Files to pass over, like '*.csv'. Repeatable.")
 @click.option("--backend", type=click.Choice(["hdf5", "zarr"]), help="Of NWB files.  [default: hdf5]")
 @click.option("--ngff", type=click.Choice(["0.5", "0.4"]), help="Version of OME-Zarr.  [default: 0.5]")
+@click.option("--compression", metavar="NAME", help="Of NWB files: gzip, gzip:fast, gzip:small, zstd ...")
 @click.option("--stub", is_flag=True, help="Only the first second of recordings and the first planes of images.")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads that compress.  [default: one per core]")
 @click.option("--memory", default="1GB", show_default=True, help="Cap on the memory of the engine.")
@@ -56,7 +57,7 @@ def command(sources: tuple[Path, ...], assignments: tuple[str, ...], as_json: bo
     neither the files nor you state are asked for at once, before any work.
     """
     import dandify
-    from dandify.cli.console import out, print_json, progress
+    from dandify.cli.console import out, print_json, progress, readers_named
     from dandify.errors import MissingMetadata
     from dandify.project.config import CONFIG_NAME
     from dandify.project.metadata import KEYS
@@ -69,7 +70,7 @@ def command(sources: tuple[Path, ...], assignments: tuple[str, ...], as_json: bo
     console = out()
     while True:
         try:
-            with progress() as step:
+            with progress() as step, readers_named():
                 report = dandify.convert(
                     *sources, metadata=assignments, progress=step,
                     on_plan=None if as_json else lambda plans: print_plan(plans, console), **options,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -20,8 +21,16 @@ from dandify.errors import BadRequest
 from dandify.nwb.defer import Bulk, find_bulk
 from dandify.nwb.structure import write_hdf5_structure, write_zarr_structure
 from dandify.sources.deferred import Deferred
-from dandify.store.choose import OBJECTIVES, choose_encoder, pieces_of
-from dandify.store.encode import BloscZstd, Encoder
+from dandify.store.choose import pieces_of
+from dandify.store.compression import (
+    DEFAULTS,
+    ReadersWarning,
+    declared,
+    encoder_for,
+    require_compression,
+    who_cannot_read,
+    zarr_codec,
+)
 from dandify.store.engine import Filled, Verify, check_container, estimate_bytes, fill_container
 from dandify.store.manifest import (
     Manifest,
@@ -40,12 +49,10 @@ from dandify.store.pipeline import Job
 from dandify.store.plan import plan_dataset
 from dandify.store.progress import ProgressCallback
 from dandify.store.report import DatasetReport, WriteReport
-from dandify.store.resume import Attempt, resumable_output
+from dandify.store.resume import resumable_output
 from dandify.store.space import disk_full_named, require_room
 
 BACKENDS = MappingProxyType({"hdf5": ".nwb", "zarr": ".nwb.zarr"})
-COMPRESSIONS = tuple(OBJECTIVES)
-DECLARED_LEVEL = 4  # what a tool that writes the dataset again would use; it says nothing of the chunks here
 _PACKAGES = (
     "pynwb",
     "hdmf",
@@ -67,7 +74,7 @@ def write_nwb(
     path: Path | str,
     *,
     backend: str = "hdf5",
-    compression: str = "gzip",
+    compression: str | None = None,
     memory: str | int = "1GB",
     workers: int | None = None,
     verify: bool | Verify = True,
@@ -91,8 +98,10 @@ def write_nwb(
     backend
         ``hdf5`` (shuffle and gzip, which every reader opens) or ``zarr`` (Zarr v2, Blosc-Zstd).
     compression
-        For HDF5: ``gzip`` measures pieces of each dataset and takes the smallest of the fast encoders, ``gzip:fast``
-        takes ISA-L, ``gzip:small`` the smallest of all. All three are HDF5's own deflate, with or without shuffle.
+        For HDF5: ``gzip`` (default) measures pieces of each dataset and takes the smallest of the fast encoders,
+        ``gzip:fast`` takes ISA-L, ``gzip:small`` the smallest of all. All three are HDF5's own deflate, with or without
+        shuffle. ``zstd``, ``blosc-zstd`` and ``blosc-lz4`` need a plugin in most readers, which a warning names.
+        For Zarr: ``blosc-zstd`` (default), ``blosc-lz4``, ``zstd``, ``gzip``.
     memory
         Cap for what the engine holds at one time: ``500MB``, ``1GB``. What the NWBFile itself holds in memory, and the
         interpreter with its libraries, come on top.
@@ -124,9 +133,9 @@ def write_nwb(
     """
     started = time.perf_counter()
     path = Path(path)
-    request = _Request(backend, compression, parse_bytes(memory), _workers(workers))
     mode = verify_mode(verify)
     _refuse(nwbfile, path, backend, compression)
+    request = _Request(backend, compression or DEFAULTS[backend], parse_bytes(memory), _workers(workers))
     described = describe_sources(Path(s) if isinstance(s, str) else s for s in sources)
     structure = write_hdf5_structure if backend == "hdf5" else write_zarr_structure
     jobs: list[Job] = []
@@ -166,7 +175,7 @@ def write_nwb(
         output_bytes=output_bytes,
         seconds=time.perf_counter() - started,
         manifest=manifest,
-        notes=_notes(attempt),
+        notes=attempt.notes,
     )
 
 
@@ -201,21 +210,24 @@ class _Request:
             bulk.array.shape, bulk.dtype, memory_bytes=self.memory_bytes, workers=self.workers,
             block=bulk.array.block, chunks=bulk.chunks, name=bulk.name,
         )  # fmt: skip
-        encoder: Encoder
+        encoder = encoder_for(
+            self.backend, self.compression, plan.dtype.itemsize, lambda: pieces_of(bulk.array, plan, name=bulk.name)
+        )
         if self.backend == "hdf5":
-            pieces = pieces_of(bulk.array, plan, name=bulk.name)
-            encoder = choose_encoder(pieces, plan.dtype.itemsize, self.compression)
-            empty = H5DataIO(
-                data=Deferred(bulk.array), chunks=plan.chunks, maxshape=bulk.maxshape, compression="gzip",
-                compression_opts=DECLARED_LEVEL, shuffle=encoder.shuffled,
-            )  # fmt: skip
+            filters = declared(encoder)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # hdmf warns of plugins, too, and knows less of readers
+                empty = H5DataIO(
+                    data=Deferred(bulk.array), chunks=plan.chunks, maxshape=bulk.maxshape,
+                    compression=filters.compression, compression_opts=filters.options, shuffle=filters.shuffled,
+                    allow_plugin_filters=True,
+                )  # fmt: skip
             if bulk.maxshape is None:  # H5DataIO takes the iterator's; hdmf's own rule lets columns of tables grow
                 empty.io_settings.pop("maxshape", None)
             bulk.builder["data"] = empty
         else:
-            encoder = BloscZstd()
             bulk.builder["data"] = ZarrDataIO(
-                data=Deferred(bulk.array), chunks=plan.chunks, compressor=encoder.codec, filters=[]
+                data=Deferred(bulk.array), chunks=plan.chunks, compressor=zarr_codec(encoder), filters=[]
             )
         return Job(bulk.name, bulk.place, bulk.array, plan, encoder)
 
@@ -234,18 +246,6 @@ def verify_mode(asked: bool | str) -> Verify:
     return cast("Verify", mode)
 
 
-def _notes(attempt: Attempt) -> tuple[str, ...]:
-    """Say what a person should know of a run that was stopped before this one."""
-    notes = []
-    if attempt.resumed:
-        notes.append(f"went on where an earlier run was stopped: {attempt.resumed} chunks were finished")
-    if attempt.changed:
-        notes.append(f"{attempt.changed} chunks of the earlier run were written anew, for the source has changed")
-    if attempt.fresh_because:
-        notes.append(f"started over, for the earlier run was {attempt.fresh_because}")
-    return tuple(notes)
-
-
 def _workers(asked: int | None) -> int:
     if asked is None:
         return os.cpu_count() or 1
@@ -254,12 +254,11 @@ def _workers(asked: int | None) -> int:
     return asked
 
 
-def _refuse(nwbfile: NWBFile, path: Path, backend: str, compression: str) -> None:
+def _refuse(nwbfile: NWBFile, path: Path, backend: str, compression: str | None) -> None:
     """Refuse what cannot be carried out, before any work."""
     if backend not in BACKENDS:
         raise BadRequest(f"no backend {backend!r}", remedy=f"one of {', '.join(BACKENDS)}")
-    if compression not in COMPRESSIONS:
-        raise BadRequest(f"no compression {compression!r}", remedy=f"one of {', '.join(COMPRESSIONS)}")
+    require_compression(backend, compression)
     if not path.name.endswith(BACKENDS[backend]):
         raise BadRequest(
             f"NWB files of backend {backend} are named *{BACKENDS[backend]}", file=path,
@@ -270,6 +269,8 @@ def _refuse(nwbfile: NWBFile, path: Path, backend: str, compression: str) -> Non
             f"this NWBFile belongs to {nwbfile.container_source} already: it was read from there, or written by pynwb",
             remedy="build it again; pynwb ties an NWBFile to the file it was first written to",
         )
+    if unread := who_cannot_read(backend, compression):
+        warnings.warn(unread, ReadersWarning, stacklevel=3)
 
 
 def _described(filled: Filled) -> ManifestDataset:

@@ -73,6 +73,7 @@ def convert(
     ignore: Sequence[str] = (),
     backend: Literal["hdf5", "zarr"] | None = None,
     ngff: Literal["0.4", "0.5"] | None = None,
+    compression: str | None = None,
     stub: bool = False,
     workers: int | None = None,
     memory: str = "1GB",
@@ -102,6 +103,8 @@ def convert(
         Of NWB files: ``hdf5`` (default) or ``zarr``.
     ngff
         Version of OME-Zarr: ``0.5`` (default) or ``0.4``.
+    compression
+        Of NWB files, see `dandify.write_nwb`.
     stub
         Convert only the first second of every recording and the first planes of every image.
     workers
@@ -148,6 +151,10 @@ def convert(
         backend=backend or "hdf5",
         existing="overwrite" if overwrite else "skip" if skip_existing else "error",
     )
+    if compression is not None:
+        from dandify.store.compression import require_compression
+
+        require_compression(backend or "hdf5", compression)
     if on_plan:
         on_plan(plans)
     options: dict[str, Any] = {
@@ -156,14 +163,9 @@ def convert(
     done = []
     for plan in plans:
         result = _convert_session(
-            plan,
-            backend=backend or "hdf5",
-            ngff=ngff or "0.5",
-            stub=stub,
-            skip=skip_existing,
-            verify=verify,
-            options=options,
-        )
+            plan, backend=backend or "hdf5", ngff=ngff or "0.5", stub=stub, skip=skip_existing, options=options,
+            nwb_options={"compression": compression, "verify": verify},
+        )  # fmt: skip
         if result.error and len(plans) == 1:
             raise result.error
         done.append(result)
@@ -177,7 +179,7 @@ def _convert_session(
     ngff: str,
     stub: bool,
     skip: bool,
-    verify: Literal["full", "sample", "none"],
+    nwb_options: dict[str, Any],
     options: dict[str, Any],
 ) -> ConvertedSession:
     written: list[WriteReport] = []
@@ -191,7 +193,7 @@ def _convert_session(
     try:
         if plan.nwb and plan.nwb not in skipped:
             written.append(
-                _write_nwb(plan, backend=backend, stub=stub, details=details, options={**options, "verify": verify})
+                _write_nwb(plan, backend=backend, stub=stub, details=details, options={**options, **nwb_options})
             )
         written += [
             _write_image(image, ngff=ngff, stub=stub, details=details, options=options)

@@ -75,6 +75,18 @@ class Attempt:
         self._drop_old()
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of a run that was stopped before this one."""
+        notes = []
+        if self.resumed:
+            notes.append(f"went on where an earlier run was stopped: {self.resumed} chunks were finished")
+        if self.changed:
+            notes.append(f"{self.changed} chunks of the earlier run were written anew, for the source has changed")
+        if self.fresh_because:
+            notes.append(f"started over, for the earlier run was {self.fresh_because}")
+        return tuple(notes)
+
+    @property
     def worth_keeping(self) -> bool:
         """Whether a later run could go on with what this run has done."""
         return self._writer is not None and self._writer.count > 0

@@ -13,6 +13,7 @@ import numpy as np
 
 from dandify.errors import DandifyError
 from dandify.store.encode import CodecDecoder, Decoder, PlainGunzip
+from dandify.store.frames import BLOSC_FILTER, ZSTD_FILTER, PluginDecoder
 
 Index = tuple[int, ...]
 Place = tuple[int, ...] | None
@@ -48,16 +49,21 @@ class HDF5Target:
         if dataset.chunks is None:
             raise DandifyError("the dataset is not chunked", file=dataset.file.filename, place=dataset.name)
         filters = hdf5_filters(dataset)
-        known = ((), (h5py.h5z.FILTER_DEFLATE,), (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE))
+        known: dict[tuple[int, ...], Decoder] = {
+            (): PlainGunzip(shuffled=False, deflated=False),
+            (h5py.h5z.FILTER_DEFLATE,): PlainGunzip(shuffled=False),
+            (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE): PlainGunzip(shuffled=True),
+            (ZSTD_FILTER,): PluginDecoder(ZSTD_FILTER, shuffled=False),
+            (h5py.h5z.FILTER_SHUFFLE, ZSTD_FILTER): PluginDecoder(ZSTD_FILTER, shuffled=True),
+            (BLOSC_FILTER,): PluginDecoder(BLOSC_FILTER, shuffled=False),
+        }
         if filters not in known:
             raise DandifyError(f"filters {filters} are not ours", file=dataset.file.filename, place=dataset.name)
         self._id, self._file = dataset.id, dataset.file.id
         self.shape: tuple[int, ...] = dataset.shape
         self.dtype: np.dtype[Any] = dataset.dtype
         self.chunks: tuple[int, ...] = dataset.chunks
-        self.decoder: Decoder = PlainGunzip(
-            shuffled=h5py.h5z.FILTER_SHUFFLE in filters, deflated=h5py.h5z.FILTER_DEFLATE in filters
-        )
+        self.decoder = known[filters]
 
     def write(self, index: Index, payload: bytes) -> Place:
         """Store a chunk past HDF5's own filters.

@@ -1,0 +1,152 @@
+"""What an NWB file is made of - groups, datasets, links, attributes - in the same words for HDF5 and Zarr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from dandify.errors import BadSource
+from dandify.store.hdf5_read import read_only
+from dandify.store.region import Region
+
+
+@dataclass(frozen=True)
+class Node:
+    """One object of a file.
+
+    Attributes
+    ----------
+    path
+        From the root: ``/acquisition/ElectricalSeries/data``.
+    kind
+        ``group``, ``dataset``, ``link``, or ``type`` (a type that has a name in HDF5).
+    target
+        What a link leads to: a path in this file, or another file and a path in it.
+    how
+        The sort of link: ``soft``, ``hard`` (a second name of an object), ``external``.
+    shape
+        Of a dataset; None for one that is declared to have no values.
+    dtype
+        Of a dataset, as both backends name it: ``i2``, ``text``, ``reference``, ``compound``.
+    exact
+        All else that a backend says of the type, for files of the same backend.
+    maxshape
+        How far a dataset may grow; None for Zarr, which does not say.
+    block
+        What is stored at one go.
+    numpy
+        Type of the values, with its byte order, where NumPy has exactly the type that is stored.
+    """
+
+    path: str
+    kind: str
+    target: str = ""
+    how: str = ""
+    shape: tuple[int, ...] | None = None
+    dtype: str = ""
+    exact: str = ""
+    maxshape: tuple[int | None, ...] | None = None
+    block: tuple[int, ...] | None = None
+    numpy: np.dtype[Any] | None = None
+
+    @property
+    def plain(self) -> bool:
+        """A dataset of numbers or truth values."""
+        return self.kind == "dataset" and self.dtype[:1] in "iufbc" and self.dtype[1:].isdigit()
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a value; a guess for values of variable length."""
+        return int(self.dtype[1:]) if self.plain else 256
+
+
+class Tree(Protocol):
+    """An opened NWB file."""
+
+    @property
+    def backend(self) -> str:
+        """``hdf5`` or ``zarr``."""
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """Every object by its path, in the order of paths; links are not followed."""
+
+    def attributes(self, path: str) -> dict[str, Any]:
+        """Attributes of a group or a dataset: arrays, and for references the paths they lead to (`Reference`)."""
+
+    def read(self, path: str, region: Region) -> Any:
+        """Values of a region, in the form of `attributes`; compounds as a dict of their columns."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where a reference leads to.
+
+    Attributes
+    ----------
+    path
+        A path in the file; None for a reference to nothing.
+    region
+        What is selected of a dataset, in words.
+    """
+
+    path: str | None
+    region: str = ""
+
+    def __str__(self) -> str:
+        return f"-> {self.path or 'nothing'}{self.region}"
+
+
+@contextmanager
+def open_tree(path: Path, *, cache_bytes: int = 64_000_000) -> Iterator[Tree]:
+    """Open an NWB file of either backend.
+
+    Parameters
+    ----------
+    path
+        An HDF5 file or a Zarr v2 folder.
+    cache_bytes
+        For decoded chunks of one HDF5 dataset.
+
+    Raises
+    ------
+    BadSource
+        If it is neither.
+    """
+    from dandify.nwb.tree_hdf5 import HDF5Tree
+    from dandify.nwb.tree_zarr import ZarrTree, open_group
+
+    if backend_of(path) == "zarr":
+        yield ZarrTree(open_group(path))
+        return
+    with read_only(path, cache_bytes) as file:
+        yield HDF5Tree(file)
+
+
+def backend_of(path: Path) -> str:
+    """Tell the backend of an NWB file: ``hdf5`` or ``zarr``.
+
+    Raises
+    ------
+    BadSource
+        If it is neither.
+    """
+    import h5py
+
+    if path.is_dir() and ((path / ".zgroup").is_file() or (path / ".zmetadata").is_file()):
+        return "zarr"
+    if path.is_file() and h5py.is_hdf5(path):
+        return "hdf5"
+    if (path / "zarr.json").is_file():
+        raise BadSource(
+            "this is Zarr v3, and NWB-Zarr is read as Zarr v2 here", file=path,
+            remedy="write it as HDF5 with the hdmf-zarr that wrote it (0.14 or later)",
+        )  # fmt: skip
+    if not path.exists():
+        raise BadSource("there is no such file", file=path)
+    raise BadSource("neither an HDF5 file nor a Zarr v2 folder", file=path)

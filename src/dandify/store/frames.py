@@ -1,0 +1,124 @@
+"""Encoders beside HDF5's own deflate: Zstandard and Blosc frames, Zarr's gzip; and their decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from isal import isal_zlib
+
+from dandify.kernels.shuffle import shuffle, unshuffle
+from dandify.store.encode import Bytes, scratch
+
+ZSTD_FILTER: Final = 32015  # registered filter plugins of the HDF Group
+BLOSC_FILTER: Final = 32001
+DECLARED_LEVEL: Final = 4  # of gzip: what a tool that writes the dataset again would use; says nothing of the chunks
+
+
+@dataclass(frozen=True)
+class Zstd:
+    """Plain Zstandard frames: HDF5's filter 32015, after its shuffle filter or without, and Zarr's ``zstd``."""
+
+    shuffled: bool = False
+    level: int = 3
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"{'shuffle+' if self.shuffled else ''}zstd ({self.level})"
+
+    @property
+    def codec(self) -> Any:
+        """The codec as numcodecs configures it."""
+        from numcodecs import Zstd as Codec
+
+        return Codec(level=self.level)
+
+    def encode(self, raw: Bytes, itemsize: int) -> bytes:
+        """Encode a chunk."""
+        if self.shuffled and itemsize > 1:
+            planes = scratch("planes", raw.size)
+            shuffle(raw, itemsize, planes)
+            raw = planes
+        return bytes(self.codec.encode(raw))
+
+
+@dataclass(frozen=True)
+class Blosc:
+    """Blosc frames with shuffled bits: HDF5's filter 32001, and what Zarr v2 calls ``blosc``."""
+
+    inner: str = "zstd"
+    level: int = 1
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"blosc ({self.inner} {self.level}, bit shuffle)"
+
+    @property
+    def codec(self) -> Any:
+        """The codec as numcodecs configures it."""
+        from numcodecs import Blosc as Codec
+
+        return Codec(self.inner, clevel=self.level, shuffle=Codec.BITSHUFFLE)
+
+    def encode(self, raw: Bytes, itemsize: int) -> bytes:
+        """Encode a chunk."""
+        return bytes(self.codec.encode(raw.view(f"V{itemsize}") if itemsize > 1 else raw))
+
+
+@dataclass(frozen=True)
+class ZarrGzip:
+    """Zarr's ``gzip``, by ISA-L; its bytes are not shuffled."""
+
+    level: int = 1
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"gzip (isal {self.level})"
+
+    @property
+    def codec(self) -> Any:
+        """The codec as numcodecs configures it."""
+        from numcodecs import GZip
+
+        return GZip(level=DECLARED_LEVEL)
+
+    def encode(self, raw: Bytes, itemsize: int) -> bytes:
+        """Encode a chunk: wbits of 16 + 15 ask for the header of gzip."""
+        return bytes(isal_zlib.compress(raw, self.level, 31))
+
+
+@dataclass(frozen=True)
+class PluginDecoder:
+    """Decodes HDF5's Zstandard and Blosc chunks by imagecodecs, which has its own builds of both.
+
+    Parameters
+    ----------
+    number
+        Of the filter.
+    shuffled
+        HDF5's shuffle filter came before.
+    """
+
+    number: int
+    shuffled: bool
+
+    def decode(self, payload: bytes, itemsize: int, out: Bytes) -> None:
+        """Decode a chunk."""
+        import imagecodecs
+
+        decode = imagecodecs.zstd_decode if self.number == ZSTD_FILTER else imagecodecs.blosc_decode
+        try:
+            plain = decode(payload)
+        except RuntimeError as error:  # what imagecodecs' errors are
+            raise ValueError(str(error)) from error
+        if len(plain) != out.size:
+            raise ValueError(f"{len(plain)} bytes, {out.size} expected")
+        planes = np.frombuffer(plain, np.uint8)
+        if self.shuffled and itemsize > 1:
+            unshuffle(planes, itemsize, out)
+        else:
+            out[...] = planes
