@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dandify.nwb.tree import Node, Reference, Tree, open_tree
+from dandify.nwb.opened import open_tree
+from dandify.nwb.tree import Node, Reference, Tree
 from dandify.nwb.tree_zarr import OWN
 from dandify.store.progress import Progress, ProgressCallback
 from dandify.store.region import Region

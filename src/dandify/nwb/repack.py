@@ -25,7 +25,8 @@ from dandify.errors import BadRequest, VerificationFailed
 from dandify.nwb.across import SPECIFICATIONS, copy_zarr, require_portable, write_hdf5, write_zarr
 from dandify.nwb.compare import compare_nwb
 from dandify.nwb.defer import LEAST_BULK_BYTES, Bulk
-from dandify.nwb.tree import Node, Tree, backend_of, open_tree
+from dandify.nwb.opened import backend_of, open_tree
+from dandify.nwb.tree import Node, Tree
 from dandify.nwb.tree_hdf5 import HDF5Tree
 from dandify.nwb.tree_zarr import open_group
 from dandify.nwb.write import _PACKAGES, BACKENDS, _described, _reported, _Request, _workers
