@@ -44,6 +44,8 @@ class Bulk:
         A chunk shape that a DataIO asks for.
     maxshape
         What a DataIO asks for.
+    rate_hz
+        Samples a second, where its series states a rate.
     """
 
     builder: DatasetBuilder
@@ -53,6 +55,7 @@ class Bulk:
     dtype: np.dtype[Any]
     chunks: tuple[int, ...] | None
     maxshape: tuple[int | None, ...] | None
+    rate_hz: float | None = None
 
 
 def find_bulk(root: GroupBuilder, *, native: type, least_bytes: int = LEAST_BULK_BYTES) -> tuple[Bulk, ...]:
@@ -79,8 +82,16 @@ def find_bulk(root: GroupBuilder, *, native: type, least_bytes: int = LEAST_BULK
         else:
             name = "/".join(place.split("/")[-2:])
             chunks, maxshape = _asked(wrapped, name)
-            found.append(Bulk(builder, name, place, array, _stored_dtype(builder, array), chunks, maxshape))
+            rate_hz = _rate_of(builder)
+            found.append(Bulk(builder, name, place, array, _stored_dtype(builder, array), chunks, maxshape, rate_hz))
     return tuple(found)
+
+
+def _rate_of(builder: DatasetBuilder) -> float | None:
+    """Rate of the series that a dataset is the data of."""
+    start = builder.parent.datasets.get("starting_time") if builder.name == "data" and builder.parent else None
+    rate = start.attributes.get("rate") if start is not None else None
+    return float(rate) if rate else None
 
 
 def _asked(wrapped: Any, name: str) -> tuple[tuple[int, ...] | None, tuple[int | None, ...] | None]:

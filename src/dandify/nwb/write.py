@@ -27,6 +27,7 @@ from dandify.store.compression import (
     ReadersWarning,
     declared,
     encoder_for,
+    measuring_encoder,
     require_compression,
     who_cannot_read,
     zarr_codec,
@@ -44,12 +45,14 @@ from dandify.store.manifest import (
     versions,
     write_manifest,
 )
+from dandify.store.measure import measure_chunks
 from dandify.store.memory import parse_bytes
 from dandify.store.pipeline import Job
 from dandify.store.plan import plan_dataset
 from dandify.store.progress import ProgressCallback
 from dandify.store.report import DatasetReport, WriteReport
 from dandify.store.resume import resumable_output
+from dandify.store.shapes import HDF5_LIMITS, ZARR_LIMITS
 from dandify.store.space import disk_full_named, require_room
 
 BACKENDS = MappingProxyType({"hdf5": ".nwb", "zarr": ".nwb.zarr"})
@@ -206,13 +209,24 @@ class _Request:
 
     def job(self, bulk: Bulk) -> Job:
         """Plan a dataset, and put an empty one in its place."""
+        itemsize = bulk.dtype.itemsize
+        measured = None
+        if bulk.chunks is None:
+            measured = measure_chunks(
+                bulk.array, bulk.dtype, lambda pieces: measuring_encoder(
+                    self.backend, self.compression, itemsize, pieces
+                ), memory_bytes=self.memory_bytes, workers=self.workers, rate_hz=bulk.rate_hz,
+                limits=HDF5_LIMITS if self.backend == "hdf5" else ZARR_LIMITS, name=bulk.name,
+            )  # fmt: skip
         plan = plan_dataset(
             bulk.array.shape, bulk.dtype, memory_bytes=self.memory_bytes, workers=self.workers,
-            block=bulk.array.block, chunks=bulk.chunks, name=bulk.name,
+            block=bulk.array.block, chunks=measured.chunks if measured else bulk.chunks,
+            reason=measured.reason if measured else "as was asked for", name=bulk.name,
         )  # fmt: skip
         encoder = encoder_for(
-            self.backend, self.compression, plan.dtype.itemsize, lambda: pieces_of(bulk.array, plan, name=bulk.name)
-        )
+            self.backend, self.compression, itemsize,
+            lambda: measured.pieces if measured else pieces_of(bulk.array, plan, name=bulk.name),
+        )  # fmt: skip
         if self.backend == "hdf5":
             filters = declared(encoder)
             with warnings.catch_warnings():

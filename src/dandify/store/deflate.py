@@ -19,18 +19,20 @@ from dandify.store.encode import Bytes, scratch
 
 FARTHEST_PERIOD = 1024  # channels of a chunk, or so
 SAMPLED = (8192, 73_728)  # bytes of a plane that its way of coding is decided on: an eighth of it, within these
+LOOKED_AT = (8192, 32_768)  # the same, where it is known which ways pay
 MATCHED_GAIN = 0.985  # what ISA-L must leave of a plane's size: it is as fast as our own
 REPEATS_GAIN = 0.93  # what repeats must leave: they take twice as long, and are judged on one stretch
 HINT = 0.95  # of Huffman codes alone: where runs and ISA-L hardly gain, zlib-ng is not even tried
 SEARCHED_GAIN = 0.85  # what zlib-ng must leave of the best other size,
 SEARCHED_SAVES = 0.01  # or save of the plane's bytes: it takes two to four times as long
 MATCHED_SAVES, REPEATS_SAVES, SEARCHED_GAINS = 0.01, 0.03, 0.03  # of all that is stored: what each must save on pieces
+_LEARNT = 8  # pieces, at most, that an encoder learns from
 LEARNT_ITEMSIZE = 2  # samples of acquisition systems
 UNLIKE = 1.03  # so much more than on the pieces, and a plane is weighed anew
 _HEADER = (0x78, 0x01)  # window of 32 KiB, fastest; RFC 1950
 _LEAST = (8, 12, 16, 32)
 _REPEATS = (13, 16)
-_MOST_RUNS = 3
+_MOST_RUNS = 2
 _FILLED = 49_152  # bytes behind a full window on which repeats are judged
 FEW_BITS = (0.05, 2.5)  # of a symbol: repeats are looked for above the first with runs, below the second without
 
@@ -135,7 +137,8 @@ class Planar:
             return self
         width = itemsize if self.shuffled else 1
         weighed: list[list[_Weighed]] = [[] for _ in range(width)]
-        for piece in pieces:
+        some = sorted({(len(pieces) - 1) * k // (_LEARNT - 1) for k in range(_LEARNT)})
+        for piece in (pieces[i] for i in some):
             for k, plane in enumerate(planes_of(piece, width).reshape(width, -1)):
                 weighed[k].append(_weigh(plane, _sample(plane), self.thorough))
         stored = sum(min(w.runs[0], w.matched) for plane in weighed for w in plane)
@@ -264,9 +267,9 @@ def _known(weighed: Sequence[_Weighed], stored: float) -> _Known:
 
 def _way(plane: Bytes, thorough: bool, known: _Known | None = None) -> _Way:
     """How to code a plane, by what its sample becomes."""
-    sample = _sample(plane)
     if known is None:
-        return _weigh(plane, sample, thorough).best
+        return _weigh(plane, _sample(plane), thorough).best
+    sample = _sample(plane, LOOKED_AT)
     bits, runs = min((estimate(sample, w.distance, w.least), w) for w in known.runs)
     size, way = bits / 8, cast("_Way", runs)
     if known.repeats and FEW_BITS[0] * sample.size < bits < FEW_BITS[1] * sample.size:
@@ -327,9 +330,9 @@ def _weigh(plane: Bytes, sample: Bytes, thorough: bool) -> _Weighed:
     return _Weighed(runs, repeats, matched, searched, best[1], sample.size)
 
 
-def _sample(plane: Bytes) -> Bytes:
+def _sample(plane: Bytes, bounds: tuple[int, int] = SAMPLED) -> Bytes:
     """Three stretches of a plane, or all of it."""
-    wanted = min(max(plane.size // 8, SAMPLED[0]), SAMPLED[1])
+    wanted = min(max(plane.size // 8, bounds[0]), bounds[1])
     if plane.size <= wanted:
         return plane
     part = wanted // 3

@@ -86,6 +86,7 @@ def plan_dataset(
     workers: int,
     block: tuple[int, ...] | None = None,
     chunks: tuple[int, ...] | None = None,
+    reason: str = "as the data's DataIO asks for",
     name: str = "the dataset",
 ) -> ChunkPlan:
     """Choose chunks and slabs that fit into the memory.
@@ -101,7 +102,9 @@ def plan_dataset(
     block
         What the source yields at one go; slabs are made at least as long, where memory allows.
     chunks
-        A chunk shape that somebody asked for. It is kept, clipped to the shape.
+        A chunk shape that somebody asked for or measured. It is kept, clipped to the shape.
+    reason
+        Why that shape.
     name
         For the error.
 
@@ -113,7 +116,7 @@ def plan_dataset(
     kind = np.dtype(dtype)
     if chunks is not None:
         given = tuple(max(1, min(c, n)) for c, n in zip(chunks, shape, strict=True))
-        candidates = [(given, "as the data's DataIO asks for")]
+        candidates = [(given, reason)]
     else:
         candidates = [default_chunks(shape, kind.itemsize, target) for target in _halved(TARGET_BYTES, LEAST_BYTES)]
     for chosen, reason in candidates:
