@@ -44,6 +44,13 @@ import click
     show_default=True,
     help="How much of an NWB file is read back and compared with its source; images always are as a whole.",
 )
+@click.option(
+    "--transform",
+    "transforms",
+    multiple=True,
+    metavar="NAME=divide,recentre",
+    help="Exact changes of a series' stored integers, undone by conversion and offset; '*' for all. Repeatable.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace outputs that are there.")
 @click.option("--skip-existing", is_flag=True, help="Leave outputs that are there and convert the rest.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -63,6 +70,7 @@ def command(sources: tuple[Path, ...], assignments: tuple[str, ...], as_json: bo
     from dandify.project.metadata import KEYS
     from dandify.report.convert import convert_record, print_convert, print_plan
 
+    options["transforms"] = _transforms(options["transforms"])
     if not options["config"] and len(sources) == 1 and sources[0].suffix in (".yaml", ".yml"):
         options["config"], sources = sources[0], ()
     elif not options["config"] and not sources and Path(CONFIG_NAME).is_file():
@@ -86,6 +94,17 @@ def command(sources: tuple[Path, ...], assignments: tuple[str, ...], as_json: bo
         print_convert(report, console)
     if report.failed:
         raise SystemExit(1)
+
+
+def _transforms(given: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Read ``NAME=divide,recentre``."""
+    found: dict[str, tuple[str, ...]] = {}
+    for text in given:
+        name, sign, transforms = text.rpartition("=")
+        if not sign or not name:
+            raise click.BadParameter(f"{text!r} is not NAME=divide,recentre", param_hint="--transform")
+        found[name] = (*found.get(name, ()), *(part.strip() for part in transforms.split(",")))
+    return found
 
 
 def _ask(error: Any) -> list[str]:

@@ -20,6 +20,7 @@ from pynwb import NWBFile
 from dandify.errors import BadRequest
 from dandify.nwb.defer import Bulk, find_bulk
 from dandify.nwb.structure import write_hdf5_structure, write_zarr_structure
+from dandify.nwb.transforms import Asked, require_known, transform_bulk
 from dandify.sources.deferred import Deferred
 from dandify.store.choose import pieces_of
 from dandify.store.compression import (
@@ -85,6 +86,7 @@ def write_nwb(
     overwrite: bool = False,
     sources: Sequence[Path | str | SourceFile] = (),
     extra_manifest: Mapping[str, Any] | None = None,
+    transforms: Asked = MappingProxyType({}),
 ) -> WriteReport:
     """Write an NWBFile as pynwb would, but fast, verified, and whole or not at all.
 
@@ -120,13 +122,20 @@ def write_nwb(
         Raw files the data come from, for the manifest.
     extra_manifest
         More JSON values for the manifest's ``details``.
+    transforms
+        Exact changes of stored integers, by the name (or path, or pattern) of a series: ``divide`` by what divides all
+        values, ``recentre`` so that the high byte stops flipping with the sign. Conversion and offset keep the
+        physical values; the manifest records what `dandify.store.transforms.undo` needs to give the source's integers
+        back. Each such series is read once more, before anything is written. ``{"*": ("divide", "recentre")}`` is for
+        all that can.
 
     Raises
     ------
     OutputExists
         Before any work.
     BadRequest
-        If the memory does not suffice, the backend cannot hold the NWBFile, or the name does not fit the backend.
+        If the memory does not suffice, the backend cannot hold the NWBFile, the name does not fit the backend, or a
+        series cannot hold the transforms asked for it.
     BadSource
         If a source cannot be read, or yields something else than it declared.
     VerificationFailed
@@ -137,14 +146,19 @@ def write_nwb(
     started = time.perf_counter()
     path = Path(path)
     mode = verify_mode(verify)
+    require_known(transforms)
     _refuse(nwbfile, path, backend, compression)
     request = _Request(backend, compression or DEFAULTS[backend], parse_bytes(memory), _workers(workers))
     described = describe_sources(Path(s) if isinstance(s, str) else s for s in sources)
     structure = write_hdf5_structure if backend == "hdf5" else write_zarr_structure
     jobs: list[Job] = []
+    details: dict[str, Mapping[str, Any]] = {}  # of datasets, by their place
 
     def prepare(root: GroupBuilder) -> None:
-        jobs.extend(request.job(bulk) for bulk in find_bulk(root, native=request.native))
+        found = find_bulk(root, native=request.native)
+        for changed in transform_bulk(root, found, transforms, workers=request.workers):
+            details[changed.bulk.place] = changed.details
+            jobs.append(request.job(changed.bulk))
         require_room(path, estimate_bytes(path, jobs))
 
     with (
@@ -154,7 +168,8 @@ def write_nwb(
     ):
         partial = attempt.partial
         structure(nwbfile, partial, prepare)
-        attempt.begin(request.decisive(jobs, described), [job.place for job in jobs])
+        decisive = request.decisive(jobs, described) | {"choice of transforms": details}
+        attempt.begin(decisive, [job.place for job in jobs])
         written = fill_container(partial, jobs, workers=request.workers, attempt=attempt, progress=progress)
         output_bytes = tree_bytes(partial)
         whole = hasher.submit(sha256_of, partial) if backend == "hdf5" and mode != "none" else None
@@ -166,7 +181,8 @@ def write_nwb(
         manifest_path(path),
         Manifest(
             output=path.name, bytes=output_bytes, sha256=checksum, verified=mode == "full", created=now(),
-            versions=versions(*_PACKAGES), sources=described, datasets=tuple(map(_described, filled)),
+            versions=versions(*_PACKAGES), sources=described,
+            datasets=tuple(_described(f, details[f.job.place]) for f in filled),
             details={"backend": backend, "verify": mode, **(extra_manifest or {})},
         ),
     )  # fmt: skip
@@ -287,12 +303,12 @@ def _refuse(nwbfile: NWBFile, path: Path, backend: str, compression: str | None)
         warnings.warn(unread, ReadersWarning, stacklevel=3)
 
 
-def _described(filled: Filled) -> ManifestDataset:
+def _described(filled: Filled, details: Mapping[str, Any] = MappingProxyType({})) -> ManifestDataset:
     job, plan = filled.job, filled.job.plan
     return ManifestDataset(
         name=job.place, shape=plan.shape, dtype=plan.dtype.str, chunks=plan.chunks, codec=job.encoder.name,
         raw_bytes=plan.raw_bytes, stored_bytes=filled.written.stored_bytes, xxh128=filled.written.xxh128,
-        verified=filled.verified, details={"chunk_shape_reason": plan.reason},
+        verified=filled.verified, details={"chunk_shape_reason": plan.reason, **details},
     )  # fmt: skip
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from dandify.errors import BadRequest, DandifyError
@@ -78,6 +79,7 @@ def convert(
     workers: int | None = None,
     memory: str = "1GB",
     verify: Literal["full", "sample", "none"] = "full",
+    transforms: Mapping[str, Sequence[str]] = MappingProxyType({}),
     overwrite: bool = False,
     skip_existing: bool = False,
     progress: ProgressCallback | None = None,
@@ -114,6 +116,8 @@ def convert(
     verify
         How much of an NWB file is read back and compared: every chunk, one of sixteen, or nothing. Images always are
         as a whole.
+    transforms
+        Exact changes of stored integers in NWB files, by the name or pattern of a series; see `dandify.write_nwb`.
     overwrite, skip_existing
         What to do with outputs that are there already; neither: refuse before any work.
     progress
@@ -164,7 +168,7 @@ def convert(
     for plan in plans:
         result = _convert_session(
             plan, backend=backend or "hdf5", ngff=ngff or "0.5", stub=stub, skip=skip_existing, options=options,
-            nwb_options={"compression": compression, "verify": verify},
+            nwb_options={"compression": compression, "verify": verify, "transforms": transforms},
         )  # fmt: skip
         if result.error and len(plans) == 1:
             raise result.error
