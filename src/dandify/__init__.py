@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dandify.nwb.write import write_nwb
     from dandify.project.scan import scan
     from dandify.runs.convert import convert
+    from dandify.runs.verify import verify
     from dandify.sources.formats import formats
     from dandify.testing import check_converter
 
@@ -37,6 +38,7 @@ _HOMES = {
     "serve_archive": "dandify.archive.serve:serve",
     "upload": "dandify.archive.upload",
     "validate": "dandify.dandiset.validate",
+    "verify": "dandify.runs.verify",
     "write_nwb": "dandify.nwb.write",
     "write_ome_zarr": "dandify.ngff.write",
 }
@@ -54,6 +56,7 @@ __all__ = [
     "serve_archive",
     "upload",
     "validate",
+    "verify",
     "write_nwb",
     "write_ome_zarr",
 ]

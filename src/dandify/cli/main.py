@@ -19,6 +19,7 @@ VERBS: Mapping[str, str] = MappingProxyType({
     "validate": "validate",
     "upload": "upload",
     "archive": "archive",
+    "verify": "verify",
     "repack": "repack",
     "demo": "demo",
     "check-converter": "check_converter",

@@ -12,7 +12,7 @@ import numpy as np
 from hdmf.backends.hdf5.h5_utils import H5DataIO
 from hdmf.build import DatasetBuilder, GroupBuilder
 from hdmf.data_utils import AbstractDataChunkIterator, DataIO
-from pynwb import NWBFile, TimeSeries
+from pynwb import NWBFile, TimeSeries, get_manager
 from pynwb.base import TimeSeriesReference, TimeSeriesReferenceVectorData
 
 from dandify.nwb.structure import walk
@@ -85,6 +85,21 @@ def find_bulk(root: GroupBuilder, *, native: type, least_bytes: int = LEAST_BULK
             rate_hz = _rate_of(builder)
             found.append(Bulk(builder, name, place, array, _stored_dtype(builder, array), chunks, maxshape, rate_hz))
     return tuple(found)
+
+
+def arrays_of(nwbfile: NWBFile) -> dict[str, Array]:
+    """Give the numeric arrays of an NWBFile that was not written, by the path that each would have in a file.
+
+    Only what lies in series and events is meant: arrays, memory maps and iterators, and not the lists of tables.
+    """
+    root = get_manager().build(nwbfile, source="memory", root=True)
+    found = {}
+    for place, builder in walk(root):
+        data = _inner(builder["data"])
+        array = array_of(data)
+        if array is not None and array.shape and _numeric(builder, array) and place.endswith(("/data", "/timestamps")):
+            found[place] = array
+    return found
 
 
 def _rate_of(builder: DatasetBuilder) -> float | None:

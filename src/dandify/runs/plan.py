@@ -198,7 +198,7 @@ def _plan(session: _Opened, out: Path, backend: str) -> SessionPlan:
         metadata=metadata,
         start=start,
         recordings=recordings,
-        shifts_s=tuple(_shift(s, start, timezone) for s in recordings),
+        shifts_s=tuple(shift_of(s, start, timezone) for s in recordings),
         locations=tuple(session.own[s.path].get("electrode_location") for s in recordings),
         nwb=folder / f"{name}{'.nwb.zarr' if backend == 'zarr' else '.nwb'}" if recordings else None,
         images=_distinct(images),
@@ -206,8 +206,8 @@ def _plan(session: _Opened, out: Path, backend: str) -> SessionPlan:
     )
 
 
-def _shift(source: Source, start: datetime | None, timezone: str | None) -> float:
-    """Seconds from the session's start to the source's; 0 where the source states no start of its own."""
+def shift_of(source: Source, start: datetime | None, timezone: str | None) -> float:
+    """Give the seconds from the session's start to the source's; 0 where the source states no start of its own."""
     stated = source.facts.get("session_start_time")
     own = parse_start(stated, timezone=timezone or None) if stated else None
     if own is None and stated is not None and start is not None:

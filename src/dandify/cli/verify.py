@@ -1,0 +1,35 @@
+"""``dandify verify``: an output compared again with what it was made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("verify", short_help="Compare an output with its source again, value by value.")
+@click.argument("path", metavar="FILE", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--against",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Raw files or folders of the session, or another NWB file. Repeatable.  [default: the manifest beside FILE]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(path: Path, against: tuple[Path, ...], as_json: bool) -> None:
+    """Read FILE, an NWB file or OME-Zarr, and its source again, and compare every value.
+
+    Transforms that the manifest beside FILE records are undone. Exit status is 1 if something differs or is missing.
+    """
+    import dandify
+    from dandify.cli.console import out, print_json, progress
+    from dandify.report.verify import print_verified, verified_record
+
+    with progress() as step:
+        report = dandify.verify(path, against=against, progress=step)
+    if as_json:
+        print_json(verified_record(report))
+    else:
+        print_verified(report, out())
+    if not report.equal:
+        raise SystemExit(1)
