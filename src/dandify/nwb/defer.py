@@ -44,6 +44,8 @@ class Bulk:
         A chunk shape that a DataIO asks for.
     maxshape
         What a DataIO asks for.
+    rate_hz
+        Samples a second, where the object states it.
     """
 
     builder: DatasetBuilder
@@ -53,6 +55,7 @@ class Bulk:
     dtype: np.dtype[Any]
     chunks: tuple[int, ...] | None
     maxshape: tuple[int | None, ...] | None
+    rate_hz: float | None = None
 
 
 def find_bulk(root: GroupBuilder, *, native: type, least_bytes: int = LEAST_BULK_BYTES) -> tuple[Bulk, ...]:
@@ -79,8 +82,18 @@ def find_bulk(root: GroupBuilder, *, native: type, least_bytes: int = LEAST_BULK
         else:
             name = "/".join(place.split("/")[-2:])
             chunks, maxshape = _asked(wrapped, name)
-            found.append(Bulk(builder, name, place, array, _stored_dtype(builder, array), chunks, maxshape))
+            stored = _stored_dtype(builder, array)
+            found.append(Bulk(builder, name, place, array, stored, chunks, maxshape, _rate_of(builder)))
     return tuple(found)
+
+
+def _rate_of(builder: DatasetBuilder) -> float | None:
+    """Rate of the series whose data these are."""
+    if builder.name != "data" or not isinstance(builder.parent, GroupBuilder):
+        return None
+    start = builder.parent.datasets.get("starting_time")
+    rate = start.attributes.get("rate") if start is not None else None
+    return float(rate) if rate and rate > 0 else None
 
 
 def _asked(wrapped: Any, name: str) -> tuple[tuple[int, ...] | None, tuple[int | None, ...] | None]:

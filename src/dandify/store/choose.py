@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -58,6 +58,12 @@ class Chosen:
     def library(self) -> str:
         """Which library encodes, so that another can decode."""
         return str(getattr(self.encoder, "library", ""))
+
+    def suited(self, pieces: Sequence[Bytes], itemsize: int) -> Encoder:
+        """Give the same encoder as it would be for a dataset of these pieces."""
+        if isinstance(self.encoder, Planar):
+            return replace(self.encoder, known=()).learnt(pieces, itemsize)
+        return self.encoder
 
     def encode(self, raw: Bytes, itemsize: int) -> bytes:
         """Encode a chunk."""
