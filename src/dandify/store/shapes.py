@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, prod
 
+from dandify.errors import BadRequest
 from dandify.store.plan import default_chunks
 from dandify.store.readcost import ReadCosts, read_costs, rows_of_a_second, usual_chunks
 
@@ -121,6 +122,21 @@ def usual_text(shape: tuple[int, ...], itemsize: int) -> str:
 def text(shape: tuple[int, ...]) -> str:
     """``30000x2``."""
     return "x".join(map(str, shape))
+
+
+def parse_chunks(asked: str) -> tuple[str, tuple[int, ...]]:
+    """Read ``ElectricalSeries=30000x2``: the name of a dataset and a chunk shape.
+
+    Raises
+    ------
+    BadRequest
+        If it is not of that form.
+    """
+    name, _, shape = asked.rpartition("=")
+    parts = shape.split("x")
+    if not name or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise BadRequest(f"no chunk shape in {asked!r}", remedy="write NAME=30000x2, like ElectricalSeries=30000x2")
+    return name, tuple(map(int, parts))
 
 
 def count_of(shape: tuple[int, ...], chunks: tuple[int, ...]) -> int:
