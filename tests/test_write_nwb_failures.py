@@ -169,7 +169,10 @@ def test_ctrl_c(tmp_path: Path) -> None:
         tmp_path,
     )
     assert "KeyboardInterrupt" in done.stderr
-    assert {p.name for p in tmp_path.iterdir()} <= {"a.nwb.partial", "a.nwb.partial.journal"}  # to go on with
+    left = {p.name for p in tmp_path.iterdir()}  # what is finished stays, to be gone on with
+    assert left <= {"a.nwb.partial", "a.nwb.partial.journal"}
+    write_nwb(one(recording(2_000_000, 4)), tmp_path / "a.nwb")
+    assert {p.name for p in tmp_path.iterdir()} == {"a.nwb", "a.nwb.manifest.json"}
 
 
 @posix

@@ -45,7 +45,7 @@ class Bulk:
     maxshape
         What a DataIO asks for.
     rate_hz
-        Samples a second, where its series states a rate.
+        Samples a second, where the object states it.
     """
 
     builder: DatasetBuilder
@@ -82,8 +82,8 @@ def find_bulk(root: GroupBuilder, *, native: type, least_bytes: int = LEAST_BULK
         else:
             name = "/".join(place.split("/")[-2:])
             chunks, maxshape = _asked(wrapped, name)
-            rate_hz = _rate_of(builder)
-            found.append(Bulk(builder, name, place, array, _stored_dtype(builder, array), chunks, maxshape, rate_hz))
+            stored = _stored_dtype(builder, array)
+            found.append(Bulk(builder, name, place, array, stored, chunks, maxshape, _rate_of(builder)))
     return tuple(found)
 
 
@@ -103,10 +103,12 @@ def arrays_of(nwbfile: NWBFile) -> dict[str, Array]:
 
 
 def _rate_of(builder: DatasetBuilder) -> float | None:
-    """Rate of the series that a dataset is the data of."""
-    start = builder.parent.datasets.get("starting_time") if builder.name == "data" and builder.parent else None
+    """Rate of the series whose data these are."""
+    if builder.name != "data" or not isinstance(builder.parent, GroupBuilder):
+        return None
+    start = builder.parent.datasets.get("starting_time")
     rate = start.attributes.get("rate") if start is not None else None
-    return float(rate) if rate else None
+    return float(rate) if rate and rate > 0 else None
 
 
 def _asked(wrapped: Any, name: str) -> tuple[tuple[int, ...] | None, tuple[int | None, ...] | None]:

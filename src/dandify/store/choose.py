@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 
-from dandify.store.deflate import LEARNT_ITEMSIZE, Libdeflate, Planar
+from dandify.store.deflate import Libdeflate, Planar
 from dandify.store.encode import Bytes, Encoder, ShuffleGzip
 from dandify.store.pipeline import read_values
 from dandify.store.plan import ChunkPlan
@@ -58,6 +58,12 @@ class Chosen:
     def library(self) -> str:
         """Which library encodes, so that another can decode."""
         return str(getattr(self.encoder, "library", ""))
+
+    def suited(self, pieces: Sequence[Bytes], itemsize: int) -> Encoder:
+        """Give the same encoder as it would be for a dataset of these pieces."""
+        if isinstance(self.encoder, Planar):
+            return replace(self.encoder, known=()).learnt(pieces, itemsize)
+        return self.encoder
 
     def encode(self, raw: Bytes, itemsize: int) -> bytes:
         """Encode a chunk."""
@@ -121,21 +127,6 @@ def choose_encoder(pieces: Sequence[Bytes], itemsize: int, objective: str = "gzi
     assert best is not None  # every objective has a class
     others = ", ".join(f"{_short(e)} {_ratio(raw, n)}" for n, e in sorted(tried, key=lambda p: p[0]) if e != best)
     return Chosen(best, f"{_WORDS[objective]}; {_ratio(raw, least)} of pieces" + (f", {others}" if others else ""))
-
-
-def quick_encoder(pieces: Sequence[Bytes], itemsize: int, objective: str = "gzip") -> GzipEncoder:
-    """Give an encoder by which chunk shapes can be compared: of the objective's kind, and as fast as can be.
-
-    Parameters
-    ----------
-    pieces, itemsize, objective
-        See `choose_encoder`.
-    """
-    if objective == "gzip:small":
-        return Libdeflate(6, shuffled=itemsize > 1)
-    if objective == "gzip" and itemsize == LEARNT_ITEMSIZE:
-        return Planar().learnt(pieces, itemsize)
-    return ShuffleGzip(shuffled=itemsize > 1)
 
 
 def pieces_of(source: Blocks, plan: ChunkPlan, *, name: str) -> list[Bytes]:

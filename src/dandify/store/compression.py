@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 
 from dandify.errors import BadRequest
-from dandify.store.choose import OBJECTIVES, choose_encoder, quick_encoder
+from dandify.store.choose import OBJECTIVES, choose_encoder
 from dandify.store.encode import BloscZstd, Bytes, Encoder
 from dandify.store.frames import BLOSC_FILTER, DECLARED_LEVEL, ZSTD_FILTER, Blosc, ZarrGzip, Zstd
 
@@ -94,13 +94,6 @@ def encoder_for(backend: str, compression: str, itemsize: int, pieces: Callable[
     return min(
         (Zstd(shuffled=True), Zstd(shuffled=False)), key=lambda e: sum(len(e.encode(p, itemsize)) for p in sample)
     )
-
-
-def measuring_encoder(backend: str, compression: str, itemsize: int, pieces: Sequence[Bytes]) -> Encoder:
-    """Give what chunk shapes are compared by: of the kind of `encoder_for`, and as fast as can be."""
-    if backend == "hdf5" and compression in OBJECTIVES:
-        return quick_encoder(pieces, itemsize, compression)
-    return encoder_for(backend, compression, itemsize, lambda: pieces[:1])
 
 
 @dataclass(frozen=True)

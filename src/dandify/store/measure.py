@@ -1,134 +1,204 @@
-"""Picks the chunk shape of a signal by what samples of it become in each shape that is read fast enough."""
+"""Chooses chunk shape and encoder of a dataset together, by what samples of it become in each shape."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dandify.store.choose import PIECE_BYTES, PIECES, Chosen, pieces_of
 from dandify.store.encode import Bytes, Encoder
 from dandify.store.pipeline import read_values
-from dandify.store.plan import needed_bytes, row_of
-from dandify.store.readcost import PATTERNS
-from dandify.store.region import Blocks
-from dandify.store.shapes import HDF5_LIMITS, Limits, Shape, best_lengths, count_of, quick, shapes_of, text, usual_text
+from dandify.store.plan import ChunkPlan, needed_bytes, plan_dataset, row_of
+from dandify.store.readcost import USUAL_CHANNELS
+from dandify.store.region import Blocks, Region, grid
+from dandify.store.shapes import HDF5_LIMITS, Limits, Shape, best_lengths, quick, shapes_of, text, usual_text
 
-PLACES = 3  # beginning, middle and end of a recording
-ROWS = 8192  # samples read at each: tables of the codes are a hundredth of what they become
-READ_BYTES = 8_000_000  # at each place, at most
-COLUMNS = 32  # channels that are encoded at each place, other ones at each
-ALIKE = 0.02  # shapes whose sizes differ by less: the widest is taken, which is read fastest as a whole
+CLOSE = 0.02  # of the size: shapes that are this near to the smallest count as equal, and the fastest to read is taken
+INDEX_BYTES = 40  # of a chunk in HDF5's tables: 38 measured
+TURNS = 2  # shape by encoder, encoder by shape: the second turn seldom changes anything
+
+Choose = Callable[[Sequence[Bytes]], Encoder]
+"""Gives the encoder for a dataset that these are pieces of."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A chunk shape, and why.
+    """A chunk plan, the encoder that it was measured with, and what they promise.
 
     Attributes
     ----------
-    chunks
-        The shape.
-    pieces
-        Samples in the order that they have within such chunks, to choose an encoder by.
-    reason
-        In words: limits, what each shape gave, what reading costs.
+    plan
+        How the dataset is cut.
+    encoder
+        How its chunks are encoded.
+    ratio
+        Raw bytes for each stored byte, of the samples.
     """
 
-    chunks: tuple[int, ...]
-    pieces: tuple[Bytes, ...]
-    reason: str
+    plan: ChunkPlan
+    encoder: Encoder
+    ratio: float
+
+    @property
+    def estimated_bytes(self) -> int:
+        """Size of the chunks, as far as the samples tell."""
+        return round(self.plan.raw_bytes / self.ratio)
 
 
-def measure_chunks(
+def measure(
     source: Blocks,
-    dtype: np.dtype[np.generic],
-    encoder: Callable[[Sequence[Bytes]], Encoder],
+    dtype: np.dtype[Any],
+    choose: Choose,
     *,
     memory_bytes: int,
     workers: int,
     rate_hz: float | None = None,
     limits: Limits = HDF5_LIMITS,
+    chunks: tuple[int, ...] | None = None,
+    asked: str = "as the data's DataIO asks for",
     name: str = "the dataset",
-) -> Measured | None:
-    """Choose the chunk shape of a signal; the same for the same data, on every machine.
+) -> Measured:
+    """Read a few samples, encode them in every shape that keeps to the limits, and take the smallest.
+
+    At most three pieces of half a megabyte are read, once. The same samples give the same plan on every machine.
 
     Parameters
     ----------
     source
-        (samples, channels)
+        Of the values; no axis of length 0.
     dtype
         As stored.
-    encoder
-        Gives what encodes such pieces: fast, and of the kind that will be used.
+    choose
+        Picks an encoder by pieces of the dataset.
     memory_bytes, workers
-        What the engine may hold; shapes whose rows do not fit are not tried.
+        As for `plan_dataset`.
     rate_hz
-        Samples a second, where known.
+        Samples or frames a second, where known.
     limits
-        Of the shapes.
+        For shapes.
+    chunks
+        A shape that somebody asked for. It is kept, and only the encoder is chosen.
+    asked
+        Who did, for the plan's reason.
     name
         For errors.
 
-    Returns
-    -------
-    Measured
-        None for what is no signal, and where no shape fits into the memory.
-
     Raises
     ------
+    BadRequest
+        If the memory does not suffice; names the least that would.
     BadSource
         If the source cannot be read.
     """
-    shape = source.shape
-    if len(shape) != 2:
-        return None
-    fitting = [
-        s for s in shapes_of(shape, dtype.itemsize, rate_hz=rate_hz, limits=limits)
-        if needed_bytes(row_of(shape, s.chunks), s.chunks, dtype.itemsize, workers) <= memory_bytes
-    ]  # fmt: skip
-    if not fitting:
-        return None
-    tried = best_lengths(quick(fitting, limits))
-    samples = _read(source, dtype, name)
-    found: list[tuple[float, Shape, tuple[Bytes, ...]]] = []
-    for candidate in tried:
-        pieces = tuple(_pieces(samples, candidate.chunks, shape[1]))
-        coder = encoder(pieces)
-        stored = sum(len(coder.encode(piece, dtype.itemsize)) for piece in pieces)
-        found.append((sum(piece.size for piece in pieces) / stored, candidate, pieces))
-    most = max(ratio for ratio, _, _ in found)
-    ratio, best, pieces = max(
-        (f for f in found if f[0] >= most * (1 - ALIKE)), key=lambda f: (f[1].chunks[1], f[1].chunks[0])
+    shape, itemsize = source.shape, dtype.itemsize
+
+    def planned(chosen: tuple[int, ...] | None, reason: str) -> ChunkPlan:
+        return plan_dataset(
+            shape, dtype, memory_bytes=memory_bytes, workers=workers, block=source.block, chunks=chosen, reason=reason,
+            name=name,
+        )  # fmt: skip
+
+    possible = shapes_of(shape, itemsize, rate_hz=rate_hz, limits=limits) if chunks is None else ()
+    fitting = tuple(
+        s for s in possible if needed_bytes(row_of(shape, s.chunks), s.chunks, itemsize, workers) <= memory_bytes
     )
-    others = ", ".join(f"{text(s.chunks)} {r:.2f}" for r, s, _ in found if s is not best)
-    reading = ", ".join(f"{what} {cost:.2f}" for what, cost in zip(PATTERNS, best.costs.ratios, strict=True))
-    reason = (
-        f"smallest of samples: {text(best.chunks)} {ratio:.2f}" + (f", {others}" if others else "")
-        + f"; chunks of {limits}, {count_of(shape, best.chunks):,} here; reading takes, of what it takes from "
-        f"{usual_text(shape, dtype.itemsize)}: {reading}"
-    )  # fmt: skip
-    return Measured(best.chunks, pieces, reason)
+    if not fitting:  # somebody asked, or the memory is too small for whole rows of any chunk
+        plan = planned(chunks, asked if chunks is not None else "")
+        pieces = pieces_of(source, plan, name=name)
+        encoder = choose(pieces)
+        return Measured(plan, encoder, _ratio(pieces, encoder, itemsize))
+    shapes = best_lengths(quick(fitting, limits))
+    samples = [read_values(source, region, dtype, name) for region in sample_regions(shape, itemsize)]
+    raw = sum(s.nbytes for s in samples)
+    best, encoder, ratios = _smallest(shapes, samples, choose, itemsize, prod(shape))
+    reason = _reason(shape, itemsize, limits, best, ratios, raw, scarce=len(fitting) < len(possible))
+    return Measured(planned(best.chunks, reason), encoder, _ratio(cut(samples, best.chunks), encoder, itemsize))
 
 
-def _read(source: Blocks, dtype: np.dtype[np.generic], name: str) -> list[NDArray[np.generic]]:
-    """Read whole rows at a few places."""
-    length, columns = source.shape
-    rows = max(1, min(ROWS, length, READ_BYTES // (columns * dtype.itemsize)))
-    starts = sorted({(length - rows) * k // (PLACES - 1) for k in range(PLACES)})
-    return [read_values(source, (slice(s, s + rows), slice(0, columns)), dtype, name) for s in starts]
+def sample_regions(shape: tuple[int, ...], itemsize: int) -> Iterator[Region]:
+    """Regions that are measured: at the beginning, in the middle and at the end, half a megabyte each.
+
+    Of signals, as many channels as the widest of neuroconv's chunks, the first, middle and last ones; of frames, whole
+    frames or a band of one.
+    """
+    part, budget = list(shape), max(1, PIECE_BYTES // itemsize)
+    if len(shape) == 2:
+        part[1] = min(shape[1], USUAL_CHANNELS)
+        part[0] = min(shape[0], max(1, budget // part[1]))
+    else:
+        for axis in range(len(part)):
+            part[axis] = max(1, min(part[axis], budget // prod(part[axis + 1 :])))
+    seen = set()
+    for k in range(PIECES):
+        starts = tuple((n - p) * k // (PIECES - 1) for n, p in zip(shape, part, strict=True))
+        if starts not in seen:
+            seen.add(starts)
+            yield tuple(slice(s, s + p) for s, p in zip(starts, part, strict=True))
 
 
-def _pieces(samples: Sequence[NDArray[np.generic]], chunks: tuple[int, ...], columns: int) -> list[Bytes]:
-    """Cut samples as chunks would be: about as many bytes for each shape, of other channels at each place."""
-    width = chunks[1]
-    block = max(width, min(columns, COLUMNS) // width * width)
-    pieces = []
-    for place, rows in enumerate(samples):
-        first = (columns - block) * place // max(1, len(samples) - 1)
-        length = max(1, min(chunks[0], len(rows), len(rows) * COLUMNS // block if block > COLUMNS else len(rows)))
-        for column in range(first, first + block, width):
-            piece = np.ascontiguousarray(rows[:length, column : column + width])
-            pieces.append(piece.reshape(-1).view(np.uint8))
-    return pieces
+def cut(samples: Sequence[NDArray[Any]], chunks: tuple[int, ...]) -> list[Bytes]:
+    """Cut samples as chunks of a shape would be, each piece contiguous."""
+    return [
+        np.ascontiguousarray(sample[region]).reshape(-1).view(np.uint8)
+        for sample in samples
+        for _, region in grid(sample.shape, tuple(min(c, n) for c, n in zip(chunks, sample.shape, strict=True)))
+    ]
+
+
+def _smallest(
+    shapes: Sequence[Shape], samples: Sequence[NDArray[Any]], choose: Choose, itemsize: int, values: int
+) -> tuple[Shape, Encoder, dict[Shape, float]]:
+    """Give the shape, the encoder chosen for it, and the ratio of each shape with that encoder."""
+    best, ratios = shapes[0], dict[Shape, float]()
+    encoder = choose(cut(samples, best.chunks))
+    shape_bytes = values * itemsize
+    for _ in range(TURNS if len(shapes) > 1 else 0):
+        ratios = {}
+        for shape in shapes:
+            pieces = cut(samples, shape.chunks)
+            ratios[shape] = _ratio(pieces, _suited(encoder, pieces, itemsize), itemsize)
+        sizes = {
+            s: shape_bytes / r + shape_bytes / (prod(s.chunks) * itemsize) * INDEX_BYTES for s, r in ratios.items()
+        }
+        least = min(sizes.values())
+        best = min((s for s in shapes if sizes[s] <= least * (1 + CLOSE)), key=lambda s: s.costs.mean)
+        before, encoder = encoder, choose(cut(samples, best.chunks))
+        if _kind(encoder) == _kind(before):
+            break
+    return best, encoder, ratios
+
+
+def _ratio(pieces: Sequence[Bytes], encoder: Encoder, itemsize: int) -> float:
+    return sum(p.size for p in pieces) / max(1, sum(len(encoder.encode(p, itemsize)) for p in pieces))
+
+
+def _suited(encoder: Encoder, pieces: Sequence[Bytes], itemsize: int) -> Encoder:
+    return encoder.suited(pieces, itemsize) if isinstance(encoder, Chosen) else encoder
+
+
+def _kind(encoder: Encoder) -> str:
+    return encoder.encoder.name if isinstance(encoder, Chosen) else encoder.name
+
+
+def _reason(
+    shape: tuple[int, ...], itemsize: int, limits: Limits, best: Shape, ratios: dict[Shape, float], raw: int, *,
+    scarce: bool,
+) -> str:  # fmt: skip
+    """Say in a sentence what was allowed, what was measured, and why this shape."""
+    slower = best.costs.worst > limits.slowest
+    within = (
+        f"chunks of {limits}, read {'as little slower as can be' if slower else 'no slower'} than neuroconv's "
+        f"{usual_text(shape, itemsize)} ({best.costs} of its time)"
+    )
+    if len(ratios) < 2:
+        return f"{within}: {text(best.chunks)} is {'all that fits the memory' if scarce else 'read fastest'}"
+    tried = ", ".join(f"{text(s.chunks)} {r:.2f}" for s, r in sorted(ratios.items(), key=lambda p: -p[1]))
+    most = max(ratios.values())
+    why = "the smallest" if ratios[best] == most else f"read fastest of those within {CLOSE:.0%} of the smallest"
+    fits = "; other shapes do not fit the memory" if scarce else ""
+    return f"{within}: on {raw / 1e6:.1f} MB of samples {tried}; {text(best.chunks)} is {why}{fits}"

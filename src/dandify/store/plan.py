@@ -102,7 +102,7 @@ def plan_dataset(
     block
         What the source yields at one go; slabs are made at least as long, where memory allows.
     chunks
-        A chunk shape that somebody asked for or measured. It is kept, clipped to the shape.
+        A chunk shape that somebody asked for. It is kept, clipped to the shape.
     reason
         Why that shape.
     name
@@ -119,17 +119,15 @@ def plan_dataset(
         candidates = [(given, reason)]
     else:
         candidates = [default_chunks(shape, kind.itemsize, target) for target in _halved(TARGET_BYTES, LEAST_BYTES)]
-    for chosen, reason in candidates:
+    for chosen, why in candidates:
         row = row_of(shape, chosen)
         if needed_bytes(row, chosen, kind.itemsize, workers) <= memory_bytes:
             slab = _grow(row, shape, chosen, kind.itemsize, workers, memory_bytes, block)
-            return ChunkPlan(shape, kind, chosen, slab, in_order=True, reason=reason)
-    for chosen, reason in candidates:
+            return ChunkPlan(shape, kind, chosen, slab, in_order=True, reason=why)
+    for chosen, why in candidates:
         least = needed_bytes(chosen, chosen, kind.itemsize, workers)
         if least <= memory_bytes:
-            return ChunkPlan(
-                shape, kind, chosen, chosen, in_order=False, reason=f"{reason}; read chunk by chunk to fit"
-            )
+            return ChunkPlan(shape, kind, chosen, chosen, in_order=False, reason=f"{why}; read chunk by chunk to fit")
     raise BadRequest(
         f"{name} needs {ceil(least / 1e6)} MB of memory with chunks {chosen} and {workers} worker(s), "
         f"and {memory_bytes / 1e6:g} MB are allowed",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, prod
+from statistics import geometric_mean
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class ReadCosts:
     @property
     def mean(self) -> float:
         """Of all patterns, geometric."""
-        return float(np.exp(np.mean(np.log(self.ratios))))
+        return geometric_mean(self.ratios)
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {ratio:.2f}" for name, ratio in zip(PATTERNS, self.ratios, strict=True))
@@ -65,7 +66,7 @@ def usual_chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 
 
 def rows_of_a_second(shape: tuple[int, ...], rate_hz: float | None) -> int:
-    """Count the samples or frames of one second, at least one and no more than there are."""
+    """Count the samples or frames of one second: at least one, and no more than there are."""
     return max(1, min(shape[0], round(rate_hz or UNKNOWN_RATE_HZ)))
 
 
@@ -88,8 +89,8 @@ def read_costs(shape: tuple[int, ...], itemsize: int, chunks: tuple[int, ...], r
     usual = usual_chunks(shape, itemsize)
 
     def ratio(region: tuple[int, ...], *, in_order: bool = False) -> float:
-        ours, theirs = (_seconds(shape, itemsize, c, region, in_order=in_order) for c in (chunks, usual))
-        return ours / theirs
+        seconds = [_seconds(shape, itemsize, c, region, in_order=in_order) for c in (chunks, usual)]
+        return seconds[0] / seconds[1]
 
     in_order = max(ratio((n, *shape[1:]), in_order=True) for n in {second, piece})
     return ReadCosts((ratio((second, *shape[1:])), ratio((rows, *one)), in_order))

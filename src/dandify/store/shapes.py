@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, prod
 
+from dandify.errors import BadRequest
 from dandify.store.plan import default_chunks
 from dandify.store.readcost import ReadCosts, read_costs, rows_of_a_second, usual_chunks
 
@@ -62,9 +63,9 @@ def shapes_of(
     """Give the chunk shapes that keep to the limits of size and number, the widest first; at least one.
 
     Signals, (samples,) or (samples, channels), are cut at 1, 2, 4, ... or all channels, and at parts and multiples of a
-    second or at lengths that fill a number of bytes. Of more axes, chunks are whole frames or bands of one. Where
-    nothing keeps to the limits - rows longer than a chunk may be, a dataset of a terabyte - what comes nearest is
-    given.
+    second or at lengths that fill a number of bytes. Of more axes, chunks are whole frames, or bands of one where a
+    frame is larger than a chunk may be. Where nothing keeps to the limits - rows longer than a chunk may be, a dataset
+    of a terabyte - what comes nearest is given.
 
     Parameters
     ----------
@@ -99,8 +100,12 @@ def quick(shapes: Iterable[Shape], limits: Limits) -> tuple[Shape, ...]:
 def best_lengths(shapes: Iterable[Shape]) -> tuple[Shape, ...]:
     """Keep, of shapes that differ in the first axis alone, the one that is read fastest on average.
 
-    Beyond some thousand samples the length of a chunk moves its size by less than 1 % on recordings.
+    Beyond some thousand samples the length of a chunk moves its size by less than 1 % on recordings. Where all shapes
+    differ in the first axis alone, there are few, and all are kept.
     """
+    shapes = tuple(shapes)
+    if len({s.chunks[1:] for s in shapes}) == 1:
+        return shapes
     best: dict[tuple[int, ...], Shape] = {}
     for shape in shapes:
         known = best.get(shape.chunks[1:])
@@ -117,6 +122,21 @@ def usual_text(shape: tuple[int, ...], itemsize: int) -> str:
 def text(shape: tuple[int, ...]) -> str:
     """``30000x2``."""
     return "x".join(map(str, shape))
+
+
+def parse_chunks(asked: str) -> tuple[str, tuple[int, ...]]:
+    """Read ``ElectricalSeries=30000x2``: the name of a dataset and a chunk shape.
+
+    Raises
+    ------
+    BadRequest
+        If it is not of that form.
+    """
+    name, _, shape = asked.rpartition("=")
+    parts = shape.split("x")
+    if not name or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise BadRequest(f"no chunk shape in {asked!r}", remedy="write NAME=30000x2, like ElectricalSeries=30000x2")
+    return name, tuple(map(int, parts))
 
 
 def count_of(shape: tuple[int, ...], chunks: tuple[int, ...]) -> int:
@@ -140,6 +160,7 @@ def _frames(shape: tuple[int, ...], itemsize: int, rate_hz: float | None, limits
     if row <= limits.most_bytes:
         for length in _lengths(shape[0], row, rows_of_a_second(shape, rate_hz), limits):
             yield (length, *shape[1:])
+        return
     for target in _targets(limits):
         yield default_chunks(shape, itemsize, target)[0]
 
