@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dandify.examples.run import demo
     from dandify.ngff.write import write_ome_zarr
     from dandify.nwb.compare import compare_nwb
+    from dandify.nwb.plan import plan_nwb
     from dandify.nwb.repack import repack
     from dandify.nwb.write import write_nwb
     from dandify.project.scan import scan
@@ -32,6 +33,7 @@ _HOMES = {
     "demo": "dandify.examples.run",
     "formats": "dandify.sources.formats",
     "organize": "dandify.dandiset.organize",
+    "plan_nwb": "dandify.nwb.plan",
     "repack": "dandify.nwb.repack",
     "scan": "dandify.project.scan",
     "serve_archive": "dandify.archive.serve:serve",
@@ -49,6 +51,7 @@ __all__ = [
     "demo",
     "formats",
     "organize",
+    "plan_nwb",
     "repack",
     "scan",
     "serve_archive",

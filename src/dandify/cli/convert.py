@@ -34,6 +34,14 @@ import click
 @click.option("--backend", type=click.Choice(["hdf5", "zarr"]), help="Of NWB files.  [default: hdf5]")
 @click.option("--ngff", type=click.Choice(["0.5", "0.4"]), help="Version of OME-Zarr.  [default: 0.5]")
 @click.option("--compression", metavar="NAME", help="Of NWB files: gzip, gzip:fast, gzip:small, zstd ...")
+@click.option(
+    "--chunks",
+    "chunk_shapes",
+    multiple=True,
+    metavar="NAME=30000x2",
+    help="Chunk shape of a dataset of NWB files, like ElectricalSeries=30000x2, instead of a measured one. Repeatable.",
+)
+@click.option("--dry-run", is_flag=True, help="Show outputs, chunks, encoders, sizes and reasons; write nothing.")
 @click.option("--stub", is_flag=True, help="Only the first second of recordings and the first planes of images.")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads that compress.  [default: one per core]")
 @click.option("--memory", default="1GB", show_default=True, help="Cap on the memory of the engine.")
@@ -47,7 +55,13 @@ import click
 @click.option("--overwrite", is_flag=True, help="Replace outputs that are there.")
 @click.option("--skip-existing", is_flag=True, help="Leave outputs that are there and convert the rest.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def command(sources: tuple[Path, ...], assignments: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def command(
+    sources: tuple[Path, ...],
+    assignments: tuple[str, ...],
+    chunk_shapes: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Convert SOURCES, the files and folders of one session, or the sessions of a dandify.yaml.
 
     Without SOURCES, the dandify.yaml of the working folder is taken; SOURCES may also be the name of one.
@@ -62,18 +76,22 @@ def command(sources: tuple[Path, ...], assignments: tuple[str, ...], as_json: bo
     from dandify.project.config import CONFIG_NAME
     from dandify.project.metadata import KEYS
     from dandify.report.convert import convert_record, print_convert, print_plan
+    from dandify.report.dry_run import dry_run_record, print_dry_run
+    from dandify.store.shapes import parse_chunks
 
     if not options["config"] and len(sources) == 1 and sources[0].suffix in (".yaml", ".yml"):
         options["config"], sources = sources[0], ()
     elif not options["config"] and not sources and Path(CONFIG_NAME).is_file():
         options["config"] = Path(CONFIG_NAME)
     console = out()
+    options["chunks"] = dict(map(parse_chunks, chunk_shapes))
+    dry_run = options["dry_run"]
     while True:
         try:
             with progress() as step, readers_named():
                 report = dandify.convert(
                     *sources, metadata=assignments, progress=step,
-                    on_plan=None if as_json else lambda plans: print_plan(plans, console), **options,
+                    on_plan=None if as_json or dry_run else lambda plans: print_plan(plans, console), **options,
                 )  # fmt: skip
             break
         except MissingMetadata as error:
@@ -81,9 +99,9 @@ def command(sources: tuple[Path, ...], assignments: tuple[str, ...], as_json: bo
                 raise
             assignments = (*assignments, *_ask(error))
     if as_json:
-        print_json(convert_record(report))
+        print_json(dry_run_record(report) if dry_run else convert_record(report))
     else:
-        print_convert(report, console)
+        (print_dry_run if dry_run else print_convert)(report, console)
     if report.failed:
         raise SystemExit(1)
 

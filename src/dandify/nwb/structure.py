@@ -33,6 +33,13 @@ class _HDF5(NWBHDF5IO):  # type: ignore[misc]  # pynwb has no types
         super().write_builder(builder, **options)
 
 
+class _Shown(_HDF5):
+    """Shows the builders, and writes none."""
+
+    def write_builder(self, builder: GroupBuilder, **options: Any) -> None:
+        self._prepare(builder)
+
+
 class _Zarr(NWBZarrIO):  # type: ignore[misc]  # hdmf-zarr has no types
     """The same for Zarr, with object references in JSON.
 
@@ -58,6 +65,12 @@ def write_hdf5_structure(nwbfile: NWBFile, path: Path, prepare: Prepare) -> None
     """Write groups, attributes, links, references and small datasets as HDF5."""
     with hdf5_file(path, "w") as file, _HDF5(file, prepare) as io:
         io.write(nwbfile, link_data=False)  # data of other files are copied: an archive's file stands alone
+
+
+def show_structure(nwbfile: NWBFile, prepare: Prepare) -> None:
+    """Show what would be written, and write nothing."""
+    with h5py.File.in_memory() as file, _Shown(file, prepare) as io:
+        io.write(nwbfile, link_data=False)
 
 
 def write_zarr_structure(nwbfile: NWBFile, path: Path, prepare: Prepare) -> None:

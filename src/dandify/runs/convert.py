@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,15 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from dandify.errors import BadRequest, DandifyError
 from dandify.project.config import PlannedSession, PlannedSource, read_config
 from dandify.project.metadata import Layer, parse_assignments
+from dandify.runs.build import first_planes, nwbfile_of
+from dandify.runs.dry_run import PlannedOutputs, plan_outputs
 from dandify.runs.plan import ImagePlan, SessionPlan, plan_sessions
-from dandify.sources import Cropped, Stream
 from dandify.store.progress import ProgressCallback
 
 if TYPE_CHECKING:
     from dandify.store.report import WriteReport
-
-STUB_SECONDS = 1.0
-STUB_PLANES = 4
 
 
 @dataclass(frozen=True)
@@ -38,12 +35,15 @@ class ConvertedSession:
         Outputs that were there already.
     error
         Why it stopped; None if all is well.
+    planned
+        What would be written, of a dry run.
     """
 
     plan: SessionPlan
     written: tuple[WriteReport, ...]
     skipped: tuple[Path, ...] = ()
     error: DandifyError | None = None
+    planned: PlannedOutputs | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ def convert(
     skip_existing: bool = False,
     progress: ProgressCallback | None = None,
     on_plan: Callable[[tuple[SessionPlan, ...]], None] | None = None,
+    chunks: Mapping[str, Sequence[int]] | None = None,
+    dry_run: bool = False,
 ) -> ConvertReport:
     """Convert raw recordings to NWB and OME-Zarr, each verified against its source.
 
@@ -120,6 +122,10 @@ def convert(
         Called as work proceeds.
     on_plan
         Called once with what is going to be done, before the first byte.
+    chunks
+        Chunk shapes of an NWB file's datasets, see `dandify.write_nwb`.
+    dry_run
+        Plan everything, by samples of the recordings, and write nothing: see `ConvertedSession.planned`.
 
     Raises
     ------
@@ -162,14 +168,28 @@ def convert(
     }  # fmt: skip
     done = []
     for plan in plans:
-        result = _convert_session(
-            plan, backend=backend or "hdf5", ngff=ngff or "0.5", stub=stub, skip=skip_existing, options=options,
-            nwb_options={"compression": compression, "verify": verify},
-        )  # fmt: skip
+        if dry_run:
+            result = _planned_session(
+                plan, stub=stub, skip=skip_existing, backend=backend or "hdf5", compression=compression, memory=memory,
+                workers=workers, chunks=chunks,
+            )  # fmt: skip
+        else:
+            result = _convert_session(
+                plan, backend=backend or "hdf5", ngff=ngff or "0.5", stub=stub, skip=skip_existing, options=options,
+                nwb_options={"compression": compression, "verify": verify, "chunks": chunks},
+            )  # fmt: skip
         if result.error and len(plans) == 1:
             raise result.error
         done.append(result)
     return ConvertReport(Path(out).absolute(), tuple(done))
+
+
+def _planned_session(plan: SessionPlan, *, stub: bool, skip: bool, **options: Any) -> ConvertedSession:
+    skipped = tuple(o for o in plan.outputs if skip and o.exists())
+    try:
+        return ConvertedSession(plan, (), skipped, planned=plan_outputs(plan, skipped, stub=stub, **options))
+    except DandifyError as error:
+        return ConvertedSession(plan, (), skipped, error)
 
 
 def _convert_session(
@@ -213,23 +233,10 @@ def _convert_session(
 def _write_nwb(
     plan: SessionPlan, *, backend: str, stub: bool, details: dict[str, Any], options: dict[str, Any]
 ) -> WriteReport:
-    from dandify.nwb.defer import stub as crop
-    from dandify.nwb.session import build_nwbfile
     from dandify.nwb.write import write_nwb
 
     assert plan.nwb is not None
-    assert plan.start is not None
-    nwbfile = build_nwbfile(
-        plan.recordings,
-        session=plan.metadata.level("session"),
-        subject=plan.metadata.level("subject"),
-        start=plan.start,
-        shifts_s=plan.shifts_s,
-        locations=plan.locations,
-        external=_external(plan, plan.nwb.parent),
-    )
-    if stub:
-        crop(nwbfile, STUB_SECONDS)
+    nwbfile = nwbfile_of(plan, stub=stub)
     plan.nwb.parent.mkdir(parents=True, exist_ok=True)
     files = [f for s in plan.recordings for f in s.files]
     return write_nwb(nwbfile, plan.nwb, backend=backend, sources=files, extra_manifest=details, **options)
@@ -241,25 +248,5 @@ def _write_image(
     from dandify.ngff.write import write_ome_zarr
 
     image.output.parent.mkdir(parents=True, exist_ok=True)
-    stream = _first_planes(image.stream) if stub else image.stream
+    stream = first_planes(image.stream) if stub else image.stream
     return write_ome_zarr(stream, image.output, version=ngff, sources=image.source.files, details=details, **options)
-
-
-def _first_planes(stream: Stream) -> Stream:
-    assert stream.array is not None
-    kept = tuple(
-        min(n, STUB_PLANES) if axis == "z" else min(n, 1) if axis == "t" else n
-        for axis, n in zip(stream.axes, stream.array.shape, strict=True)
-    )
-    return replace(stream, array=Cropped(stream.array, kept), shape=kept)
-
-
-def _external(plan: SessionPlan, folder: Path) -> dict[Path, str]:
-    """How the NWB names the videos: relative to itself, absolute where they lie on another drive."""
-    names = {}
-    for file in (f for s in plan.recordings for stream in s.streams for f in stream.external_files):
-        try:
-            names[file] = Path(os.path.relpath(file, folder)).as_posix()
-        except ValueError:
-            names[file] = str(file)
-    return names

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, prod
 
+from dandify.errors import BadRequest
 from dandify.store.plan import default_chunks
 from dandify.store.readcost import ReadCosts, read_costs, rows_of_a_second, usual_chunks
 
@@ -97,7 +98,7 @@ def quick(shapes: Iterable[Shape], limits: Limits) -> tuple[Shape, ...]:
 
 
 def best_lengths(shapes: Iterable[Shape]) -> tuple[Shape, ...]:
-    """Keep, of shapes that differ in the first axis alone, the one that is read fastest on average.
+    """Keep, of shapes that differ in the first axis alone, the one that is read fastest overall.
 
     Beyond some thousand samples the length of a chunk moves its size by less than 1 % on recordings. Where all shapes
     differ in the first axis alone, there are few, and all are kept.
@@ -108,7 +109,7 @@ def best_lengths(shapes: Iterable[Shape]) -> tuple[Shape, ...]:
     best: dict[tuple[int, ...], Shape] = {}
     for shape in shapes:
         known = best.get(shape.chunks[1:])
-        if known is None or shape.costs.mean < known.costs.mean:
+        if known is None or shape.costs.overall < known.costs.overall:
             best[shape.chunks[1:]] = shape
     return tuple(best.values())
 
@@ -121,6 +122,21 @@ def usual_text(shape: tuple[int, ...], itemsize: int) -> str:
 def text(shape: tuple[int, ...]) -> str:
     """``30000x2``."""
     return "x".join(map(str, shape))
+
+
+def parse_chunks(asked: str) -> tuple[str, tuple[int, ...]]:
+    """Read ``ElectricalSeries=30000x2``: the name of a dataset and a chunk shape.
+
+    Raises
+    ------
+    BadRequest
+        If it is not of that form.
+    """
+    name, _, shape = asked.rpartition("=")
+    parts = shape.split("x")
+    if not name or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise BadRequest(f"no chunk shape in {asked!r}", remedy="write NAME=30000x2, like ElectricalSeries=30000x2")
+    return name, tuple(map(int, parts))
 
 
 def count_of(shape: tuple[int, ...], chunks: tuple[int, ...]) -> int:

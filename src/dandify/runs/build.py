@@ -1,0 +1,59 @@
+"""Builds what a session's outputs are made of: its NWBFile in memory, its images, cropped for a trial if need be."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dandify.runs.plan import SessionPlan
+from dandify.sources import Cropped, Stream
+
+if TYPE_CHECKING:
+    from pynwb import NWBFile
+
+STUB_SECONDS = 1.0
+STUB_PLANES = 4
+
+
+def nwbfile_of(plan: SessionPlan, *, stub: bool) -> NWBFile:
+    """Build the NWBFile of a session that has one; big arrays stay where they are."""
+    from dandify.nwb.defer import stub as crop
+    from dandify.nwb.session import build_nwbfile
+
+    assert plan.nwb is not None
+    assert plan.start is not None
+    nwbfile = build_nwbfile(
+        plan.recordings,
+        session=plan.metadata.level("session"),
+        subject=plan.metadata.level("subject"),
+        start=plan.start,
+        shifts_s=plan.shifts_s,
+        locations=plan.locations,
+        external=_external(plan, plan.nwb.parent),
+    )
+    if stub:
+        crop(nwbfile, STUB_SECONDS)
+    return nwbfile
+
+
+def first_planes(stream: Stream) -> Stream:
+    """Crop an image to what ``--stub`` converts of it."""
+    assert stream.array is not None
+    kept = tuple(
+        min(n, STUB_PLANES) if axis == "z" else min(n, 1) if axis == "t" else n
+        for axis, n in zip(stream.axes, stream.array.shape, strict=True)
+    )
+    return replace(stream, array=Cropped(stream.array, kept), shape=kept)
+
+
+def _external(plan: SessionPlan, folder: Path) -> dict[Path, str]:
+    """How the NWB names the videos: relative to itself, absolute where they lie on another drive."""
+    names = {}
+    for file in (f for s in plan.recordings for stream in s.streams for f in stream.external_files):
+        try:
+            names[file] = Path(os.path.relpath(file, folder)).as_posix()
+        except ValueError:
+            names[file] = str(file)
+    return names
