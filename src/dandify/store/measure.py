@@ -166,7 +166,7 @@ def _smallest(
             s: shape_bytes / r + shape_bytes / (prod(s.chunks) * itemsize) * INDEX_BYTES for s, r in ratios.items()
         }
         least = min(sizes.values())
-        best = min((s for s in shapes if sizes[s] <= least * (1 + CLOSE)), key=lambda s: s.costs.mean)
+        best = min((s for s in shapes if sizes[s] <= least * (1 + CLOSE)), key=lambda s: s.costs.overall)
         before, encoder = encoder, choose(cut(samples, best.chunks))
         if _kind(encoder) == _kind(before):
             break

@@ -98,7 +98,7 @@ def quick(shapes: Iterable[Shape], limits: Limits) -> tuple[Shape, ...]:
 
 
 def best_lengths(shapes: Iterable[Shape]) -> tuple[Shape, ...]:
-    """Keep, of shapes that differ in the first axis alone, the one that is read fastest on average.
+    """Keep, of shapes that differ in the first axis alone, the one that is read fastest overall.
 
     Beyond some thousand samples the length of a chunk moves its size by less than 1 % on recordings. Where all shapes
     differ in the first axis alone, there are few, and all are kept.
@@ -109,7 +109,7 @@ def best_lengths(shapes: Iterable[Shape]) -> tuple[Shape, ...]:
     best: dict[tuple[int, ...], Shape] = {}
     for shape in shapes:
         known = best.get(shape.chunks[1:])
-        if known is None or shape.costs.mean < known.costs.mean:
+        if known is None or shape.costs.overall < known.costs.overall:
             best[shape.chunks[1:]] = shape
     return tuple(best.values())
 
