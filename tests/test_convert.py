@@ -289,7 +289,10 @@ sessions:
 """)
     done = run("convert", "--config", config, "--out", tmp_path / "out", "--json")
     assert done.exit_code == 0, done.output
-    report = json.loads(done.output)
+    report = json.loads(done.stdout)
+    steps = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {s["stage"] for s in steps} >= {"write", "verify"}
+    assert all(s["done_bytes"] <= s["total_bytes"] for s in steps)
     assert [s["name"] for s in report["sessions"]] == ["sub-m1_ses-a", "sub-m1_ses-b"]
     assert all(o["verified"] for s in report["sessions"] for o in s["outputs"])
 

@@ -155,10 +155,10 @@ def test_dry_run_leaves_an_empty_folder(spikeglx: Path, tmp_path: Path) -> None:
 
 def test_dry_run_in_json_is_what_convert_does(spikeglx: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    known = json.loads(run("convert", spikeglx, "--out", out, "--dry-run", "--json", *FLAGS).output)
+    known = json.loads(run("convert", spikeglx, "--out", out, "--dry-run", "--json", *FLAGS).stdout)
     places = [d["path_in_file"] for d in known["sessions"][0]["nwb"]["datasets"]]
     chunks = ("--chunks", f"{places[0]}=7000x2")
-    planned = json.loads(run("convert", spikeglx, "--out", out, "--dry-run", "--json", *chunks, *FLAGS).output)
+    planned = json.loads(run("convert", spikeglx, "--out", out, "--dry-run", "--json", *chunks, *FLAGS).stdout)
     assert not out.exists()
     assert run("convert", spikeglx, "--out", out, *chunks, *FLAGS).exit_code == 0
     (session,) = planned["sessions"]
@@ -175,7 +175,7 @@ def test_dry_run_of_images(tmp_path: Path) -> None:
     done = run("convert", image, "--out", tmp_path / "out", "--dry-run", "--json", *FLAGS)
     assert done.exit_code == 0, done.output
     assert everything_below(tmp_path) == before
-    (session,) = json.loads(done.output)["sessions"]
+    (session,) = json.loads(done.stdout)["sessions"]
     assert session["nwb"] is None
     (planned,) = session["images"]
     assert planned["path"].endswith(".ome.zarr")

@@ -28,6 +28,7 @@ from rich.progress import (
 from dandify.store.progress import Progress as Step
 from dandify.store.progress import ProgressCallback
 
+_JSON_SECONDS = 1.0
 _PLAIN_SECONDS = 5.0  # how often a job says something where there is no terminal
 
 
@@ -53,8 +54,18 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def progress() -> Iterator[ProgressCallback]:
-    """Yield a callback: it draws a bar per output on a terminal, and prints a line now and then elsewhere."""
+def progress(*, as_json: bool = False) -> Iterator[ProgressCallback]:
+    """Yield a callback: it draws a bar per output on a terminal, and prints a line now and then elsewhere.
+
+    Parameters
+    ----------
+    as_json
+        Print JSON lines on stderr instead, for programs: ``{"stage", "name", "done_bytes", "total_bytes", "seconds"}``,
+        one a second and one when a stage is done.
+    """
+    if as_json:
+        yield _json_lines()
+        return
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         yield _plain_lines(console)
@@ -104,6 +115,19 @@ def status() -> Iterator[Callable[[str], None]]:
         return
     with console.status("") as line:
         yield lambda text: line.update(escape(text))
+
+
+def _json_lines() -> ProgressCallback:
+    begun = said = time.monotonic()
+
+    def step(event: Step) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said > _JSON_SECONDS or event.done_bytes == event.total_bytes:
+            said = now
+            click.echo(json.dumps(asdict(event) | {"seconds": round(now - begun, 3)}), err=True)
+
+    return step
 
 
 def _plain_lines(console: Console) -> ProgressCallback:

@@ -61,7 +61,7 @@ import click
 )
 @click.option("--overwrite", is_flag=True, help="Replace outputs that are there.")
 @click.option("--skip-existing", is_flag=True, help="Leave outputs that are there and convert the rest.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and progress as JSON lines on stderr.")
 def command(
     sources: tuple[Path, ...],
     assignments: tuple[str, ...],
@@ -96,7 +96,7 @@ def command(
     dry_run = options["dry_run"]
     while True:
         try:
-            with progress() as step, readers_named():
+            with progress(as_json=as_json) as step, readers_named():
                 report = dandify.convert(
                     *sources, metadata=assignments, progress=step,
                     on_plan=None if as_json or dry_run else lambda plans: print_plan(plans, console), **options,

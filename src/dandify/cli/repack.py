@@ -18,7 +18,7 @@ import click
 @click.option("--memory", default="1GB", show_default=True, help="Cap on the memory of the engine.")
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Compare OUT with IN, object by object.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there; OUT may then be IN.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and progress as JSON lines on stderr.")
 def command(source: Path, path: Path, chunks: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Write the NWB file IN again as OUT, HDF5 or Zarr, compressed and chunked as convert does.
 
@@ -28,7 +28,7 @@ def command(source: Path, path: Path, chunks: tuple[str, ...], as_json: bool, **
     from dandify.cli.console import out, print_json, progress, readers_named
     from dandify.report.repack import print_repack, repack_record
 
-    with progress() as step, readers_named():
+    with progress(as_json=as_json) as step, readers_named():
         report = dandify.repack(source, path, chunks=dict(map(_shape, chunks)), progress=step, **options)
     if as_json:
         print_json(repack_record(report))

@@ -15,7 +15,7 @@ import click
     type=click.Path(exists=True, path_type=Path),
     help="Raw files or folders of the session, or another NWB file. Repeatable.  [default: the manifest beside FILE]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and progress as JSON lines on stderr.")
 def command(path: Path, against: tuple[Path, ...], as_json: bool) -> None:
     """Read FILE, an NWB file or OME-Zarr, and its source again, and compare every value.
 
@@ -25,7 +25,7 @@ def command(path: Path, against: tuple[Path, ...], as_json: bool) -> None:
     from dandify.cli.console import out, print_json, progress
     from dandify.report.verify import print_verified, verified_record
 
-    with progress() as step:
+    with progress(as_json=as_json) as step:
         report = dandify.verify(path, against=against, progress=step)
     if as_json:
         print_json(verified_record(report))
