@@ -41,6 +41,7 @@ import click
     metavar="NAME=30000x2",
     help="Chunk shape of a dataset of NWB files, like ElectricalSeries=30000x2, instead of a measured one. Repeatable.",
 )
+@click.option("--paged", is_flag=True, help="NWB HDF5 in pages: fewer requests for readers with a page buffer.")
 @click.option("--dry-run", is_flag=True, help="Show outputs, chunks, encoders, sizes and reasons; write nothing.")
 @click.option("--stub", is_flag=True, help="Only the first second of recordings and the first planes of images.")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads that compress.  [default: one per core]")

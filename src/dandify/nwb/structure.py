@@ -61,9 +61,9 @@ class _Zarr(NWBZarrIO):  # type: ignore[misc]  # hdmf-zarr has no types
         super().write_builder(builder, **options)
 
 
-def write_hdf5_structure(nwbfile: NWBFile, path: Path, prepare: Prepare) -> None:
+def write_hdf5_structure(nwbfile: NWBFile, path: Path, prepare: Prepare, *, paged: bool = False) -> None:
     """Write groups, attributes, links, references and small datasets as HDF5."""
-    with hdf5_file(path, "w") as file, _HDF5(file, prepare) as io:
+    with hdf5_file(path, "w", paged=paged) as file, _HDF5(file, prepare) as io:
         io.write(nwbfile, link_data=False)  # data of other files are copied: an archive's file stands alone
 
 

@@ -86,6 +86,7 @@ def convert(
     on_plan: Callable[[tuple[SessionPlan, ...]], None] | None = None,
     chunks: Mapping[str, Sequence[int]] | None = None,
     dry_run: bool = False,
+    paged: bool = False,
 ) -> ConvertReport:
     """Convert raw recordings to NWB and OME-Zarr, each verified against its source.
 
@@ -130,6 +131,8 @@ def convert(
         Chunk shapes of an NWB file's datasets, see `dandify.write_nwb`.
     dry_run
         Plan everything, by samples of the recordings, and write nothing: see `ConvertedSession.planned`.
+    paged
+        NWB files are HDF5 in pages, see `dandify.write_nwb`.
 
     Raises
     ------
@@ -165,6 +168,8 @@ def convert(
         from dandify.store.compression import require_compression
 
         require_compression(backend or "hdf5", compression)
+    if paged and (backend or "hdf5") != "hdf5":
+        raise BadRequest(f"backend {backend} has no pages", remedy="leave --paged out, or --backend hdf5")
     if on_plan:
         on_plan(plans)
     options: dict[str, Any] = {
@@ -181,7 +186,7 @@ def convert(
         else:
             result = _convert_session(
                 plan, backend=backend or "hdf5", ngff=ngff or "0.5", stub=stub, skip=skip_existing, options=options,
-                nwb_options={**nwb_options, "verify": verify},
+                nwb_options={**nwb_options, "verify": verify, "paged": paged},
             )  # fmt: skip
         if result.error and len(plans) == 1:
             raise result.error

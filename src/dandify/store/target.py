@@ -15,6 +15,17 @@ from dandify.errors import DandifyError
 from dandify.store.encode import CodecDecoder, Decoder, PlainGunzip
 from dandify.store.frames import BLOSC_FILTER, ZSTD_FILTER, PluginDecoder
 
+PAGE_BYTES = 4096
+"""Pages of a paged HDF5 file, in which its tables lie together.
+
+A reader with a page buffer (h5py: ``page_buf_size=8_000_000``) opens such a file with a seventh to a ninth of the
+requests. Measured with pynwb, all objects built, on 160 MB of 384 channels in chunks of 35 KB, and on a file of many
+small objects: not paged, 189 and 320 requests; pages of 4 KiB 28 and 35, 5 % and 1 % larger; of 16 KiB 12 and 15, 24 %
+and 4 % larger; of 64 KiB 7 and 8, 65 % and 11 % larger; of 1 MiB 5 and 5, 8 % and 89 % larger, and 2 MB are read in
+place of 0.1. A chunk begins at a page, hence the smallest pages. Without a page buffer, as many requests are made as
+for any file.
+"""
+
 Index = tuple[int, ...]
 Place = tuple[int, ...] | None
 """Bytes of the output at which a payload may begin; None where its index says where it is."""
@@ -60,6 +71,9 @@ class HDF5Target:
         if filters not in known:
             raise DandifyError(f"filters {filters} are not ours", file=dataset.file.filename, place=dataset.name)
         self._id, self._file = dataset.id, dataset.file.id
+        created = self._file.get_create_plist()
+        paged = created.get_file_space_strategy()[0] == h5py.h5f.FSPACE_STRATEGY_PAGE
+        self._page_bytes: int = created.get_file_space_page_size() if paged else 1
         self.shape: tuple[int, ...] = dataset.shape
         self.dtype: np.dtype[Any] = dataset.dtype
         self.chunks: tuple[int, ...] = dataset.chunks
@@ -73,7 +87,7 @@ class HDF5Target:
         """
         before = self._file.get_filesize()
         self._id.write_direct_chunk(self._offset(index), payload)
-        after = self._file.get_filesize() - len(payload)
+        after = self._file.get_filesize() - -(-len(payload) // self._page_bytes) * self._page_bytes
         return (before,) if after == before else (before, after)
 
     def read(self, index: Index) -> bytes:
@@ -200,10 +214,14 @@ def open_container(path: Path, *, write: bool) -> Iterator[Container]:
 
 
 @contextmanager
-def hdf5_file(path: Path, mode: str) -> Iterator[h5py.File]:
-    """Open an HDF5 file; when something fails, that error is raised, and not what HDF5 says while it closes."""
+def hdf5_file(path: Path, mode: str, *, paged: bool = False) -> Iterator[h5py.File]:
+    """Open an HDF5 file; when something fails, that error is raised, and not what HDF5 says while it closes.
+
+    A new file may be ``paged``, see `PAGE_BYTES`; it stays so when it is opened again.
+    """
+    pages: dict[str, Any] = {"fs_strategy": "page", "fs_page_size": PAGE_BYTES} if paged else {}
     # No chunk cache: chunks never pass through it. Never libver="latest": HDF5 1.10 could not open the file.
-    file = h5py.File(path, mode, rdcc_nbytes=0)
+    file = h5py.File(path, mode, rdcc_nbytes=0, **pages)
     try:
         yield file
     except BaseException:
