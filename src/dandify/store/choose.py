@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import prod
 from types import MappingProxyType
@@ -80,6 +81,7 @@ _SMALL: Classes = ((Planar, {"thorough": True}), (Libdeflate, {"level": 6}), (Li
 OBJECTIVES: MappingProxyType[str, tuple[Classes, ...]] = MappingProxyType(
     {"gzip": (_FAST, _MEDIUM), "gzip:fast": (_FAST[1:],), "gzip:small": (_SMALL,)}
 )
+_Sized = tuple[int, int, GzipEncoder]  # class, bytes, encoder
 _WORDS = MappingProxyType(
     {
         "gzip": f"smallest at 300 MB/s a core or more; slower ones must save {WORTH:.0%}",
@@ -108,24 +110,32 @@ def choose_encoder(pieces: Sequence[Bytes], itemsize: int, objective: str = "gzi
     """
     raw = sum(piece.size for piece in pieces)
     best: GzipEncoder | None = None
-    least, tried = 0, []
+    least = 0
     classes = OBJECTIVES[objective]
-    for step, candidates in enumerate(classes):
-        sized = []
-        for shuffled in (True, False) if itemsize > 1 else (False,):
-            for kind, options in candidates:
-                if kind is Planar and itemsize > 1 and (step == 0) != shuffled and len(classes) > 1:
-                    continue  # bytes of several planes in one are matched more than coded
-                encoder: GzipEncoder = kind(shuffled=shuffled, **options)
-                if isinstance(encoder, Planar):
-                    encoder = encoder.learnt(pieces, itemsize)
-                sized.append((sum(len(encoder.encode(piece, itemsize)) for piece in pieces), encoder))
-        size, encoder = min(sized, key=lambda pair: pair[0])
-        tried += sized
+    planned = [
+        (step, kind, options, shuffled)
+        for step, candidates in enumerate(classes)
+        for shuffled in ((True, False) if itemsize > 1 else (False,))
+        for kind, options in candidates
+        # bytes of several planes in one are matched more than coded
+        if kind is not Planar or itemsize == 1 or (step == 0) == shuffled or len(classes) == 1
+    ]
+
+    def attempt(task: tuple[int, type[ShuffleGzip] | type[Libdeflate] | type[Planar], dict[str, Any], bool]) -> _Sized:
+        step, kind, options, shuffled = task
+        encoder: GzipEncoder = kind(shuffled=shuffled, **options)
+        if isinstance(encoder, Planar):
+            encoder = encoder.learnt(pieces, itemsize)
+        return step, sum(len(encoder.encode(piece, itemsize)) for piece in pieces), encoder
+
+    with ThreadPoolExecutor(thread_name_prefix="dandify-choose") as pool:
+        sized = list(pool.map(attempt, planned))
+    for step in range(len(classes)):
+        size, encoder = min(((n, e) for s, n, e in sized if s == step), key=lambda pair: pair[0])
         if best is None or size < least * (1 - WORTH * step):
             least, best = size, encoder
     assert best is not None  # every objective has a class
-    others = ", ".join(f"{_short(e)} {_ratio(raw, n)}" for n, e in sorted(tried, key=lambda p: p[0]) if e != best)
+    others = ", ".join(f"{_short(e)} {_ratio(raw, n)}" for _, n, e in sorted(sized, key=lambda p: p[1]) if e != best)
     return Chosen(best, f"{_WORDS[objective]}; {_ratio(raw, least)} of pieces" + (f", {others}" if others else ""))
 
 

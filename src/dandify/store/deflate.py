@@ -6,6 +6,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from dandify.kernels.planar import WINDOW, align_state, bound, code_plane, estimate, find_period, finish
 from dandify.kernels.repeats import code_repeats
 from dandify.kernels.shuffle import shuffle
+from dandify.kernels.ways import code_best, sample_of
 from dandify.store.encode import Bytes, scratch
 
 FARTHEST_PERIOD = 1024  # channels of a chunk, or so
@@ -25,7 +27,7 @@ REPEATS_GAIN = 0.93  # what repeats must leave: they take twice as long, and are
 HINT = 0.95  # of Huffman codes alone: where runs and ISA-L hardly gain, zlib-ng is not even tried
 SEARCHED_GAIN = 0.85  # what zlib-ng must leave of the best other size,
 SEARCHED_SAVES = 0.01  # or save of the plane's bytes: it takes two to four times as long
-MATCHED_SAVES, REPEATS_SAVES, SEARCHED_GAINS = 0.01, 0.03, 0.03  # of all that is stored: what each must save on pieces
+MATCHED_SAVES, REPEATS_SAVES, SEARCHED_GAINS = 0.02, 0.03, 0.03  # of all that is stored: what each must save on pieces
 _LEARNT = 8  # pieces, at most, that an encoder learns from
 LEARNT_ITEMSIZE = 2  # samples of acquisition systems
 UNLIKE = 1.03  # so much more than on the pieces, and a plane is weighed anew
@@ -156,9 +158,14 @@ class Planar:
             plane = planes[k * size : (k + 1) * size]
             known = self.known[k] if len(self.known) == itemsize else None
             before = state.copy()
-            way = _way(plane, self.thorough, known)
-            _code(plane, way, out, state)
-            if known and state[0] - before[0] > known.expected(size):
+            way = None
+            if known is not None and not known.others:
+                least = known.repeats.least if known.repeats else 0
+                code_best(plane, known.distances, known.leasts, LOOKED_AT, least, FEW_BITS, out, state)
+            else:
+                way = _way(plane, self.thorough, known)
+                _code(plane, way, out, state)
+            if known is not None and state[0] - before[0] > known.expected(size):
                 better = _way(plane, self.thorough)
                 if better != way:
                     state[:] = before
@@ -235,6 +242,16 @@ class _Known:
     repeats: _Repeats | None
     others: tuple[Callable[[Bytes], bytes], ...]
     most: float
+
+    @cached_property
+    def distances(self) -> NDArray[np.int64]:
+        """Distances of the runs, (ways,)."""
+        return np.array([run.distance for run in self.runs])
+
+    @cached_property
+    def leasts(self) -> NDArray[np.int64]:
+        """Least lengths of the runs, (ways,)."""
+        return np.array([run.least for run in self.runs])
 
     def expected(self, size: int) -> float:
         """Bytes that a plane should not exceed; one that does is unlike the pieces."""
@@ -332,12 +349,8 @@ def _weigh(plane: Bytes, sample: Bytes, thorough: bool) -> _Weighed:
 
 def _sample(plane: Bytes, bounds: tuple[int, int] = SAMPLED) -> Bytes:
     """Three stretches of a plane, or all of it."""
-    wanted = min(max(plane.size // 8, bounds[0]), bounds[1])
-    if plane.size <= wanted:
-        return plane
-    part = wanted // 3
-    starts = [(plane.size - part) * k // 10 for k in (1, 5, 9)]
-    return np.concatenate([plane[s : s + part] for s in starts])
+    sample: Bytes = sample_of(plane, *bounds)
+    return sample
 
 
 def _repeats_size(plane: Bytes, least: int) -> float:

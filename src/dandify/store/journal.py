@@ -16,6 +16,7 @@ from dandify.store.target import Place, StoredChunks
 
 Index = tuple[int, ...]
 SCHEMA = 1
+_ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode  # once: json.dumps builds one a call
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class JournalWriter:
     def note(self, place: str, index: Index, chunk: Chunk, where: Place) -> None:
         """Note a chunk whose bytes have been handed to the system."""
         record = (self._numbers[place], index, chunk.checksum, chunk.size, chunk.payload_checksum, where)
-        self._file.write(json.dumps(record, separators=(",", ":")) + "\n")
+        self._file.write(_ENCODE(record) + "\n")
         self.count += 1
 
     def flush(self) -> None:

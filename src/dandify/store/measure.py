@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -158,10 +159,7 @@ def _smallest(
     encoder = choose(cut(samples, best.chunks))
     shape_bytes = values * itemsize
     for _ in range(TURNS if len(shapes) > 1 else 0):
-        ratios = {}
-        for shape in shapes:
-            pieces = cut(samples, shape.chunks)
-            ratios[shape] = _ratio(pieces, _suited(encoder, pieces, itemsize), itemsize)
+        ratios = _ratios(shapes, samples, encoder, itemsize)
         sizes = {
             s: shape_bytes / r + shape_bytes / (prod(s.chunks) * itemsize) * INDEX_BYTES for s, r in ratios.items()
         }
@@ -171,6 +169,19 @@ def _smallest(
         if _kind(encoder) == _kind(before):
             break
     return best, encoder, ratios
+
+
+def _ratios(
+    shapes: Sequence[Shape], samples: Sequence[NDArray[Any]], encoder: Encoder, itemsize: int
+) -> dict[Shape, float]:
+    """Encode the samples in each shape, in threads."""
+
+    def ratio(shape: Shape) -> float:
+        pieces = cut(samples, shape.chunks)
+        return _ratio(pieces, _suited(encoder, pieces, itemsize), itemsize)
+
+    with ThreadPoolExecutor(thread_name_prefix="dandify-measure") as pool:
+        return dict(zip(shapes, pool.map(ratio, shapes), strict=True))
 
 
 def _ratio(pieces: Sequence[Bytes], encoder: Encoder, itemsize: int) -> float:
