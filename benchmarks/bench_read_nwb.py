@@ -53,8 +53,10 @@ PATTERNS: dict[str, Callable[[h5py.Dataset, Any], int]] = {
 
 def run(options: Options) -> None:
     """Write each set by both, read it in three ways, in turn, and print ratios."""
-    with tempfile.TemporaryDirectory() as folder:
-        rows = [[one.title, *measure(one, Path(folder), options)] for one in options.chosen()]
+    rows = []
+    for one in options.chosen():
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append([one.title, *measure(one, Path(folder), options)])
     print(f"reading with plain h5py, the file in the page cache, {options.repeats} runs, medians. {machine()}")
     print("seconds from neuroconv's file / from dandify's = how many times faster\n")
     print(table(["", *PATTERNS], rows, markdown=options.markdown))
