@@ -11,9 +11,10 @@ from hdmf.build import GroupBuilder
 from pynwb import NWBFile
 
 from dandify.nwb.defer import find_bulk
+from dandify.nwb.request import WriteRequest, require_chunks, worker_count
 from dandify.nwb.structure import refuse_compound_references, show_structure
 from dandify.nwb.transforms import Asked, require_known, transform_bulk
-from dandify.nwb.write import _refuse, _Request, _workers, require_chunks
+from dandify.nwb.write import refuse_unwritable
 from dandify.store.choose import Chosen
 from dandify.store.compression import DEFAULTS
 from dandify.store.measure import Measured
@@ -123,8 +124,10 @@ def plan_nwb(
     """
     path = Path(path)
     require_known(transforms)
-    _refuse(nwbfile, path, backend, compression)
-    request = _Request(backend, compression or DEFAULTS[backend], parse_bytes(memory), _workers(workers), chunks or {})
+    refuse_unwritable(nwbfile, path, backend, compression)
+    request = WriteRequest(
+        backend, compression or DEFAULTS[backend], parse_bytes(memory), worker_count(workers), chunks or {}
+    )
     found: list[DatasetPlan] = []
 
     def prepare(root: GroupBuilder) -> None:

@@ -26,10 +26,12 @@ from dandify.nwb.across import SPECIFICATIONS, copy_zarr, require_portable, writ
 from dandify.nwb.compare import compare_nwb
 from dandify.nwb.defer import LEAST_BULK_BYTES, Bulk
 from dandify.nwb.opened import backend_of, open_tree
+from dandify.nwb.record import record
+from dandify.nwb.request import WriteRequest, worker_count
 from dandify.nwb.tree import Node, Tree
 from dandify.nwb.tree_hdf5 import HDF5Tree
 from dandify.nwb.tree_zarr import open_group
-from dandify.nwb.write import _PACKAGES, BACKENDS, _described, _reported, _Request, _workers
+from dandify.nwb.write import BACKENDS
 from dandify.sources.arrays import flat_block
 from dandify.sources.contract import Array
 from dandify.store.compression import (
@@ -43,14 +45,9 @@ from dandify.store.compression import (
 from dandify.store.copy_hdf5 import Empty, copy_structure
 from dandify.store.engine import Filled, check_container, estimate_bytes, fill_container
 from dandify.store.manifest import (
-    Manifest,
     describe_sources,
-    manifest_path,
-    now,
     sha256_of,
     tree_bytes,
-    versions,
-    write_manifest,
 )
 from dandify.store.memory import parse_bytes
 from dandify.store.partial import require_absent
@@ -137,13 +134,13 @@ def repack(
     started = time.perf_counter()
     source, path = Path(source), Path(path)
     into = backend or ("zarr" if path.name.endswith(".zarr") else "hdf5")
-    threads, memory_bytes = _workers(workers), parse_bytes(memory)
+    threads, memory_bytes = worker_count(workers), parse_bytes(memory)
     _refuse(path, into, compression)
     require_absent(path, overwrite=overwrite)
     origin = backend_of(source)
     described = describe_sources([source])
     cache_bytes = memory_bytes // _CACHE_SHARE
-    request = _Request(into, compression or DEFAULTS[into], memory_bytes - cache_bytes, threads)
+    request = WriteRequest(into, compression or DEFAULTS[into], memory_bytes - cache_bytes, threads)
     jobs: list[Job] = []
     with resumable_output(path, overwrite=overwrite, directory=into == "zarr") as attempt:
         partial = attempt.partial
@@ -165,24 +162,11 @@ def repack(
             _check(source, partial, filled, progress)
         output_bytes = tree_bytes(partial)
         checksum = sha256_of(partial) if into == "hdf5" else None
-    manifest = write_manifest(
-        manifest_path(path),
-        Manifest(
-            output=path.name, bytes=output_bytes, sha256=checksum, verified=verify, created=now(),
-            versions=versions(*_PACKAGES), sources=described, datasets=tuple(map(_described, filled)),
-            details={"backend": into, "repacked_from": origin},
-        ),
-    )  # fmt: skip
-    written = WriteReport(
-        path=path,
-        datasets=tuple(map(_reported, filled)),
-        raw_bytes=sum(f.job.plan.raw_bytes for f in filled),
-        stored_bytes=sum(f.written.stored_bytes for f in filled),
-        output_bytes=output_bytes,
-        seconds=time.perf_counter() - started,
-        manifest=manifest,
+    written = record(
+        path, filled, output_bytes=output_bytes, sha256=checksum, sources=described, started=started,
         notes=attempt.notes,
-    )
+        details={"backend": into, "verify": "full" if verify else "none", "repacked_from": origin},
+    )  # fmt: skip
     return Repacked(source, described[0].bytes, written, verify)
 
 
@@ -248,7 +232,7 @@ def bulk_of(tree: Tree) -> tuple[Stored, ...]:
     )
 
 
-def _jobs(tree: Tree, request: _Request, chunks: Mapping[str, Sequence[int]]) -> list[Job]:
+def _jobs(tree: Tree, request: WriteRequest, chunks: Mapping[str, Sequence[int]]) -> list[Job]:
     asked = {f"/{place.strip('/')}": tuple(shape) for place, shape in chunks.items()}
     bulk = {array.node.path: array for array in bulk_of(tree)}
     for place, shape in asked.items():

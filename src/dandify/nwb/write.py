@@ -2,74 +2,45 @@
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
 from functools import partial as partial_of
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast, get_args
 
-from hdmf.backends.hdf5.h5_utils import H5DataIO
 from hdmf.build import GroupBuilder
-from hdmf_zarr import ZarrDataIO
 from pynwb import NWBFile
 
 from dandify.errors import BadRequest
-from dandify.nwb.defer import Bulk, find_bulk
+from dandify.nwb.defer import find_bulk
+from dandify.nwb.record import record
+from dandify.nwb.request import WriteRequest, require_chunks, worker_count
 from dandify.nwb.structure import write_hdf5_structure, write_zarr_structure
 from dandify.nwb.transforms import Asked, require_known, transform_bulk
-from dandify.sources.deferred import Deferred
 from dandify.store.compression import (
     DEFAULTS,
     ReadersWarning,
-    declared,
-    encoder_for,
     require_compression,
     who_cannot_read,
-    zarr_codec,
 )
-from dandify.store.encode import Bytes, Encoder
-from dandify.store.engine import Filled, Verify, check_container, estimate_bytes, fill_container
+from dandify.store.engine import Verify, check_container, estimate_bytes, fill_container
 from dandify.store.manifest import (
-    Manifest,
-    ManifestDataset,
     SourceFile,
     describe_sources,
-    manifest_path,
-    now,
     sha256_of,
     tree_bytes,
-    versions,
-    write_manifest,
 )
-from dandify.store.measure import Measured, measure
 from dandify.store.memory import parse_bytes
 from dandify.store.pipeline import Job
 from dandify.store.progress import ProgressCallback
-from dandify.store.report import DatasetReport, WriteReport
+from dandify.store.report import WriteReport
 from dandify.store.resume import resumable_output
-from dandify.store.shapes import HDF5_LIMITS, ZARR_LIMITS, text
 from dandify.store.space import disk_full_named, require_room
 
 BACKENDS = MappingProxyType({"hdf5": ".nwb", "zarr": ".nwb.zarr"})
-_PACKAGES = (
-    "pynwb",
-    "hdmf",
-    "h5py",
-    "hdmf-zarr",
-    "zarr",
-    "numcodecs",
-    "isal",
-    "deflate",
-    "zlib-ng",
-    "numpy",
-    "neuroconv",
-    "spikeinterface",
-)
 
 
 def write_nwb(
@@ -156,8 +127,10 @@ def write_nwb(
     path = Path(path)
     mode = verify_mode(verify)
     require_known(transforms)
-    _refuse(nwbfile, path, backend, compression)
-    request = _Request(backend, compression or DEFAULTS[backend], parse_bytes(memory), _workers(workers), chunks or {})
+    refuse_unwritable(nwbfile, path, backend, compression)
+    request = WriteRequest(
+        backend, compression or DEFAULTS[backend], parse_bytes(memory), worker_count(workers), chunks or {}
+    )
     described = describe_sources(Path(s) if isinstance(s, str) else s for s in sources)
     if paged and backend != "hdf5":
         raise BadRequest(f"backend {backend} has no pages", remedy="leave paged out, or write HDF5")
@@ -189,125 +162,11 @@ def write_nwb(
             partial, jobs, written, workers=request.workers, verify=mode, progress=progress
         )  # fmt: skip
         checksum = whole.result() if whole else None
-    manifest = write_manifest(
-        manifest_path(path),
-        Manifest(
-            output=path.name, bytes=output_bytes, sha256=checksum, verified=mode == "full", created=now(),
-            versions=versions(*_PACKAGES), sources=described,
-            datasets=tuple(_described(f, details[f.job.place]) for f in filled),
-            details={
-                "backend": backend, "verify": mode, **({"paged": True} if paged else {}), **(extra_manifest or {}),
-            },
-        ),
+    return record(
+        path, filled, output_bytes=output_bytes, sha256=checksum, sources=described, started=started,
+        notes=attempt.notes, of_datasets=details,
+        details={"backend": backend, "verify": mode, **({"paged": True} if paged else {}), **(extra_manifest or {})},
     )  # fmt: skip
-    return WriteReport(
-        path=path,
-        datasets=tuple(map(_reported, filled)),
-        raw_bytes=sum(f.job.plan.raw_bytes for f in filled),
-        stored_bytes=sum(f.written.stored_bytes for f in filled),
-        output_bytes=output_bytes,
-        seconds=time.perf_counter() - started,
-        manifest=manifest,
-        notes=attempt.notes,
-    )
-
-
-@dataclass(frozen=True)
-class _Request:
-    """How bulk data are to be written."""
-
-    backend: str
-    compression: str
-    memory_bytes: int
-    workers: int
-    chunks: Mapping[str, Sequence[int]] = field(default_factory=dict)
-
-    @property
-    def native(self) -> type:
-        """The DataIO of the backend."""
-        native: type = H5DataIO if self.backend == "hdf5" else ZarrDataIO
-        return native
-
-    def decisive(self, jobs: Sequence[Job], sources: Sequence[SourceFile]) -> dict[str, Any]:
-        """Give all that decides what the chunks become, by the names that a person would give it."""
-        return {
-            "version of dandify": versions()["dandify"],
-            "source": [asdict(s) for s in sources],
-            "plan": [
-                [j.place, j.plan.shape, j.plan.dtype.str, j.plan.chunks, self.backend, j.encoder.name] for j in jobs
-            ],
-        }
-
-    def measured(self, bulk: Bulk) -> Measured:
-        """Plan a dataset and choose its encoder, by samples of it."""
-        asked = self._asked(bulk)
-
-        def choose(pieces: Sequence[Bytes]) -> Encoder:
-            return encoder_for(self.backend, self.compression, bulk.dtype.itemsize, lambda: pieces)
-
-        return measure(
-            bulk.array, bulk.dtype, choose, memory_bytes=self.memory_bytes, workers=self.workers,
-            rate_hz=bulk.rate_hz,
-            limits=HDF5_LIMITS if self.backend == "hdf5" else ZARR_LIMITS, chunks=asked or bulk.chunks, name=bulk.name,
-            asked="as asked for" if asked else "as the data's DataIO asks for",
-        )  # fmt: skip
-
-    def _asked(self, bulk: Bulk) -> tuple[int, ...] | None:
-        """Chunk shape that the caller asks for by the name of the dataset, its object, or its path."""
-        for name in names_of(bulk):
-            if name in self.chunks:
-                return tuple(self.chunks[name])
-        return None
-
-    def job(self, bulk: Bulk) -> Job:
-        """Plan a dataset, and put an empty one in its place."""
-        found = self.measured(bulk)
-        plan, encoder = found.plan, found.encoder
-        if self.backend == "hdf5":
-            filters = declared(encoder)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # hdmf warns of plugins, too, and knows less of readers
-                empty = H5DataIO(
-                    data=Deferred(bulk.array), chunks=plan.chunks, maxshape=bulk.maxshape,
-                    compression=filters.compression, compression_opts=filters.options, shuffle=filters.shuffled,
-                    allow_plugin_filters=True,
-                )  # fmt: skip
-            if bulk.maxshape is None:  # H5DataIO takes the iterator's; hdmf's own rule lets columns of tables grow
-                empty.io_settings.pop("maxshape", None)
-            bulk.builder["data"] = empty
-        else:
-            bulk.builder["data"] = ZarrDataIO(
-                data=Deferred(bulk.array), chunks=plan.chunks, compressor=zarr_codec(encoder), filters=[]
-            )
-        return Job(bulk.name, bulk.place, bulk.array, plan, encoder)
-
-
-def names_of(bulk: Bulk) -> tuple[str, ...]:
-    """Names by which a chunk shape may be asked for: path, ``ElectricalSeries/data``, and ``ElectricalSeries``."""
-    owner, _, field_name = bulk.name.rpartition("/")
-    return (bulk.place, bulk.name, *((owner,) if field_name == "data" else ()))
-
-
-def require_chunks(chunks: Mapping[str, Sequence[int]], found: Sequence[Bulk]) -> None:
-    """Refuse chunk shapes for datasets that there are not, or of other axes.
-
-    Raises
-    ------
-    BadRequest
-        Naming the datasets that there are.
-    """
-    known = {name: bulk for bulk in found for name in names_of(bulk)}
-    for name, shape in chunks.items():
-        if name not in known:
-            raise BadRequest(
-                f"chunks are asked for {name!r}, and there is no such large dataset",
-                remedy=f"one of {', '.join(bulk.name for bulk in found)}" if found else "leave chunks out",
-            )
-        if len(shape) != len(known[name].array.shape) or min(shape) < 1:
-            raise BadRequest(
-                f"chunks {text(tuple(shape))} for shape {text(known[name].array.shape)}", place=name,
-                remedy=f"give {len(known[name].array.shape)} numbers, each 1 or more",
-            )  # fmt: skip
 
 
 def verify_mode(asked: bool | str) -> Verify:
@@ -324,15 +183,7 @@ def verify_mode(asked: bool | str) -> Verify:
     return cast("Verify", mode)
 
 
-def _workers(asked: int | None) -> int:
-    if asked is None:
-        return os.cpu_count() or 1
-    if asked < 1:
-        raise BadRequest(f"{asked} workers", remedy="ask for 1 or more")
-    return asked
-
-
-def _refuse(nwbfile: NWBFile, path: Path, backend: str, compression: str | None) -> None:
+def refuse_unwritable(nwbfile: NWBFile, path: Path, backend: str, compression: str | None) -> None:
     """Refuse what cannot be carried out, before any work."""
     if backend not in BACKENDS:
         raise BadRequest(f"no backend {backend!r}", remedy=f"one of {', '.join(BACKENDS)}")
@@ -349,20 +200,3 @@ def _refuse(nwbfile: NWBFile, path: Path, backend: str, compression: str | None)
         )
     if unread := who_cannot_read(backend, compression):
         warnings.warn(unread, ReadersWarning, stacklevel=3)
-
-
-def _described(filled: Filled, details: Mapping[str, Any] = MappingProxyType({})) -> ManifestDataset:
-    job, plan = filled.job, filled.job.plan
-    return ManifestDataset(
-        name=job.place, shape=plan.shape, dtype=plan.dtype.str, chunks=plan.chunks, codec=job.encoder.name,
-        raw_bytes=plan.raw_bytes, stored_bytes=filled.written.stored_bytes, xxh128=filled.written.xxh128,
-        verified=filled.verified, details={"chunk_shape_reason": plan.reason, **details},
-    )  # fmt: skip
-
-
-def _reported(filled: Filled) -> DatasetReport:
-    job, plan = filled.job, filled.job.plan
-    return DatasetReport(
-        job.name, job.place, plan.shape, plan.dtype.str, plan.raw_bytes, filled.written.stored_bytes,
-        filled.written.xxh128, filled.verified,
-    )  # fmt: skip

@@ -144,7 +144,7 @@ def resumable_output(path: Path, *, overwrite: bool, directory: bool = False) ->
             attempt.close()
             _clear(partial)
             raise
-        except BaseException:
+        except BaseException:  # Ctrl-C too: what is finished stays
             attempt.close()
             if not attempt.worth_keeping and attempt._earlier is None:
                 _clear(partial)

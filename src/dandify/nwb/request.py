@@ -1,0 +1,145 @@
+"""How the large arrays of one output are to be written: their plans, encoders, and empty datasets in their place."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hdmf.backends.hdf5.h5_utils import H5DataIO
+from hdmf_zarr import ZarrDataIO
+
+from dandify.errors import BadRequest
+from dandify.nwb.defer import Bulk
+from dandify.sources.deferred import Deferred
+from dandify.store.compression import declared, encoder_for, zarr_codec
+from dandify.store.encode import Bytes, Encoder
+from dandify.store.manifest import SourceFile, versions
+from dandify.store.measure import Measured, measure
+from dandify.store.pipeline import Job
+from dandify.store.shapes import HDF5_LIMITS, ZARR_LIMITS, text
+
+
+@dataclass(frozen=True)
+class WriteRequest:
+    """How bulk data are to be written.
+
+    Attributes
+    ----------
+    backend, compression
+        Names, see `dandify.store.compression`.
+    memory_bytes, workers
+        What the engine may hold and use.
+    chunks
+        Shapes that the caller asks for, by names of datasets.
+    """
+
+    backend: str
+    compression: str
+    memory_bytes: int
+    workers: int
+    chunks: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    @property
+    def native(self) -> type:
+        """The DataIO of the backend."""
+        native: type = H5DataIO if self.backend == "hdf5" else ZarrDataIO
+        return native
+
+    def decisive(self, jobs: Sequence[Job], sources: Sequence[SourceFile]) -> dict[str, Any]:
+        """Give all that decides what the chunks become, by the names that a person would give it."""
+        return {
+            "version of dandify": versions()["dandify"],
+            "source": [asdict(s) for s in sources],
+            "plan": [
+                [j.place, j.plan.shape, j.plan.dtype.str, j.plan.chunks, self.backend, j.encoder.name] for j in jobs
+            ],
+        }
+
+    def measured(self, bulk: Bulk) -> Measured:
+        """Plan a dataset and choose its encoder, by samples of it."""
+        asked = self._asked(bulk)
+
+        def choose(pieces: Sequence[Bytes]) -> Encoder:
+            return encoder_for(self.backend, self.compression, bulk.dtype.itemsize, lambda: pieces)
+
+        return measure(
+            bulk.array, bulk.dtype, choose, memory_bytes=self.memory_bytes, workers=self.workers,
+            rate_hz=bulk.rate_hz,
+            limits=HDF5_LIMITS if self.backend == "hdf5" else ZARR_LIMITS, chunks=asked or bulk.chunks, name=bulk.name,
+            asked="as asked for" if asked else "as the data's DataIO asks for",
+        )  # fmt: skip
+
+    def _asked(self, bulk: Bulk) -> tuple[int, ...] | None:
+        """Chunk shape that the caller asks for by the name of the dataset, its object, or its path."""
+        for name in names_of(bulk):
+            if name in self.chunks:
+                return tuple(self.chunks[name])
+        return None
+
+    def job(self, bulk: Bulk) -> Job:
+        """Plan a dataset, and put an empty one in its place."""
+        found = self.measured(bulk)
+        plan, encoder = found.plan, found.encoder
+        if self.backend == "hdf5":
+            filters = declared(encoder)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # hdmf warns of plugins, too, and knows less of readers
+                empty = H5DataIO(
+                    data=Deferred(bulk.array), chunks=plan.chunks, maxshape=bulk.maxshape,
+                    compression=filters.compression, compression_opts=filters.options, shuffle=filters.shuffled,
+                    allow_plugin_filters=True,
+                )  # fmt: skip
+            if bulk.maxshape is None:  # H5DataIO takes the iterator's; hdmf's own rule lets columns of tables grow
+                empty.io_settings.pop("maxshape", None)
+            bulk.builder["data"] = empty
+        else:
+            bulk.builder["data"] = ZarrDataIO(
+                data=Deferred(bulk.array), chunks=plan.chunks, compressor=zarr_codec(encoder), filters=[]
+            )
+        return Job(bulk.name, bulk.place, bulk.array, plan, encoder)
+
+
+def names_of(bulk: Bulk) -> tuple[str, ...]:
+    """Names by which a chunk shape may be asked for: path, ``ElectricalSeries/data``, and ``ElectricalSeries``."""
+    owner, _, field_name = bulk.name.rpartition("/")
+    return (bulk.place, bulk.name, *((owner,) if field_name == "data" else ()))
+
+
+def require_chunks(chunks: Mapping[str, Sequence[int]], found: Sequence[Bulk]) -> None:
+    """Refuse chunk shapes for datasets that there are not, or of other axes.
+
+    Raises
+    ------
+    BadRequest
+        Naming the datasets that there are.
+    """
+    known = {name: bulk for bulk in found for name in names_of(bulk)}
+    for name, shape in chunks.items():
+        if name not in known:
+            raise BadRequest(
+                f"chunks are asked for {name!r}, and there is no such large dataset",
+                remedy=f"one of {', '.join(bulk.name for bulk in found)}" if found else "leave chunks out",
+            )
+        if len(shape) != len(known[name].array.shape) or min(shape) < 1:
+            raise BadRequest(
+                f"chunks {text(tuple(shape))} for shape {text(known[name].array.shape)}", place=name,
+                remedy=f"give {len(known[name].array.shape)} numbers, each 1 or more",
+            )  # fmt: skip
+
+
+def worker_count(asked: int | None) -> int:
+    """Give the number of encoding threads; one for each core where nobody asks.
+
+    Raises
+    ------
+    BadRequest
+        If it is not 1 or more.
+    """
+    if asked is None:
+        return os.cpu_count() or 1
+    if asked < 1:
+        raise BadRequest(f"{asked} workers", remedy="ask for 1 or more")
+    return asked
