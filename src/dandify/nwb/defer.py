@@ -12,14 +12,17 @@ import numpy as np
 from hdmf.backends.hdf5.h5_utils import H5DataIO
 from hdmf.build import DatasetBuilder, GroupBuilder
 from hdmf.data_utils import AbstractDataChunkIterator, DataIO
-from pynwb import NWBFile, TimeSeries, get_manager
+from pynwb import NWBFile, TimeSeries, get_class, get_manager
 from pynwb.base import TimeSeriesReference, TimeSeriesReferenceVectorData
+from pynwb.ecephys import ElectricalSeries
+from pynwb.image import ImageSeries
 
 from dandify.nwb.structure import walk
 from dandify.sources.arrays import Cropped
 from dandify.sources.contract import Array
 from dandify.sources.deferred import Deferred
 from dandify.sources.recordings import array_of
+from dandify.store.readcost import proportional_chunks
 
 LEAST_BULK_BYTES = 64 * 1024  # below, hdmf writes as fast, and one more chunked dataset costs readers a look-up
 
@@ -46,6 +49,8 @@ class Bulk:
         What a DataIO asks for.
     rate_hz
         Samples a second, where the object states it.
+    usual
+        Chunks that neuroconv would have made, where these are not the usual ones of recordings and movies.
     """
 
     builder: DatasetBuilder
@@ -56,6 +61,7 @@ class Bulk:
     chunks: tuple[int, ...] | None
     maxshape: tuple[int | None, ...] | None
     rate_hz: float | None = None
+    usual: tuple[int, ...] | None = None
 
 
 def find_bulk(root: GroupBuilder, *, native: type, least_bytes: int = LEAST_BULK_BYTES) -> tuple[Bulk, ...]:
@@ -83,7 +89,8 @@ def find_bulk(root: GroupBuilder, *, native: type, least_bytes: int = LEAST_BULK
             name = "/".join(place.split("/")[-2:])
             chunks, maxshape = _asked(wrapped, name)
             stored = _stored_dtype(builder, array)
-            found.append(Bulk(builder, name, place, array, stored, chunks, maxshape, _rate_of(builder)))
+            usual = _usual(builder, array, stored)
+            found.append(Bulk(builder, name, place, array, stored, chunks, maxshape, _rate_of(builder), usual))
     return tuple(found)
 
 
@@ -109,6 +116,15 @@ def _rate_of(builder: DatasetBuilder) -> float | None:
     start = builder.parent.datasets.get("starting_time")
     rate = start.attributes.get("rate") if start is not None else None
     return float(rate) if rate and rate > 0 else None
+
+
+def _usual(builder: DatasetBuilder, array: Array, stored: np.dtype[Any]) -> tuple[int, ...] | None:
+    """Chunks that neuroconv would have made of data that are neither of electrodes nor of images."""
+    owner = builder.parent
+    kind, namespace = (owner.attributes.get(a) for a in ("neurodata_type", "namespace")) if owner else (None, None)
+    if builder.name == "data" and kind and issubclass(get_class(kind, namespace), (ElectricalSeries, ImageSeries)):
+        return None
+    return proportional_chunks(array.shape, stored.itemsize)
 
 
 def _asked(wrapped: Any, name: str) -> tuple[tuple[int, ...] | None, tuple[int | None, ...] | None]:

@@ -67,7 +67,7 @@ class WriteRequest:
 
         return measure(
             bulk.array, bulk.dtype, choose, memory_bytes=self.memory_bytes, workers=self.workers,
-            rate_hz=bulk.rate_hz,
+            rate_hz=bulk.rate_hz, usual=bulk.usual,
             limits=HDF5_LIMITS if self.backend == "hdf5" else ZARR_LIMITS, chunks=asked or bulk.chunks, name=bulk.name,
             asked="as asked for" if asked else "as the data's DataIO asks for",
         )  # fmt: skip
