@@ -266,12 +266,16 @@ def test_unverified_is_said(tmp_path: Path) -> None:
 
 def test_progress(tmp_path: Path) -> None:
     seen: list[Progress] = []
-    write_nwb(everything(), tmp_path / "a.nwb", progress=seen.append)
+    report = write_nwb(everything(), tmp_path / "a.nwb", progress=seen.append)
     for stage in ("write", "verify"):
         steps = [p for p in seen if p.stage == stage]
         assert [p.done_bytes for p in steps] == sorted(p.done_bytes for p in steps)
         assert steps[-1].done_bytes == steps[-1].total_bytes
         assert "ElectricalSeries/data" in {p.name for p in steps}
+    written = [p for p in seen if p.stage == "write"]
+    assert all(p.encoded_bytes == p.done_bytes <= p.read_bytes for p in written)
+    assert written[-1].read_bytes == report.raw_bytes
+    assert written[-1].stored_bytes == report.stored_bytes
 
 
 @BACKENDS
