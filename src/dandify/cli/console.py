@@ -56,7 +56,7 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def progress(*, as_json: bool = False) -> Iterator[ProgressCallback]:
-    """Yield a callback: it draws a bar per output on a terminal, and prints a line now and then elsewhere.
+    """Yield a callback: a bar for each stage of an output on a terminal, a line now and then elsewhere.
 
     Parameters
     ----------
@@ -76,13 +76,20 @@ def progress(*, as_json: bool = False) -> Iterator[ProgressCallback]:
         TextColumn("{task.fields[detail]}"),
     )  # fmt: skip
     with Progress(*columns, console=console, transient=True) as bars:
-        tasks: dict[tuple[str, str], TaskID] = {}
+        tasks: dict[str, TaskID] = {}
+        last: dict[str, Step] = {}
 
         def step(event: Step) -> None:
-            key = (event.stage, event.name)
-            if key not in tasks:
-                tasks[key] = bars.add_task(f"{event.stage} {event.name}", total=event.total_bytes, detail="")
-            bars.update(tasks[key], completed=event.done_bytes, detail=_detail(event))
+            before = last.get(event.stage)
+            if before is None or event.total_bytes != before.total_bytes or event.done_bytes < before.done_bytes:
+                if before is not None:  # another output has begun
+                    bars.remove_task(tasks[event.stage])
+                tasks[event.stage] = bars.add_task("", total=event.total_bytes, detail="")
+            last[event.stage] = event
+            bars.update(
+                tasks[event.stage], description=f"{event.stage} {escape(event.name)}", completed=event.done_bytes,
+                detail=_detail(event),
+            )  # fmt: skip
 
         yield step
 
