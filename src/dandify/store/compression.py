@@ -12,7 +12,7 @@ import h5py
 from dandify.errors import BadRequest
 from dandify.store.choose import OBJECTIVES, choose_encoder
 from dandify.store.encode import BloscZstd, Bytes, Encoder
-from dandify.store.frames import BLOSC_FILTER, DECLARED_LEVEL, ZSTD_FILTER, Blosc, ZarrGzip, Zstd
+from dandify.store.frames import BLOSC_FILTER, DECLARED_LEVEL, ZSTD_FILTER, Blosc, ZarrCodec, ZarrGzip, Zstd
 
 _BLOSC_CODES = MappingProxyType({"lz4": 1, "zstd": 5})  # BLOSC_LZ4, BLOSC_ZSTD of blosc.h
 DEFAULTS = MappingProxyType({"hdf5": "gzip", "zarr": "blosc-zstd"})
@@ -67,6 +67,26 @@ def require_compression(backend: str, compression: str | None) -> str:
             f"no compression {name!r} for backend {backend}", remedy=f"one of {', '.join(COMPRESSIONS[backend])}"
         )
     return name
+
+
+def compression_of_filter(number: object, options: Sequence[int] | int | None) -> str | None:
+    """Name the compression that an HDF5 filter stands for, as h5py takes it; None for what dandify does not encode.
+
+    Parameters
+    ----------
+    number
+        ``gzip``, or the number of a filter plugin.
+    options
+        Of the filter.
+    """
+    if number == "gzip" or (isinstance(number, int) and number < 10):  # the number is gzip's level then
+        return DEFAULTS["hdf5"]
+    if number == ZSTD_FILTER:
+        return "zstd"
+    if number == BLOSC_FILTER and isinstance(options, Sequence) and len(options) > 6:
+        inner = {code: name for name, code in _BLOSC_CODES.items()}.get(options[6])
+        return f"blosc-{inner}" if inner else None
+    return None
 
 
 def encoder_for(backend: str, compression: str, itemsize: int, pieces: Callable[[], Sequence[Bytes]]) -> Encoder:
@@ -151,5 +171,5 @@ def declared(encoder: Encoder) -> Declared:
 
 def zarr_codec(encoder: Encoder) -> Any:
     """Give the numcodecs codec that a Zarr array must declare for an encoder's chunks to be read."""
-    assert isinstance(encoder, (BloscZstd, Blosc, Zstd, ZarrGzip))  # what `encoder_for` gives for Zarr
+    assert isinstance(encoder, (BloscZstd, Blosc, Zstd, ZarrGzip, ZarrCodec))  # what `encoder_for` gives for Zarr
     return encoder.codec

@@ -92,6 +92,22 @@ class ZarrGzip:
 
 
 @dataclass(frozen=True)
+class ZarrCodec:
+    """Any codec of numcodecs that somebody asks for; Zarr arrays only."""
+
+    codec: Any
+
+    @property
+    def name(self) -> str:
+        """As numcodecs writes it."""
+        return str(self.codec)
+
+    def encode(self, raw: Bytes, itemsize: int) -> bytes:
+        """Encode a chunk."""
+        return bytes(self.codec.encode(raw.view(f"V{itemsize}") if itemsize > 1 else raw))
+
+
+@dataclass(frozen=True)
 class PluginDecoder:
     """Decodes HDF5's Zstandard and Blosc chunks by imagecodecs, which has its own builds of both.
 
