@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dandify.nwb.repack import repack
     from dandify.nwb.write import write_nwb
     from dandify.project.scan import scan
+    from dandify.report.view import view
     from dandify.runs.convert import convert
     from dandify.runs.verify import verify
     from dandify.sources.formats import formats
@@ -41,6 +42,7 @@ _HOMES = {
     "upload": "dandify.archive.upload",
     "validate": "dandify.dandiset.validate",
     "verify": "dandify.runs.verify",
+    "view": "dandify.report.view",
     "write_nwb": "dandify.nwb.write",
     "write_ome_zarr": "dandify.ngff.write",
 }
@@ -60,6 +62,7 @@ __all__ = [
     "upload",
     "validate",
     "verify",
+    "view",
     "write_nwb",
     "write_ome_zarr",
 ]

@@ -21,6 +21,7 @@ VERBS: Mapping[str, str] = MappingProxyType({
     "archive": "archive",
     "verify": "verify",
     "repack": "repack",
+    "view": "view",
     "demo": "demo",
     "check-converter": "check_converter",
 })  # fmt: skip
