@@ -111,8 +111,9 @@ def media(facts: Facts, base: Path) -> Iterator[Finding]:
                 else "dandify organize brings the file along and names it relatively"
             )  # fmt: skip
             yield Finding(
-                f"dandify.{wrong[0]}", "dandify", "file", "ERROR", f"{where}, {wrong[1]}", facts.path, remedy=remedy
-            )
+                f"dandify.{wrong[0]}", "dandify", "file", "WARNING" if reference.optional else "ERROR",
+                f"{where}, {wrong[1]}", facts.path, remedy=remedy,
+            )  # fmt: skip
 
 
 def hdf5_filters(path: Path) -> Iterator[Finding]:

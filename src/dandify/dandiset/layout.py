@@ -61,12 +61,13 @@ def plan_layout(
     BadRequest
         If two ids, or two files, would get one name.
     BadSource
-        If media are missing.
+        If media are missing, or data are in other files.
     """
     stated = [_supplied(f, subject_id, session_id) for f in files]
     needs = [need for f in stated for need in _needs(f)]
     if needs:
         raise MissingMetadata(needs, where="the name of a file in the dandiset")
+    _refuse_links(stated)
     _refuse_shared_labels(stated, dandiset)
     placed: list[Placement] = []
     for facts in stated:
@@ -107,6 +108,17 @@ def _places(facts: Facts) -> Iterator[Placement]:
     yield Placement(facts.path, target, facts.kind, media)
     for destination, source in {m.target: m.source for m in media}.items():
         yield Placement(source, destination, "media")
+
+
+def _refuse_links(files: Sequence[Facts]) -> None:
+    """Refuse NWB files whose data are in other files: brought elsewhere they would be broken, and dandi takes none."""
+    for facts in files:
+        if facts.links:
+            more = f", and {len(facts.links) - 1} more" if len(facts.links) > 1 else ""
+            raise BadSource(
+                f"a part of it is a link to another file: {facts.links[0]}{more}", file=facts.path,
+                remedy="make it one file: NWBHDF5IO(OUT, 'w').export(src_io, write_args={'link_data': False})",
+            )  # fmt: skip
 
 
 def _refuse_missing(media: Sequence[Medium]) -> None:
