@@ -16,8 +16,6 @@ from dandify.dandiset.describe import YAML, problems_in, read_description
 from dandify.errors import BadSource
 from dandify.findings import Finding, Severity
 
-VIDEOS: Final = (".mp4", ".avi", ".wmv", ".mov", ".flv", ".mkv")  # dandi/consts.py
-PICTURES: Final = (".png", ".jpg", ".jpeg", ".gif")
 _PATH_LENGTH: Final = 512
 _ZARR_OBJECT_BYTES: Final = 5 * 2**30  # dandi sends each file of a Zarr in one part
 

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import h5py
 
-from dandify.dandiset.checks import PICTURES, REMEDIES, VIDEOS, dandi, inspector_failure, quiet_dandi
+from dandify.dandiset.checks import REMEDIES, dandi, inspector_failure, quiet_dandi
 from dandify.dandiset.facts import Facts, Kind, read_facts, unsafe_arrays
 from dandify.dandiset.names import ids_in_name
+from dandify.dandiset.plain import PICTURES, VIDEOS
 from dandify.errors import BadSource
 from dandify.findings import Finding, Severity
 from dandify.project.rules import TAXON_URL, problems_of

@@ -14,10 +14,11 @@ from typing import Any, Final, Literal
 import h5py
 import numpy as np
 
-from dandify.dandiset.names import MODALITY, ids_in_name, modalities_of
+from dandify.dandiset.names import MODALITY, entities_in_name, ids_in_name, modalities_of
 from dandify.errors import BadSource
 
 Kind = Literal["nwb", "nwb-zarr", "ome-zarr"]
+FileKind = Literal["nwb", "nwb-zarr", "ome-zarr", "image", "video"]
 
 MANIFEST: Final = ".manifest.json"
 PARTIAL: Final = ".partial"
@@ -78,7 +79,8 @@ class Facts:
     modalities
         Of an NWB file, see `dandify.dandiset.names.modalities_of`.
     entities
-        Tissue, slice and cell of an intracellular recording, probes; see `dandify.dandiset.names.ENTITIES`.
+        Tissue, slice and cell of an intracellular recording, probes (see `dandify.dandiset.names.ENTITIES`); sample,
+        stain, chunk and ``suffix`` of an image, as BIDS calls them.
     external_files
         Media that an NWB file refers to, in the order of its lists.
     subject
@@ -88,7 +90,7 @@ class Facts:
     """
 
     path: Path
-    kind: Kind
+    kind: FileKind
     subject_id: str | None
     session_id: str | None
     session_start_time: datetime | None
@@ -351,6 +353,7 @@ def _of_image(path: Path) -> Facts:
         subject_id=_word(subject.get("subject_id")) or named_subject,
         session_id=_word(session.get("session_id")) or named_session,
         session_start_time=_time(_word(session.get("session_start_time"))),
+        entities=entities_in_name(path.name.split(".")[0]),
         subject={key: str(subject[key]) for key in _SUBJECT if subject.get(key)},
     )
 

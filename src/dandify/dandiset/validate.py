@@ -13,6 +13,7 @@ from typing import Final
 from dandify.dandiset import checks, checks_nwb
 from dandify.dandiset.describe import YAML
 from dandify.dandiset.facts import MANIFEST, PARTIAL, kind_of
+from dandify.dandiset.plain import PICTURES, VIDEOS
 from dandify.errors import BadRequest
 from dandify.findings import Finding
 
@@ -199,7 +200,7 @@ def _findings(job: _Job) -> Iterator[Finding]:
 
 
 def _unknown(path: Path) -> Finding:
-    if path.suffix.lower() in (".nwb", *checks.VIDEOS, *checks.PICTURES):
+    if path.suffix.lower() in (".nwb", *VIDEOS, *PICTURES):
         return Finding(
             "dandify.suffix_case", "dandify", "file", "ERROR",
             f"dandi does not upload {path.suffix}, in capitals", path,
@@ -255,6 +256,6 @@ def _kind(path: Path, base: Path, *, in_bids: bool) -> str:
         return "nwb"
     if in_bids:
         return "bids"
-    if path.suffix in checks.VIDEOS:
+    if path.suffix in VIDEOS:
         return "video"
-    return "picture" if path.suffix in checks.PICTURES else "unknown"
+    return "picture" if path.suffix in PICTURES else "unknown"
