@@ -15,7 +15,7 @@ import click
 )
 @click.option(
     "--mode",
-    type=click.Choice(["copy", "hardlink", "move"]),
+    type=click.Choice(["copy", "hardlink", "symlink", "move"]),
     default="copy",
     show_default=True,
     help="How files get there; what has to be edited is always copied.",
@@ -46,7 +46,7 @@ import click
 @click.option("--dry-run", is_flag=True, help="Print the tree and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
-    converted: tuple[Path, ...], dandiset: Path, mode: Literal["copy", "hardlink", "move"], name: str | None,
+    converted: tuple[Path, ...], dandiset: Path, mode: Literal["copy", "hardlink", "symlink", "move"], name: str | None,
     description: str | None, layout: Literal["auto", "dandi", "bids"], table: Path | None,
     license_: str | None, config: Path | None, subject_id: str | None, session_id: str | None,
     overwrite: bool, dry_run: bool, as_json: bool,

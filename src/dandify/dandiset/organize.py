@@ -36,7 +36,8 @@ class OrganizedFile:
         ``nwb``, ``nwb-zarr``, ``ome-zarr``, ``image``, ``video``, ``media`` (a video or picture that an NWB file
         refers to), or ``table`` (a file about a BIDS dataset).
     status
-        What was done, or would be done in a dry run: ``copied``, ``hardlinked``, ``moved`` or ``unchanged``.
+        What was done, or would be done in a dry run: ``copied``, ``hardlinked``, ``symlinked``, ``moved`` or
+        ``unchanged``.
     bytes
         Its size.
     relinked
@@ -128,8 +129,9 @@ def organize(
     dandiset
         Folder of the dandiset; made if need be.
     mode
-        ``copy``, ``hardlink`` or ``move``. Media, which are raw data, and files that have to be changed are copied
-        rather than moved.
+        ``copy``, ``hardlink``, ``symlink`` or ``move``; links fall back where the system cannot make them, see
+        `dandify.dandiset.place.put`. Media, which are raw data, are copied rather than moved, and files that have to be
+        changed are always copied.
     layout
         ``dandi``, ``bids``, or whichever suits; see `dandify.dandiset.layout.choose_layout`.
     table
@@ -265,7 +267,7 @@ def _is_edited_copy(placement: Placement, target: Path) -> bool:
 def _expected(placement: Placement, mode: Mode) -> Action:
     if placement.media or (placement.kind == "media" and mode == "move"):
         return "copied"
-    actions: dict[Mode, Action] = {"copy": "copied", "hardlink": "hardlinked", "move": "moved"}
+    actions: dict[Mode, Action] = {"copy": "copied", "hardlink": "hardlinked", "symlink": "symlinked", "move": "moved"}
     return actions[mode]
 
 
