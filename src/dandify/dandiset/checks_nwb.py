@@ -63,8 +63,7 @@ def nwb(path: Path, base: Path, kind: Kind, *, in_bids: bool = False) -> Iterato
     if kind == "nwb-zarr":
         found += nwb_zarr(path)
     yield from _with_rules(facts, found)
-    if not in_bids:
-        yield from ids_in_path(facts, base)
+    yield from ids_in_path(facts, base)
     yield from media(facts, base)
     if kind == "nwb":
         yield from hdf5_filters(path)
