@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Literal, TypeVar
+from typing import Literal
 
 from dandify.dandiset.bids_names import bids_nwb_path, bids_video_path, micr_path
-from dandify.dandiset.facts import Facts, kind_of, read_facts
+from dandify.dandiset.facts import Facts
+from dandify.dandiset.labels import label_conflicts
 from dandify.dandiset.media import Medium, media_of
-from dandify.dandiset.names import image_name, image_path, nwb_path, sanitize_label, session_label
+from dandify.dandiset.names import image_name, image_path, nwb_path
 from dandify.dandiset.plain import MICROSCOPY, ome_suffix, split_suffix
 from dandify.errors import BadRequest, BadSource, MissingMetadata, Need
 
 Layout = Literal["dandi", "bids"]
 
 _MAX_LISTED = 10
-
-K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -131,11 +129,12 @@ def plan_layout(
         If media are missing, or data are in other files.
     """
     stated = [_supplied(f, subject_id, session_id) for f in files]
-    needs = [need for f in stated for need in _needs(f, layout)]
+    needs = [need for f in stated for need in needs_of(f, layout)]
     if needs:
         raise MissingMetadata(needs, where="the name of a file in the dandiset")
     _refuse_links(stated)
-    _refuse_shared_labels(stated, dandiset)
+    if conflict := next(label_conflicts(stated, dandiset), None):
+        raise conflict
     placed = [Placement(source, target, "table") for source, target in companions.items()]
     for facts in stated:
         placed += _places(facts, layout)
@@ -152,7 +151,8 @@ def _supplied(facts: Facts, subject_id: str | None, session_id: str | None) -> F
     )
 
 
-def _needs(facts: Facts, layout: Layout) -> Iterator[Need]:
+def needs_of(facts: Facts, layout: Layout) -> Iterator[Need]:
+    """Yield what a name in a layout needs and a file does not state."""
     of = str(facts.path)
     if not facts.subject_id:
         yield Need("subject_id", "id of the subject", "--subject-id VALUE, or a column of --table", of)
@@ -228,61 +228,6 @@ def _refuse_missing(media: Sequence[Medium]) -> None:
         "\n".join(["files that an NWB file refers to are not there:", *lines]), file=missing[0].source,
         remedy="put them where the NWB file says, or convert again from where they are now",
     )  # fmt: skip
-
-
-def _refuse_shared_labels(files: Sequence[Facts], dandiset: Path) -> None:
-    """Keep two animals out of one folder, and two sessions from one name: also against what is there already."""
-    subjects: dict[str, tuple[str, Path]] = {}
-    sessions: dict[tuple[str, str], tuple[str, Path]] = {}
-    samples: dict[tuple[str, str], tuple[str, Path]] = {}
-    wanted = {sanitize_label(f.subject_id or "").casefold() for f in files}
-    for facts in (*files, *_present(dandiset, wanted)):
-        subject = facts.subject_id or ""
-        label = sanitize_label(subject)
-        _claim(subjects, label.casefold(), subject, facts.path, "subjects", f"sub-{label}")
-        session = session_label(facts.session_id, facts.session_start_time)
-        if session is not None:
-            stated = facts.session_id or session
-            key = (label.casefold(), session.casefold())
-            _claim(sessions, key, stated, facts.path, f"sessions of subject {subject!r}", f"ses-{session}")
-        if sample := facts.entities.get("sample"):
-            name = sanitize_label(sample)
-            key = (label.casefold(), name.casefold())
-            _claim(samples, key, sample, facts.path, f"samples of subject {subject!r}", f"sample-{name}")
-
-
-def _claim(seen: dict[K, tuple[str, Path]], key: K, stated: str, path: Path, what: str, name: str) -> None:
-    other, where = seen.setdefault(key, (stated, path))
-    if other != stated:
-        raise BadRequest(
-            f"two {what} would both be {name}: {other!r} ({where}) and {stated!r}", file=path,
-            remedy="names keep letters, digits and '+' only, and no file system is trusted with their case; "
-            "change one of the ids",
-        )  # fmt: skip
-
-
-def _present(dandiset: Path, labels: set[str]) -> Iterator[Facts]:
-    """Read the ids of the NWB files that the touched subjects have in the dandiset already."""
-    if not dandiset.is_dir():
-        return
-    for folder in sorted(dandiset.glob("sub-*")):
-        if not folder.is_dir() or folder.name.removeprefix("sub-").casefold() not in labels:
-            continue
-        for path in _files_and_zarrs(folder):
-            kind = kind_of(path)
-            if kind in ("nwb", "nwb-zarr"):
-                with suppress(BadSource):  # damaged: `validate` tells, and it may be about to be replaced
-                    facts = read_facts(path, kind)
-                    if facts.subject_id:
-                        yield facts
-
-
-def _files_and_zarrs(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and path.suffix not in (".zarr", ".ngff"):
-            yield from _files_and_zarrs(path)
-        else:
-            yield path
 
 
 def _refuse_shared_names(placed: Sequence[Placement]) -> None:
