@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dandify.archive.serve import serve as serve_archive
     from dandify.archive.upload import upload
+    from dandify.dandiset.check import check
     from dandify.dandiset.organize import organize
     from dandify.dandiset.validate import validate
     from dandify.examples.run import demo
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "check": "dandify.dandiset.check",
     "check_converter": "dandify.testing",
     "compare_nwb": "dandify.nwb.compare",
     "convert": "dandify.runs.convert",
@@ -49,6 +51,7 @@ _HOMES = {
 
 __all__ = [
     "__version__",
+    "check",
     "check_converter",
     "compare_nwb",
     "convert",

@@ -12,8 +12,9 @@ import click
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Processes; more pay from dozens of files on.  [default: 1]"
 )
+@click.option("--doi", is_flag=True, help="It is to be published: what stands in the way of a DOI is an error.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def command(path: Path, workers: int | None, as_json: bool) -> None:
+def command(path: Path, workers: int | None, doi: bool, as_json: bool) -> None:
     """Check PATH, a dandiset or a file, as the archive will, and what the archive does not look at.
 
     Exit status 1 if there is an error.
@@ -24,7 +25,10 @@ def command(path: Path, workers: int | None, as_json: bool) -> None:
 
     with status() as say:
         report = dandify.validate(
-            path, workers=workers, progress=lambda p: say(f"{p.done_files} of {p.total_files} checked: {p.path.name}")
+            path,
+            workers=workers,
+            doi=doi,
+            progress=lambda p: say(f"{p.done_files} of {p.total_files} checked: {p.path.name}"),
         )
     if as_json:
         click.echo(report.to_json())

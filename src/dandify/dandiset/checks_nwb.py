@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import h5py
 
-from dandify.dandiset.checks import PICTURES, REMEDIES, VIDEOS, dandi, inspector_failure, quiet_dandi
+from dandify.dandiset.checks import REMEDIES, dandi, inspector_failure, quiet_dandi
 from dandify.dandiset.facts import Facts, Kind, read_facts, unsafe_arrays
 from dandify.dandiset.names import ids_in_name
+from dandify.dandiset.plain import PICTURES, VIDEOS
 from dandify.errors import BadSource
 from dandify.findings import Finding, Severity
 from dandify.project.rules import TAXON_URL, problems_of
@@ -62,8 +63,7 @@ def nwb(path: Path, base: Path, kind: Kind, *, in_bids: bool = False) -> Iterato
     if kind == "nwb-zarr":
         found += nwb_zarr(path)
     yield from _with_rules(facts, found)
-    if not in_bids:
-        yield from ids_in_path(facts, base)
+    yield from ids_in_path(facts, base)
     yield from media(facts, base)
     if kind == "nwb":
         yield from hdf5_filters(path)
@@ -111,8 +111,9 @@ def media(facts: Facts, base: Path) -> Iterator[Finding]:
                 else "dandify organize brings the file along and names it relatively"
             )  # fmt: skip
             yield Finding(
-                f"dandify.{wrong[0]}", "dandify", "file", "ERROR", f"{where}, {wrong[1]}", facts.path, remedy=remedy
-            )
+                f"dandify.{wrong[0]}", "dandify", "file", "WARNING" if reference.optional else "ERROR",
+                f"{where}, {wrong[1]}", facts.path, remedy=remedy,
+            )  # fmt: skip
 
 
 def hdf5_filters(path: Path) -> Iterator[Finding]:

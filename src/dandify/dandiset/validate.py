@@ -12,7 +12,9 @@ from typing import Final
 
 from dandify.dandiset import checks, checks_nwb
 from dandify.dandiset.describe import YAML
+from dandify.dandiset.duplicates import duplicates
 from dandify.dandiset.facts import MANIFEST, PARTIAL, kind_of
+from dandify.dandiset.plain import PICTURES, VIDEOS, plain_kind
 from dandify.errors import BadRequest
 from dandify.findings import Finding
 
@@ -107,14 +109,14 @@ class _Job:
 
 
 def validate(
-    path: Path | str, *, workers: int | None = None, progress: ProgressCallback | None = None
+    path: Path | str, *, workers: int | None = None, doi: bool = False, progress: ProgressCallback | None = None
 ) -> ValidationReport:
     """Check a dandiset, or a file or folder of it.
 
     Runs the validators of the dandi client (pynwb, nwbinspector with the dandi configuration, Zarr structure, names,
     BIDS), and what they leave out: OME-Zarr content, NWB in Zarr, subjects in paths and files, missing media, HDF5
-    filters that some readers lack, the server's rules for paths and sizes, and the extraction of metadata as the upload
-    does it. Nothing is changed, and the network is not used.
+    filters that some readers lack, the server's rules for paths and sizes, the same content twice, and the extraction
+    of metadata as the upload does it. Nothing is changed, the network is not used, and no code in data is run.
 
     Parameters
     ----------
@@ -123,6 +125,8 @@ def validate(
     workers
         Processes. More than one pays from a few dozen NWB files on; a script that asks for it needs the usual
         ``if __name__ == "__main__":``. None is one.
+    doi
+        Whether it is to be published: what would stand in the way of that is an error then.
     progress
         Called after each file.
 
@@ -149,7 +153,8 @@ def validate(
         verdicts.append(FileVerdict(job.path.relative_to(base), job.kind, ok))
     if root == base or dandiset is None:
         assets = [v for v in verdicts if v.kind in _ASSETS]
-        findings += checks.dandiset(base, assets=len(assets), zarrs=sum("zarr" in v.kind for v in assets))
+        findings += checks.dandiset(base, assets=len(assets), zarrs=sum("zarr" in v.kind for v in assets), doi=doi)
+        findings += duplicates((base / v.path, v.kind) for v in assets if _holds_data(v))
     findings = sorted(dict.fromkeys(findings), key=lambda f: (str(f.path or ""), _ORDER[f.severity], f.id))
     return ValidationReport(root, tuple(findings), tuple(verdicts))
 
@@ -198,8 +203,13 @@ def _findings(job: _Job) -> Iterator[Finding]:
         yield from checks.ome_zarr(path)
 
 
+def _holds_data(verdict: FileVerdict) -> bool:
+    """Whether it is worth a word if two are the same: tables and JSON of a BIDS dataset often are."""
+    return verdict.kind != "bids" or plain_kind(verdict.path) is not None
+
+
 def _unknown(path: Path) -> Finding:
-    if path.suffix.lower() in (".nwb", *checks.VIDEOS, *checks.PICTURES):
+    if path.suffix.lower() in (".nwb", *VIDEOS, *PICTURES):
         return Finding(
             "dandify.suffix_case", "dandify", "file", "ERROR",
             f"dandi does not upload {path.suffix}, in capitals", path,
@@ -255,6 +265,6 @@ def _kind(path: Path, base: Path, *, in_bids: bool) -> str:
         return "nwb"
     if in_bids:
         return "bids"
-    if path.suffix in checks.VIDEOS:
+    if path.suffix in VIDEOS:
         return "video"
-    return "picture" if path.suffix in checks.PICTURES else "unknown"
+    return "picture" if path.suffix in PICTURES else "unknown"
