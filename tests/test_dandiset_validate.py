@@ -255,13 +255,21 @@ def test_filters_that_every_reader_has(options: dict[str, Any], copy: Path) -> N
     assert "dandify.hdf5_filter" not in {f.id for f in validate(path).findings}
 
 
-def test_a_species_that_the_upload_would_refuse(tmp_path: Path) -> None:
+def test_a_species_that_only_the_plain_client_refuses(tmp_path: Path) -> None:
     root = dandiset(tmp_path, (add_units(session("m1", species="Sus scrofa")), "sub-m1/sub-m1_ses-s1_ecephys.nwb"))
-    (error,) = validate(root).errors
-    assert (error.id, error.key) == ("dandify.species", "species")
+    report = validate(root)
+    assert report.errors == ()
+    assert "dandi upload" in found(report, "dandify.species_lookup").message
     path = next(root.rglob("*.nwb"))
     with pytest.raises(ValueError, match="Cannot interpret species"):  # what the client itself does at the upload
         dandi_file(path, root).get_metadata(ignore_errors=False)
+
+
+def test_a_species_that_nobody_knows(tmp_path: Path) -> None:
+    root = dandiset(tmp_path, (add_units(session("m1", species="Mus muscula")), "sub-m1/sub-m1_ses-s1_ecephys.nwb"))
+    (error,) = validate(root).errors
+    assert (error.id, error.key) == ("dandify.species", "species")
+    assert "Mus musculus" in str(error.remedy)
 
 
 def test_a_species_given_as_url_is_not_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

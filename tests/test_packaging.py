@@ -47,6 +47,7 @@ def test_the_wheel_carries_every_module_and_nothing_else(wheel: Path) -> None:
         f"dandify/{f.relative_to(ROOT / 'src/dandify').as_posix()}" for f in (ROOT / "src/dandify").rglob("*.py")
     }
     assert modules <= names
+    assert {f"dandify/project/{f.name}" for f in (ROOT / "src/dandify/project").glob("*.tsv")} <= names
     assert all(n.startswith("dandify/") for n in names)
 
 
