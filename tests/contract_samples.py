@@ -144,3 +144,17 @@ def planes_of_channels(folder: Path) -> Path:
     for channel in range(2):
         write_planes(folder / "brain" / f"ch{channel}", stem="z")
     return folder / "brain"
+
+
+@sample("oif")
+def oif(folder: Path) -> Path:
+    from oif_maker import Image, write_oif
+
+    return write_oif(folder, Image(t=2))
+
+
+@sample("oif")
+def oib(folder: Path) -> Path:
+    from oif_maker import Image, write_oib
+
+    return write_oib(folder / "cell.oib", Image(t=2), scattered=True)

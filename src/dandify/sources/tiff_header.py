@@ -160,6 +160,26 @@ def read_header(path: Path, *, pages: int | None = None) -> Header:
     return Header(path, size, found)
 
 
+def header_within(path: Path, file: BinaryIO, size: int, *, pages: int | None = None) -> Header:
+    """Read the directories of a TIFF that lies within another file; places are those within the TIFF.
+
+    Parameters
+    ----------
+    path
+        The file that holds it, for messages.
+    file, size
+        The TIFF, and its length in bytes.
+    pages
+        How many are read; all if None.
+
+    Raises
+    ------
+    dandify.errors.BadSource
+        As of `read_header`.
+    """
+    return Header(path, size, tuple(_pages(path, file, size, pages)))
+
+
 def foreign(page: Page) -> str | None:
     """Name of the format that gives the pages of a TIFF file a meaning of its own; None if it is a plain one.
 
