@@ -158,3 +158,10 @@ def oib(folder: Path) -> Path:
     from oif_maker import Image, write_oib
 
     return write_oib(folder / "cell.oib", Image(t=2), scattered=True)
+
+
+@sample("ims")
+def ims(folder: Path) -> Path:
+    from ims_maker import Image, write_ims
+
+    return write_ims(folder / "brain.ims", Image(t=2))
