@@ -253,7 +253,7 @@ def _write_group(
 ) -> dict[str, StoredFile]:
     content = ome_metadata(
         version=version, name=title, axes=image.axes, levels=plan.levels, voxel=image.voxel,
-        time_known=image.time_known, channels=image.channels, statistics=written.channels,
+        origin=image.origin, time_known=image.time_known, channels=image.channels, statistics=written.channels,
         creator=versions()["dandify"],
     )  # fmt: skip
     if version == "0.5":
@@ -294,7 +294,7 @@ def _dataset(
             "axes": "".join(array.names),
             "shards": None if array.shards is None else list(array.shards),
             "scale": [level.scale(image.voxel)[i] for i in kept],
-            "translation": [level.translation(image.voxel)[i] for i in kept],
+            "translation": [level.translation(image.voxel, image.origin)[i] for i in kept],
             "slabs_crc32": [
                 [[[s.start, s.stop] for s in slab.region], f"{slab.crc32:08x}"] for slab in written.slabs[number]
             ],
