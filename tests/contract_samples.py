@@ -165,3 +165,12 @@ def ims(folder: Path) -> Path:
     from ims_maker import Image, write_ims
 
     return write_ims(folder / "brain.ims", Image(t=2))
+
+
+@sample("ome_zarr")
+def ome_zarr(folder: Path) -> Path:
+    from dandify.ngff.write import write_ome_zarr
+    from tiff_makers import pixels
+
+    write_ome_zarr(pixels((2, 3, 40, 56)), folder / "a.ome.zarr", axes="czyx", scale={"z": 2.0, "y": 0.5, "x": 0.5})
+    return folder / "a.ome.zarr"
