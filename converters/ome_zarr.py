@@ -16,7 +16,14 @@ from dandify.errors import BadRequest, BadSource
 from dandify.sources import Array, Converter, Source, Stream, Verdict
 from dandify.sources.derived import in_order
 from dandify.sources.microscopy import ImageSource, common_sizes, needs_of
-from dandify.sources.vendors.ome_zarr_groups import ZarrImage, describes_images, documents_of, images_in, labels_in
+from dandify.sources.vendors.ome_zarr_groups import (
+    DOCUMENTS,
+    ZarrImage,
+    describes_images,
+    documents_of,
+    images_in,
+    labels_in,
+)
 from dandify.store.region import Region
 
 _SUFFIX = ".zarr"
@@ -140,12 +147,19 @@ def _stream(image: ZarrImage, count: int, path: Path, problems: list[str]) -> St
     if channels and len(channels) != colours:
         problems.append(f"{name}: describes {len(channels)} channels and has {colours}; the descriptions are left out")
         channels = ()
+    if not _has_chunks(image.array):
+        problems.append(f"{name}: no chunk of it is stored, so that all values are the fill value")
     if labels := labels_in(image.group):
         problems.append(f"{name}: its labels ({', '.join(labels)}) are images of their own and stay behind")
     return Stream(
         name=name, kind="Image", axes=axes, array=ordered, scale={a: v for a, v in image.scale.items() if a in axes},
         origin={a: v for a, v in image.origin.items() if a in axes}, channels=channels,
     )  # fmt: skip
+
+
+def _has_chunks(folder: Path) -> bool:
+    """Whether anything but documents lies in an array's folder."""
+    return any(name not in DOCUMENTS for _, _, names in os.walk(folder) for name in names)
 
 
 def _distinct(streams: list[Stream]) -> list[Stream]:

@@ -204,6 +204,13 @@ def test_labels_stay_behind_and_are_named(tmp_path: Path) -> None:
     assert "cells" in source.problems[0]
 
 
+def test_an_array_without_chunks_is_told(tmp_path: Path) -> None:
+    path = ours(tmp_path / "a.ome.zarr", shape=(2, 8, 9), axes="cyx")
+    shutil.rmtree(path / "0" / "c")
+    assert "no chunk" in converter.open(path).problems[0]
+    assert not whole(converter.open(path).streams[0]).any()
+
+
 def test_channels_that_contradict_the_array_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     group(path, "0.5", {**multiscales([AXES[1], AXES[3], AXES[4]]), "omero": {"channels": [{"label": "a"}]}})
