@@ -174,3 +174,19 @@ def ome_zarr(folder: Path) -> Path:
 
     write_ome_zarr(pixels((2, 3, 40, 56)), folder / "a.ome.zarr", axes="czyx", scale={"z": 2.0, "y": 0.5, "x": 0.5})
     return folder / "a.ome.zarr"
+
+
+@sample("bruker")
+def bruker_movie(folder: Path) -> Path:
+    from bruker_maker import Scan, write_scan
+
+    write_scan(folder / "scan", Scan(kind="TSeries ZSeries Element", cycles=5, frames=3))
+    return folder / "scan"
+
+
+@sample("bruker")
+def bruker_stack(folder: Path) -> Path:
+    from bruker_maker import Scan, write_scan
+
+    write_scan(folder / "scan", Scan(kind="ZSeries"))
+    return folder / "scan"
