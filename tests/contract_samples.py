@@ -190,3 +190,18 @@ def bruker_stack(folder: Path) -> Path:
 
     write_scan(folder / "scan", Scan(kind="ZSeries"))
     return folder / "scan"
+
+
+@sample("scanimage")
+def scanimage_volumes(folder: Path) -> Path:
+    from scanimage_maker import Recording, write_recording
+
+    return write_recording(folder / "m1_00001.tif", Recording(volumes=4, slices=3, flyback=1))
+
+
+@sample("scanimage")
+def scanimage_split(folder: Path) -> Path:
+    from scanimage_maker import Recording, write_split
+
+    write_split(folder / "m1", Recording(), (5, 7))
+    return folder / "m1"

@@ -147,3 +147,29 @@ def in_order(array: Array, axes: tuple[str, ...], keep: tuple[str, ...]) -> tupl
     order = tuple(sorted(kept, key=lambda i: "tczyx".index(axes[i])))
     names = tuple(axes[i] for i in order)
     return (array if order == tuple(range(array.ndim)) else Transposed(array, order)), names
+
+
+@dataclass(frozen=True, eq=False)
+class Upward(Array):
+    """An array with a first axis of length 1 put before its own: one time point."""
+
+    values: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(1, ...)."""
+        return (1, *self.values.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return self.values.dtype
+
+    @property
+    def block(self) -> tuple[int, ...]:
+        """That of the array, of the only time point."""
+        return (1, *self.values.block)
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Read from the array."""
+        return self.values[region[1:]][None]
