@@ -35,6 +35,7 @@ REAL = {
     "intan": ("intan", "ephys/intan_rhd/sampledata.rhd"),
     "open_ephys": ("open_ephys", "ephys/openephys_binary"),
     "abf": ("abf", "icephys/abf/130618-1-12.abf"),
+    "oib": ("oif", "microscopy/oib/test.oib"),
 }
 
 

@@ -76,6 +76,17 @@ def stream(values: NDArray[Any] | Array, axes: str = "czyx", **changes: Any) -> 
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+def test_an_image_lies_where_its_stream_says(version: str, tmp_path: Path) -> None:
+    image = stream(noise((2, 70, 300, 200), "uint16"), origin={"y": 1300.0, "x": -65.0})
+    path = write_ome_zarr(image, tmp_path / "tile.ome.zarr", version=version).path
+    places = np.array(translations(path))
+    np.testing.assert_array_equal(places[0], [0, 0, 1300, -65])
+    half_pixels = (np.array(scales(path)) - [1, 2.0, 0.65, 0.65]) / 2
+    np.testing.assert_allclose(places, places[0] + half_pixels, rtol=1e-12)
+    assert len(places) > 1
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("case", SHAPES)
 def test_every_level_reads_back(case: str, version: str, tmp_path: Path) -> None:
     axes, shape, options = SHAPES[case]

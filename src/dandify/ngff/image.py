@@ -39,6 +39,8 @@ class ImageInput:
         Native type of the values.
     voxel
         Distance of neighbouring values, t c z y x; 1 for the channel, for axes it lacks, and for unknown times.
+    origin
+        Place of the first value, t c z y x; 0 where nobody states it.
     time_known
         The distance of time points is stated.
     channels
@@ -53,6 +55,7 @@ class ImageInput:
     block: Shape5
     dtype: np.dtype[Any]
     voxel: tuple[float, float, float, float, float]
+    origin: tuple[float, float, float, float, float]
     time_known: bool
     channels: tuple[Channel, ...]
     name: str | None
@@ -86,10 +89,12 @@ def describe_image(
         If axes, type, scale or channels cannot be.
     """
     stated: Mapping[str, float] = {}
+    origin: Mapping[str, float] = {}
     if isinstance(image, Stream):
         if image.kind != "Image" or image.array is None:
             raise BadRequest(f"stream {image.name!r} is of kind {image.kind}", remedy="give a stream of kind Image")
         axes, stated, name = axes or image.axes, image.scale, name or image.name
+        origin = image.origin
         channels = image.channels if channels is None else channels
         values: Array | NDArray[Any] = image.array
     else:
@@ -103,8 +108,9 @@ def describe_image(
     if 0 in shape:
         raise BadRequest(f"an image of shape {values.shape} has no values", place=name)
     block = values.block if isinstance(values, Array) else (1,) * len(found)
+    place: Any = tuple(float(origin.get(a, 0.0)) if a in found else 0.0 for a in AXES)
     return ImageInput(
-        values, found, shape, _five(found, block), dtype, voxel, time_known, _channels(channels, shape[1]), name
+        values, found, shape, _five(found, block), dtype, voxel, place, time_known, _channels(channels, shape[1]), name
     )
 
 

@@ -49,9 +49,9 @@ class Level:
         """Distance of neighbouring values on each axis, ``voxel`` being that of level 0."""
         return tuple(v * f for v, f in zip(voxel, (1, 1, *self.factors), strict=True))
 
-    def translation(self, voxel: tuple[float, ...]) -> tuple[float, ...]:
-        """Place of the first value's centre: a mean of f voxels lies (f - 1) / 2 voxels behind the first."""
-        return tuple(v * (f - 1) / 2 for v, f in zip(voxel, (1, 1, *self.factors), strict=True))
+    def translation(self, voxel: tuple[float, ...], origin: tuple[float, ...] = (0.0,) * 5) -> tuple[float, ...]:
+        """Place of the first value's centre: a mean of f voxels lies (f - 1) / 2 voxels behind the ``origin``."""
+        return tuple(o + v * (f - 1) / 2 for o, v, f in zip(origin, voxel, (1, 1, *self.factors), strict=True))
 
 
 @dataclass(frozen=True)

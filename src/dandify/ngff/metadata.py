@@ -25,6 +25,7 @@ def ome_metadata(
     axes: Axes,
     levels: Sequence[Level],
     voxel: tuple[float, ...],
+    origin: tuple[float, ...] = (0.0,) * 5,
     time_known: bool,
     channels: Sequence[Channel],
     statistics: Sequence[ChannelStatistics],
@@ -44,6 +45,8 @@ def ome_metadata(
         From the finest.
     voxel
         Distance of neighbouring values of level 0, t c z y x: seconds, 1, micrometres.
+    origin
+        Place of the first value of level 0, t c z y x, in the same units.
     time_known
         The distance of time points is stated; otherwise the axis has no unit, and counts.
     channels
@@ -62,7 +65,7 @@ def ome_metadata(
             path=str(number),
             coordinateTransformations=[
                 models.ScaleTransformation(scale=_of(level.scale(voxel), kept)),
-                models.TranslationTransformation(translation=_of(level.translation(voxel), kept)),
+                models.TranslationTransformation(translation=_of(level.translation(voxel, origin), kept)),
             ],
         )
         for number, level in enumerate(levels)

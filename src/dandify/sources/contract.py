@@ -52,6 +52,7 @@ FACTS = MappingProxyType({
     "time_increment_s": "seconds between time points",
     "channel_names": "names of the image channels, in order",
     "objective": "objective as described by the files",
+    "stage_position_um": "mapping of image names to the stage's position (x y z) in micrometres, along its own axes",
     "codec": "codec of a video",
     "creation_time": "datetime a media file says it was made; a re-encoded video has that of its encoding",
 })  # fmt: skip
@@ -119,6 +120,8 @@ class Channel:
         For images, six hex digits RGB.
     wavelength_nm
         For images, emission wavelength.
+    excitation_nm
+        For images, excitation wavelength.
     """
 
     name: str
@@ -127,6 +130,7 @@ class Channel:
     offset: float | None = None
     color: str | None = None
     wavelength_nm: float | None = None
+    excitation_nm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,9 @@ class Stream:
     scale
         For images, distance of neighbouring pixels per axis: micrometres for z y x, seconds for t. Axes whose
         distance is not stated are absent.
+    origin
+        For images, place of the first pixel's centre in the space that all images of the source share, micrometres for
+        z y x, along the image's own axes. Axes along which it is not stated are absent.
     columns
         For tables.
     external_files
@@ -202,12 +209,14 @@ class Stream:
     offset: float = 0.0
     channels: tuple[Channel, ...] = ()
     scale: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    origin: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     columns: tuple[Column, ...] = ()
     external_files: tuple[Path, ...] = ()
     description: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", _frozen(self.scale))
+        object.__setattr__(self, "origin", _frozen(self.origin))
         if self.array is not None and not self.shape:
             object.__setattr__(self, "shape", self.array.shape)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 
 from dandify.errors import BadSource
 from dandify.sources.contract import Array
+from dandify.sources.gather import gather
 from dandify.sources.tiff_header import Header, Page, read_header
-from dandify.store.region import Region, extent
+from dandify.store.region import Region
 
 _BLOCK_BYTES = 64 * 2**20  # larger uncompressed pages are read in parts
 _AGAIN = "copy the file again from the microscope's computer"
@@ -105,39 +105,8 @@ class TiffPages(Array):
         dandify.errors.BadSource
             If a file has become shorter, a page is damaged, or is not of this array's size and type.
         """
-        out = np.empty(extent(region), self.dtype)
-        lead, (rows, columns) = region[:-2], (region[-2], region[-1])
-        groups = [self._groups(s, i) for i, s in enumerate(lead)]
-        counts = [n // self.samples if i == self.channel_axis else n for i, n in enumerate(self.leading)]
         with _Reader(self) as reader:
-            self._gather(out, groups, counts, (rows, columns), reader)
-        return out
-
-    def _gather(
-        self, out: NDArray[Any], groups: list[Any], counts: list[int], part_of_page: tuple[slice, slice],
-        reader: _Reader,
-    ) -> None:  # fmt: skip
-        for part in product(*groups):
-            index = int(np.ravel_multi_index([g[0] for g in part], counts)) if counts else 0
-            target = out[tuple(g[1] for g in part)]  # (samples, y, x), or (y, x) without a channel axis
-            wanted = slice(0, 1)
-            if self.channel_axis is not None:
-                wanted = part[self.channel_axis][2]
-                target = np.moveaxis(target.reshape(-1, *target.shape[-2:]), 0, -1)
-            else:
-                target = target.reshape(*target.shape[-2:], 1)
-            reader.fill(target, index, *part_of_page, wanted)
-
-    def _groups(self, part: slice, axis: int) -> list[tuple[int, int | slice, slice]]:
-        """Positions along an axis of pages, where in the result they go, and which samples of them are wanted."""
-        if axis != self.channel_axis:
-            return [(i, i - part.start, slice(0, 1)) for i in range(part.start, part.stop)]
-        found: list[tuple[int, int | slice, slice]] = []
-        for i in range(part.start // self.samples, -(-part.stop // self.samples)):
-            first = i * self.samples
-            start, stop = max(part.start, first), min(part.stop, first + self.samples)
-            found.append((i, slice(start - part.start, stop - part.start), slice(start - first, stop - first)))
-        return found
+            return gather(region, self.dtype, self.leading, self.samples, self.channel_axis, reader.fill)
 
 
 class _Reader:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -194,6 +194,8 @@ def _stream(stream: Stream, builds_itself: bool) -> Iterator[str]:
         yield f"{len(stream.channels)} channels for shape {stream.shape}"
     if not set(stream.scale) <= set(stream.axes) or not all(v > 0 for v in stream.scale.values()):
         yield f"scale {dict(stream.scale)}"
+    if not set(stream.origin) <= set(stream.axes) or not all(map(isfinite, stream.origin.values())):
+        yield f"origin {dict(stream.origin)}"
     columns = [c.name for c in stream.columns]
     if len(set(columns)) != len(columns):
         yield f"columns of equal name: {columns}"
