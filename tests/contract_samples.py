@@ -144,3 +144,21 @@ def planes_of_channels(folder: Path) -> Path:
     for channel in range(2):
         write_planes(folder / "brain" / f"ch{channel}", stem="z")
     return folder / "brain"
+
+
+@sample("czi")
+def czi_mosaic(folder: Path) -> Path:
+    from czi_maker import STAGE, XML, ZSTD1, Block, pixels, stack, write_czi
+
+    tiles = [
+        Block(pixels((30, 40), m), {"S": 1, "C": c, "M": m}, y=25 * m, xml=STAGE, compression=ZSTD1)
+        for m in range(3) for c in range(2)
+    ]  # fmt: skip
+    return write_czi(folder / "slide.czi", [*stack({"T": 2, "Z": 3, "C": 2}, (30, 40)), *tiles], XML)
+
+
+@sample("czi")
+def czi_colours(folder: Path) -> Path:
+    from czi_maker import JPEG_XR, XML, stack, write_czi
+
+    return write_czi(folder / "stain.czi", stack({"Z": 3}, (30, 40, 3), dtype="uint8", compression=JPEG_XR), XML)
