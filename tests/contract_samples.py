@@ -162,3 +162,12 @@ def czi_colours(folder: Path) -> Path:
     from czi_maker import JPEG_XR, XML, stack, write_czi
 
     return write_czi(folder / "stain.czi", stack({"Z": 3}, (30, 40, 3), dtype="uint8", compression=JPEG_XR), XML)
+
+
+@sample("lif")
+def lif(folder: Path) -> Path:
+    from lif_maker import SETTINGS, Picture, write_lif
+
+    tiles = Picture("scan", "MCYX", (3, 2, 30, 40), tiles=[(0.001 * i, 0.002) for i in range(3)], settings=SETTINGS)
+    colours = Picture("colours", "YXC", (30, 41, 3), dtype="uint8", row=128)
+    return write_lif(folder / "mouse.lif", [tiles, colours, Picture("wide", "TZCYX", (2, 3, 2, 30, 40))])
