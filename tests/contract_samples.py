@@ -171,3 +171,17 @@ def lif(folder: Path) -> Path:
     tiles = Picture("scan", "MCYX", (3, 2, 30, 40), tiles=[(0.001 * i, 0.002) for i in range(3)], settings=SETTINGS)
     colours = Picture("colours", "YXC", (30, 41, 3), dtype="uint8", row=128)
     return write_lif(folder / "mouse.lif", [tiles, colours, Picture("wide", "TZCYX", (2, 3, 2, 30, 40))])
+
+
+@sample("nd2")
+def nd2_positions(folder: Path) -> Path:
+    from nd2_maker import Nd2, write_nd2
+
+    return write_nd2(folder / "plate.nd2", Nd2({"T": 2, "P": 3, "Z": 2}, (30, 41), channels=2, row=168))
+
+
+@sample("nd2")
+def nd2_lossless(folder: Path) -> Path:
+    from nd2_maker import Nd2, write_nd2
+
+    return write_nd2(folder / "stain.nd2", Nd2({"Z": 3}, (30, 41), components=3, dtype="uint8", compression=0))
