@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from dandify.dandiset.describe import YAML, problems_in, read_description
 from dandify.errors import BadSource
@@ -137,11 +137,11 @@ def sizes(path: Path) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def ome_zarr(path: Path) -> Iterator[Finding]:
-    """Check an OME-Zarr: metadata, scales, chunks, what does not belong there."""
+def ome_zarr(path: Path, *, data: Literal["full", "sample", "none"] = "full") -> Iterator[Finding]:
+    """Check an OME-Zarr: metadata, scales, chunks, values, what does not belong there."""
     from dandify.ngff.check import check_ome_zarr
 
-    for problem in check_ome_zarr(path):
+    for problem in check_ome_zarr(path, data=data):
         inside = problem.path.relative_to(path).as_posix() if path in problem.path.parents else ""
         yield Finding(
             problem.id, "dandify", "file", problem.severity,
@@ -153,6 +153,14 @@ def ome_zarr(path: Path) -> Iterator[Finding]:
             "the archive recognizes an OME-Zarr only by a name with no dots but those of .ome.zarr", path,
             remedy="rename it, or organize it again",
         )  # fmt: skip
+
+
+def alone(path: Path) -> Iterator[Finding]:
+    """Yield what is to be said of an image that lies in no dandiset."""
+    yield Finding(
+        "dandify.not_in_dandiset", "dandify", "file", "HINT", "lies in no dandiset, and is checked for itself", path,
+        remedy="dandify organize puts it into one",
+    )  # fmt: skip
 
 
 def dandiset(base: Path, *, assets: int, zarrs: int, doi: bool = False) -> Iterator[Finding]:

@@ -36,7 +36,7 @@ def print_validation(report: ValidationReport, console: Console, *, then: str | 
         _print(findings, console)
     counts = [sum(f.severity == s for f in report.findings) for s in ("ERROR", "WARNING", "HINT")]
     console.print(f"{len(report.files)} files: {counts[0]} errors, {counts[1]} warnings, {counts[2]} hints")
-    if not report.errors:
+    if not report.errors and not any(f.id == "dandify.not_in_dandiset" for f in report.findings):
         console.print(f"next: {then or f'dandify upload {report.path} --to NAME|URL'}", soft_wrap=True)
 
 
