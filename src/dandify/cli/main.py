@@ -14,6 +14,7 @@ import click
 VERBS: Mapping[str, str] = MappingProxyType({
     "formats": "formats",
     "scan": "scan",
+    "tune": "tune",
     "convert": "convert",
     "organize": "organize",
     "validate": "validate",
