@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dandify.project.scan import scan
     from dandify.report.view import view
     from dandify.runs.convert import convert
+    from dandify.runs.tune import tune
     from dandify.runs.verify import verify
     from dandify.sources.formats import formats
     from dandify.testing import check_converter
@@ -41,6 +42,7 @@ _HOMES = {
     "repack": "dandify.nwb.repack",
     "scan": "dandify.project.scan",
     "serve_archive": "dandify.archive.serve:serve",
+    "tune": "dandify.runs.tune",
     "upload": "dandify.archive.upload",
     "validate": "dandify.dandiset.validate",
     "verify": "dandify.runs.verify",
@@ -62,6 +64,7 @@ __all__ = [
     "repack",
     "scan",
     "serve_archive",
+    "tune",
     "upload",
     "validate",
     "verify",

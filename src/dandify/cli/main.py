@@ -15,6 +15,7 @@ VERBS: Mapping[str, str] = MappingProxyType({
     "formats": "formats",
     "scan": "scan",
     "check": "check",
+    "tune": "tune",
     "convert": "convert",
     "organize": "organize",
     "validate": "validate",
