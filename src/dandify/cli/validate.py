@@ -22,9 +22,7 @@ import click
     help="How much of OME-Zarr images is decoded and compared: all, one chunk in sixteen, or headers and indexes only.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def command(
-    path: Path, workers: int | None, doi: bool, data: Literal["full", "sample", "none"], as_json: bool
-) -> None:
+def command(path: Path, workers: int | None, doi: bool, data: Literal["full", "sample", "none"], as_json: bool) -> None:
     """Check PATH, a dandiset or a file, as the archive will, and what the archive does not look at.
 
     PATH may also be an OME-Zarr of any tool, wherever it lies.
