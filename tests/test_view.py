@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ import zarr
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
+from browsers import WEBGL, browser
 from dandify import write_ome_zarr
 from dandify.archive.static import served
 from dandify.cli.main import main
@@ -33,7 +31,6 @@ from shared_data import shared
 VERSIONS = ("0.4", "0.5")
 SHAPE = (2, 8, 64, 96)
 STAGE_UM = {"z": 2.0, "y": 0.5, "x": 0.25}
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def pattern() -> NDArray[np.uint16]:
@@ -186,24 +183,6 @@ def test_a_file_is_no_image(tmp_path: Path) -> None:
         pass
 
 
-@contextmanager
-def browser(url: str, folder: Path) -> Iterator[None]:
-    """Open a page in a Chromium without a screen, and without the network."""
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    arguments = [
-        "--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", "--enable-unsafe-swiftshader", "--use-angle=swiftshader",
-        "--ignore-gpu-blocklist", "--window-size=900,800", f"--user-data-dir={folder / 'profile'}",
-    ]  # fmt: skip
-    process = subprocess.Popen([CHROMIUM, *arguments, url], stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
 def picture(path: Path, folder: Path) -> NDArray[np.uint8]:
     """What Neuroglancer draws of an image, (rows, columns, RGB), once all is loaded."""
     from PIL import Image
@@ -212,7 +191,7 @@ def picture(path: Path, folder: Path) -> NDArray[np.uint8]:
         with shown.viewer.txn() as state:
             state.layout = "xy"
             state.show_scale_bar = False
-        with browser(shown.url, folder):
+        with browser(shown.url, folder, *WEBGL):
             shot = shown.viewer.screenshot(size=[600, 600]).screenshot
     return np.asarray(Image.open(io.BytesIO(shot.image)).convert("RGB"))
 
