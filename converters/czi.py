@@ -231,7 +231,13 @@ def _stages(
     found: dict[str, Mapping[str, float]] = {}
     with path.open("rb", buffering=0) as file:
         for key, planes in images.items():
-            data = data_of(file, planes[0])
+            try:
+                data = data_of(file, planes[0])
+            except (EOFError, ValueError) as error:
+                raise BadSource(
+                    str(error) or "ends in a subblock", file=path, place=f"{names[key]}, subblock at byte "
+                    f"{planes[0].position}", remedy=_AGAIN,
+                ) from None  # fmt: skip
             file.seek(data.xml)
             of_scene = stated.stages.get(key.scene, {}) if scenes[key.scene] == 1 else {}
             if place := stage_of(file.read(data.xml_size)) or of_scene:

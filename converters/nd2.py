@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from dandify.errors import BadRequest, BadSource
+from dandify.errors import BadRequest, BadSource, DandifyError
 from dandify.sources import Channel, Converter, Source, Stream, Verdict
 from dandify.sources.microscopy import ImageSource, kept_axes, needs_of
 from dandify.sources.stated import colours_of_pixels, objective_in_words, positive
@@ -27,8 +27,9 @@ from dandify.sources.vendors.nd2_frames import FIRST, JPEG_2000, SIGNATURE, Nd2F
 _AXES = {"TimeLoop": "t", "NETimeLoop": "t", "ZStackLoop": "z"}
 _APART = {"XYPosLoop": "position", "CustomLoop": "loop"}
 _FIRST_DAY = 2440587.5  # Julian day of 1970-01-01, 0 h UTC
-_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OSError, NotImplementedError, RecursionError,
-               ArithmeticError, StructError, zlib.error)  # fmt: skip
+# What nd2 raises of metadata that it does not understand.
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, NameError, OSError, NotImplementedError,
+               RecursionError, ArithmeticError, MemoryError, StructError, zlib.error)  # fmt: skip
 _SAVE = "open it in NIS-Elements and save it as a new ND2 without lossy compression"
 
 
@@ -96,8 +97,13 @@ def _require_readable(path: Path) -> None:
 
 
 def _said(path: Path, places: Mapping[int, int]) -> _Said:
-    import nd2
-
+    try:
+        import nd2
+    except ImportError as error:
+        raise DandifyError(
+            f"ND2 is read with the package nd2, which cannot be imported: {error}", file=path,
+            remedy="pip install nd2",
+        ) from None  # fmt: skip
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of chunks that are absent: what is not there is not stated
@@ -173,6 +179,8 @@ def _require_planes(
 def _stream(path: Path, said: _Said, name: str, lengths: Mapping[str, int], places: tuple[int, ...]) -> Stream:
     of = said.attributes
     samples, width, height = int(of.componentCount), int(of.widthPx or 0), int(of.heightPx)
+    if of.bitsPerComponentInMemory not in (8, 16, 32):
+        raise BadSource(f"states values of {of.bitsPerComponentInMemory} bits", file=path, place=name, remedy=_SAVE)
     stored = np.dtype(f"<{'f' if of.pixelDataType == 'float' else 'u'}{of.bitsPerComponentInMemory // 8}")
     row = int(of.widthBytes or width * samples * stored.itemsize)
     if not (samples > 0 and width > 0 and height > 0 and row >= width * samples * stored.itemsize):

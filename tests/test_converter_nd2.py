@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dandify.errors import BadRequest, BadSource
+from dandify.errors import BadRequest, BadSource, DandifyError
 from dandify.runs.convert import convert
 from dandify.sources import Channel, Source, Stream
 from dandify.sources.registry import by_name
@@ -272,15 +274,20 @@ def test_options_are_refused(tmp_path: Path) -> None:
 
 
 def test_knowing_a_file_does_not_load_nd2(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     path = write_nd2(tmp_path / "a.nd2", Nd2())
     code = (
         "import sys; from pathlib import Path; from dandify.sources.registry import by_name\n"
         f"assert by_name('nd2').identify(Path({str(path)!r})); assert 'nd2' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_nd2(tmp_path / "a.nd2", Nd2())
+    monkeypatch.setitem(sys.modules, "nd2", None)
+    with pytest.raises(DandifyError, match="package nd2") as caught:
+        converter.open(path)
+    assert caught.value.remedy == "pip install nd2"
 
 
 def test_positions_become_ome_zarr(tmp_path: Path) -> None:
