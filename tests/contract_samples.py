@@ -146,6 +146,67 @@ def planes_of_channels(folder: Path) -> Path:
     return folder / "brain"
 
 
+@sample("oif")
+def oif(folder: Path) -> Path:
+    from oif_maker import Image, write_oif
+
+    return write_oif(folder, Image(t=2))
+
+
+@sample("oif")
+def oib(folder: Path) -> Path:
+    from oif_maker import Image, write_oib
+
+    return write_oib(folder / "cell.oib", Image(t=2), scattered=True)
+
+
+@sample("ims")
+def ims(folder: Path) -> Path:
+    from ims_maker import Image, write_ims
+
+    return write_ims(folder / "brain.ims", Image(t=2))
+
+
+@sample("ome_zarr")
+def ome_zarr(folder: Path) -> Path:
+    from dandify.ngff.write import write_ome_zarr
+    from tiff_makers import pixels
+
+    write_ome_zarr(pixels((2, 3, 40, 56)), folder / "a.ome.zarr", axes="czyx", scale={"z": 2.0, "y": 0.5, "x": 0.5})
+    return folder / "a.ome.zarr"
+
+
+@sample("bruker")
+def bruker_movie(folder: Path) -> Path:
+    from bruker_maker import Scan, write_scan
+
+    write_scan(folder / "scan", Scan(kind="TSeries ZSeries Element", cycles=5, frames=3))
+    return folder / "scan"
+
+
+@sample("bruker")
+def bruker_stack(folder: Path) -> Path:
+    from bruker_maker import Scan, write_scan
+
+    write_scan(folder / "scan", Scan(kind="ZSeries"))
+    return folder / "scan"
+
+
+@sample("scanimage")
+def scanimage_volumes(folder: Path) -> Path:
+    from scanimage_maker import Recording, write_recording
+
+    return write_recording(folder / "m1_00001.tif", Recording(volumes=4, slices=3, flyback=1))
+
+
+@sample("scanimage")
+def scanimage_split(folder: Path) -> Path:
+    from scanimage_maker import Recording, write_split
+
+    write_split(folder / "m1", Recording(), (5, 7))
+    return folder / "m1"
+
+
 @sample("czi")
 def czi_mosaic(folder: Path) -> Path:
     from czi_maker import STAGE, XML, ZSTD1, Block, pixels, stack, write_czi

@@ -35,6 +35,7 @@ REAL = {
     "intan": ("intan", "ephys/intan_rhd/sampledata.rhd"),
     "open_ephys": ("open_ephys", "ephys/openephys_binary"),
     "abf": ("abf", "icephys/abf/130618-1-12.abf"),
+    "oib": ("oif", "microscopy/oib/test.oib"),
     "czi": ("czi", "microscopy/czi/S3_1Pos_2Mosaic_T2Z3_CH2_sm.czi"),
     "czi-zstd": ("czi", "microscopy/czi/CellDivision_T3_Z5_CH2_X240_Y170_comp2.czi"),
     "lif": ("lif", "microscopy/lif/LeicaLASX_wavelength-sweep_example.lif"),

@@ -21,9 +21,12 @@ def original_xml(files: Iterable[Path]) -> str | None:
     Parameters
     ----------
     files
-        Raw files. Those that only refer to another one of the set (``BinaryOnly``) are passed over.
+        Raw files. Those that only refer to another one of the set (``BinaryOnly``) are passed over. Of an OME-Zarr it
+        is the file in which this was kept before.
     """
     for path in files:
+        if path.as_posix().endswith(f"/{PLACE}") and path.is_file():
+            return path.read_text(encoding="utf-8", errors="replace")
         if path.suffix.lower() not in _SUFFIXES or not path.is_file():
             continue
         try:

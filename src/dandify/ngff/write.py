@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dandify.errors import BadRequest
+from dandify.ngff.at_path import image_at
 from dandify.ngff.image import ImageInput, describe_image
 from dandify.ngff.levels import AXES, PyramidPlan, Shape5, plan_pyramid, require_chunks
 from dandify.ngff.metadata import VERSIONS, Version, ome_metadata
@@ -54,7 +55,7 @@ _USUAL_RATIO: Final = 1.5  # of noisy 16-bit images, cautiously: only to see a f
 
 
 def write_ome_zarr(
-    image: Stream | Array | NDArray[Any],
+    image: Stream | Array | NDArray[Any] | Path | str,
     path: Path | str,
     *,
     axes: Sequence[str] | str | None = None,
@@ -82,7 +83,8 @@ def write_ome_zarr(
     Parameters
     ----------
     image
-        A stream of kind ``Image``, an Array, or NumPy.
+        A stream of kind ``Image``, an Array, NumPy, or the path of a file or folder that a converter knows and that
+        holds one image.
     path
         ``NAME.ome.zarr``, with no other dot in the name.
     axes
@@ -133,6 +135,9 @@ def write_ome_zarr(
     path = Path(path)
     _refuse(path, version, compression, levels)
     require_absent(path, overwrite=overwrite)
+    if isinstance(image, Path | str):
+        image, files_of_it = image_at(Path(image), axes=axes)
+        axes, sources = None, sources or files_of_it
     described = describe_image(image, axes=axes, scale=scale, channels=channels, name=name)
     title = described.name or path.name.removesuffix(SUFFIX)
     threads = _workers(workers)

@@ -16,6 +16,7 @@ from dandify.nwb.defer import Bulk
 from dandify.sources.deferred import Deferred
 from dandify.store.compression import declared, encoder_for, zarr_codec
 from dandify.store.encode import Bytes, Encoder
+from dandify.store.frames import ZarrCodec
 from dandify.store.manifest import SourceFile, versions
 from dandify.store.measure import Measured, measure
 from dandify.store.pipeline import Job
@@ -63,11 +64,13 @@ class WriteRequest:
         asked = self._asked(bulk)
 
         def choose(pieces: Sequence[Bytes]) -> Encoder:
-            return encoder_for(self.backend, self.compression, bulk.dtype.itemsize, lambda: pieces)
+            if bulk.compression is not None and not isinstance(bulk.compression, str):
+                return ZarrCodec(bulk.compression)
+            return encoder_for(self.backend, bulk.compression or self.compression, bulk.dtype.itemsize, lambda: pieces)
 
         return measure(
             bulk.array, bulk.dtype, choose, memory_bytes=self.memory_bytes, workers=self.workers,
-            rate_hz=bulk.rate_hz,
+            rate_hz=bulk.rate_hz, usual=bulk.usual,
             limits=HDF5_LIMITS if self.backend == "hdf5" else ZARR_LIMITS, chunks=asked or bulk.chunks, name=bulk.name,
             asked="as asked for" if asked else "as the data's DataIO asks for",
         )  # fmt: skip

@@ -79,6 +79,8 @@ def write_nwb(
         ``gzip:fast`` takes ISA-L, ``gzip:small`` the smallest of all. All three are HDF5's own deflate, with or without
         shuffle. ``zstd``, ``blosc-zstd`` and ``blosc-lz4`` need a plugin in most readers, which a warning names.
         For Zarr: ``blosc-zstd`` (default), ``blosc-lz4``, ``zstd``, ``gzip``.
+        A DataIO of the backend that asks for another of these, or in Zarr for any codec, is obeyed; shuffle and gzip
+        take the place of other filters of HDF5, with a warning.
     memory
         Cap for what the engine holds at one time: ``500MB``, ``1GB``. What the NWBFile itself holds in memory, and the
         interpreter with its libraries, come on top.

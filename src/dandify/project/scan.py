@@ -98,7 +98,8 @@ def scan(path: Path | str, *, ignore: Sequence[str] = ()) -> ScanReport:
     Parameters
     ----------
     path
-        A folder, or one file of an acquisition.
+        A folder, or one file of an acquisition. Zarr folders within it are passed over: they are outputs. One that is
+        named itself is opened.
     ignore
         Patterns of files and folders to pass over, such as ``*.csv`` or ``notes/*``; matched against the name and
         against the path below ``path``.
@@ -112,8 +113,10 @@ def scan(path: Path | str, *, ignore: Sequence[str] = ()) -> ScanReport:
     root = Path(path).absolute()
     if not root.exists():
         raise BadRequest("no such file or folder", file=root)
-    files = [f for f in _walk(root) if not _ignored(f, root, ignore)] if root.is_dir() else [root]
-    opened, broken, unknown = _open_all(files, within=root if root.is_dir() else None)
+    # An OME-Zarr that is named is one acquisition, and may have a million files.
+    walked = root.is_dir() and not root.name.endswith(".zarr")
+    files = [f for f in _walk(root) if not _ignored(f, root, ignore)] if walked else [root]
+    opened, broken, unknown = _open_all(files, within=root if walked else None)
     return ScanReport(root, _sessions(opened, root), tuple(broken), tuple(unknown), time.perf_counter() - begin)
 
 

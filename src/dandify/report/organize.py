@@ -23,7 +23,10 @@ def print_organize(report: OrganizeReport, console: Console) -> None:
             if parts[:depth] not in branches:
                 branches[parts[:depth]] = branches[parts[: depth - 1]].add(escape(parts[depth - 1]))
         branches[parts[:-1]].add(f"{escape(parts[-1])}  [dim]{file.status}[/]")
+    for path in report.generated:
+        branches[()].add(f"{escape(path.as_posix())}  [dim]generated[/]")
     console.print(tree)
+    console.print(f"layout {report.layout}, because {report.because}", soft_wrap=True, markup=False)
     for reason, number in Counter(left.reason for left in report.left).items():
         names = [left.path.name for left in report.left if left.reason == reason]
         shown = ", ".join(names[:_SHOWN]) + (f" and {number - _SHOWN} more" if number > _SHOWN else "")

@@ -160,6 +160,51 @@ def read_header(path: Path, *, pages: int | None = None) -> Header:
     return Header(path, size, found)
 
 
+def header_within(path: Path, file: BinaryIO, size: int, *, pages: int | None = None) -> Header:
+    """Read the directories of a TIFF that lies within another file; places are those within the TIFF.
+
+    Parameters
+    ----------
+    path
+        The file that holds it, for messages.
+    file, size
+        The TIFF, and its length in bytes.
+    pages
+        How many are read; all if None.
+
+    Raises
+    ------
+    dandify.errors.BadSource
+        As of `read_header`.
+    """
+    return Header(path, size, tuple(_pages(path, file, size, pages)))
+
+
+def page_texts(header: Header, tag: int = DESCRIPTION) -> Iterator[str]:
+    """Yield a text of each page, which `read_header` keeps of the first alone; empty where there is none.
+
+    Raises
+    ------
+    dandify.errors.BadSource
+        If the file has changed since its header was read.
+    """
+    done = 0
+    try:
+        with header.path.open("rb", buffering=4096) as file:
+            big = file.read(4)[2:] in (b"+\0", b"\0+")
+            for page in header.pages:
+                ifd = _Directory(file, page.order, big, page.ifd)
+                value = ifd.value(tag) if tag in ifd.entries else ""
+                done += 1
+                yield value if isinstance(value, str) else ""
+    except (struct.error, ValueError, KeyError) as error:
+        raise BadSource(
+            f"is damaged or cut off: {error}", file=header.path, place=f"page {done + 1}", remedy=_AGAIN
+        ) from None  # fmt: skip
+    except OSError as error:
+        raise BadSource(f"cannot be read: {error.strerror}", file=header.path) from None
+
+
 def foreign(page: Page) -> str | None:
     """Name of the format that gives the pages of a TIFF file a meaning of its own; None if it is a plain one.
 
