@@ -152,6 +152,21 @@ def test_a_size_that_is_not_stated_is_asked_for(tmp_path: Path, xml: str | None)
     assert supplied.streams[0].scale["z"] == 3.0
 
 
+@pytest.mark.parametrize(
+    ("times", "increment"),
+    [((7.5, 17.5, 27.51), 10.005), ((7.5, 17.5, 29.5), None), ((0.0, 1.0), None), ((3.0, 2.0, 1.0), None)],
+    ids=["regular", "irregular", "of other planes", "backwards"],
+)
+def test_times_of_time_points(tmp_path: Path, times: tuple[float, ...], increment: float | None) -> None:
+    """ZEN black, and fast acquisitions, state no increment but the time of every time point."""
+    xml = XML.replace("<Increment>2.5</Increment>", "")
+    path = write_czi(tmp_path / "a.czi", stack({"T": 3}), xml, times=times)
+    source = converter.open(path)
+    assert source.facts.get("time_increment_s") == source.streams[0].scale.get("t") == increment
+    with CziFile(path) as czi:
+        assert tuple(next(iter(czi.attachments())).data()) == times
+
+
 def mosaic(scene: int, tiles: int, **options: Any) -> list[Block]:
     return [
         Block(
