@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from dandify.errors import BadRequest, BadSource
 from dandify.sources import Channel, Converter, Source, Stream, Verdict
 from dandify.sources.microscopy import ImageSource, common_sizes, kept_axes, needs_of
-from dandify.sources.stated import colours_of_pixels
+from dandify.sources.stated import colours_of_pixels, regular_step
 from dandify.sources.vendors.czi_layout import MAGIC, Entry, data_of, read_czi
 from dandify.sources.vendors.czi_metadata import CziMetadata, parse_metadata, stage_of
 from dandify.sources.vendors.czi_subblocks import COMPRESSIONS, JPEG, PIXEL_TYPES, Subblocks
@@ -68,6 +68,8 @@ class Czi(Converter):
         except ValueError as error:
             raise BadSource(str(error), file=path, place="metadata") from None
         images = _images(czi.entries, path)
+        if "t" not in stated.scale and len(czi.times) == len({e.at("T") for e in czi.entries}):
+            stated = stated.with_increment(regular_step(czi.times))
         names = _names(list(images), path, stated.scenes)
         _require_whole(images, names, path)
         streams = tuple(_stream(path, k, names[k], planes, stated, len(images) > 1) for k, planes in images.items())
@@ -231,7 +233,13 @@ def _stages(
     found: dict[str, Mapping[str, float]] = {}
     with path.open("rb", buffering=0) as file:
         for key, planes in images.items():
-            data = data_of(file, planes[0])
+            try:
+                data = data_of(file, planes[0])
+            except (EOFError, ValueError) as error:
+                raise BadSource(
+                    str(error) or "ends in a subblock", file=path, place=f"{names[key]}, subblock at byte "
+                    f"{planes[0].position}", remedy=_AGAIN,
+                ) from None  # fmt: skip
             file.seek(data.xml)
             of_scene = stated.stages.get(key.scene, {}) if scenes[key.scene] == 1 else {}
             if place := stage_of(file.read(data.xml_size)) or of_scene:

@@ -17,30 +17,33 @@ from typing import Any
 
 import numpy as np
 
-from dandify.errors import BadRequest, BadSource
+from dandify.errors import BadRequest, BadSource, DandifyError
 from dandify.sources import Channel, Converter, Source, Stream, Verdict
 from dandify.sources.microscopy import ImageSource, kept_axes, needs_of
-from dandify.sources.stated import colours_of_pixels, objective_in_words, positive
+from dandify.sources.stated import colours_of_pixels, objective_in_words, positive, regular_step
 from dandify.sources.vendors.nd2_frames import FIRST, JPEG_2000, SIGNATURE, Nd2Frames, places_of_planes
 
 # Loops of the acquisition that are axes; each value of the others is an image.
 _AXES = {"TimeLoop": "t", "NETimeLoop": "t", "ZStackLoop": "z"}
 _APART = {"XYPosLoop": "position", "CustomLoop": "loop"}
 _FIRST_DAY = 2440587.5  # Julian day of 1970-01-01, 0 h UTC
-_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OSError, NotImplementedError, RecursionError,
-               ArithmeticError, StructError, zlib.error)  # fmt: skip
+# What nd2 raises of metadata that it does not understand.
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, NameError, OSError, NotImplementedError,
+               RecursionError, ArithmeticError, MemoryError, StructError, zlib.error)  # fmt: skip
+_TIMED = 1000  # time points of which the times are looked at
 _SAVE = "open it in NIS-Elements and save it as a new ND2 without lossy compression"
 
 
 @dataclass(frozen=True)
 class _Said:
-    """What nd2 reads of a file: its attributes, channels, loops, text, and the frame at its beginning."""
+    """What nd2 reads of a file: attributes, channels, loops, text, its first frame, and times of the time points."""
 
     attributes: Any
     channels: Sequence[Any]
     loops: Sequence[Any]
     text: Mapping[str, str]
     first: Any
+    times: Sequence[float]
 
 
 class NikonNd2(Converter):
@@ -96,15 +99,20 @@ def _require_readable(path: Path) -> None:
 
 
 def _said(path: Path, places: Mapping[int, int]) -> _Said:
-    import nd2
-
+    try:
+        import nd2
+    except ImportError as error:
+        raise DandifyError(
+            f"ND2 is read with the package nd2, which cannot be imported: {error}", file=path,
+            remedy="pip install nd2",
+        ) from None  # fmt: skip
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of chunks that are absent: what is not there is not stated
             with nd2.ND2File(path) as file:
                 said = _Said(
                     file.attributes, getattr(file.metadata, "channels", None) or (), tuple(file.experiment),
-                    {k: str(v) for k, v in file.text_info.items()}, _first(file, places),
+                    {k: str(v) for k, v in file.text_info.items()}, *_first(file, places),
                 )  # fmt: skip
     except _UNREADABLE as error:
         cause = str(error).strip().splitlines()
@@ -117,14 +125,20 @@ def _said(path: Path, places: Mapping[int, int]) -> _Said:
     return said
 
 
-def _first(file: Any, places: Mapping[int, int]) -> Any:
-    """Return the time and place of the first frame; None if the file has no times."""
-    if math.prod(int(loop.count) for loop in file.experiment) > len(places):  # nd2 would list what is not there
-        return None
+def _first(file: Any, places: Mapping[int, int]) -> tuple[Any, list[float]]:
+    """Return time and place of the first frame, None if the file has no times; and the times of all time points."""
+    loops = list(file.experiment)
+    counts = [int(loop.count) for loop in loops]
+    if math.prod(counts) > len(places):  # nd2 would list what is not there
+        return None, []
+    step = next((math.prod(counts[i + 1 :]) for i, loop in enumerate(loops) if loop.type == "TimeLoop"), 0)
+    frames = [n * step for n in range(next((loop.count for loop in loops if loop.type == "TimeLoop"), 0))]
     try:
-        return file.frame_metadata(0).channels[0]
+        first = file.frame_metadata(0).channels[0]
+        times = [file.frame_metadata(i).channels[0].time.relativeTimeMs / 1000 for i in frames[:_TIMED]]
     except _UNREADABLE:
-        return None
+        return None, []
+    return first, times
 
 
 def _streams(path: Path, said: _Said, places: Mapping[int, int]) -> list[Stream]:
@@ -173,6 +187,8 @@ def _require_planes(
 def _stream(path: Path, said: _Said, name: str, lengths: Mapping[str, int], places: tuple[int, ...]) -> Stream:
     of = said.attributes
     samples, width, height = int(of.componentCount), int(of.widthPx or 0), int(of.heightPx)
+    if of.bitsPerComponentInMemory not in (8, 16, 32):
+        raise BadSource(f"states values of {of.bitsPerComponentInMemory} bits", file=path, place=name, remedy=_SAVE)
     stored = np.dtype(f"<{'f' if of.pixelDataType == 'float' else 'u'}{of.bitsPerComponentInMemory // 8}")
     row = int(of.widthBytes or width * samples * stored.itemsize)
     if not (samples > 0 and width > 0 and height > 0 and row >= width * samples * stored.itemsize):
@@ -221,12 +237,12 @@ def _scale(said: _Said) -> dict[str, float]:
         if loop.type == "ZStackLoop":
             found["z"] = positive(abs(loop.parameters.stepUm))
         elif _AXES.get(loop.type) == "t":
-            found["t"] = _increment(loop)
+            found["t"] = _increment(loop) or regular_step(said.times)
     return {a: float(f"{v:.12g}") for a, v in found.items() if v is not None}
 
 
 def _increment(loop: Any) -> float | None:
-    """Seconds between time points: as asked for, or as measured where it was to be as fast as possible."""
+    """Seconds between time points: as asked for, or as NIS-Elements measured it."""
     periods = loop.parameters.periods if loop.type == "NETimeLoop" else [loop.parameters]
     if len(periods) != 1:
         return None

@@ -71,7 +71,7 @@ def encode(block: Block) -> bytes:
 
 def write_czi(
     path: Path, blocks: Sequence[Block], xml: str | None = None, *, part: int = 0, pending: int = 0,
-    finished: bool = True, planes_last: bool = False,
+    finished: bool = True, planes_last: bool = False, times: Sequence[float] = (),
 ) -> Path:  # fmt: skip
     text = b"" if xml is None else xml.encode()
     about = (
@@ -84,12 +84,22 @@ def write_czi(
         entries.append(_entry(block, end + len(planes)))
         head = struct.pack("<iiq", len(extra), 0, len(data)) + entries[-1]
         planes += _segment(b"ZISRAWSUBBLOCK", head.ljust(256, b"\0") + extra + data)
+    attachments = 0
+    if times:  # after all others, so that nothing else moves
+        content = struct.pack("<ii", 8 + 8 * len(times), len(times)) + struct.pack(f"<{len(times)}d", *times)
+        place = end + len(planes)
+        entry = struct.pack("<2s10sqi16s8s80s", b"A1", b"", place, 0, b"", b"CZTIMS", b"TimeStamps")
+        head = struct.pack("<i12s", len(content), b"") + entry
+        planes += _segment(b"ZISRAWATTACH", head.ljust(256, b"\0") + content)
+        attachments = end + len(planes)
+        entry = entry[:12] + struct.pack("<q", place) + entry[20:]
+        planes += _segment(b"ZISRAWATTDIR", struct.pack("<i", 1).ljust(256, b"\0") + entry)
     metadata = 544 if planes_last else end + len(planes)
     directory = metadata + len(about)
     guid = bytes(range(16))
     head = struct.pack(
         "<iiii16s16siqqiq", 1, 0, 0, 0, guid, guid, part, directory if finished else 0, metadata if about else 0,
-        pending, 0,
+        pending, attachments,
     )  # fmt: skip
     tail = about + _directory(entries)
     first, last = (tail, bytes(planes)) if planes_last else (bytes(planes), tail)

@@ -52,6 +52,7 @@ class Nd2:
     step_um: float = 2.5
     period_ms: float = 500.0
     measured_ms: float = 0.0
+    times_ms: Sequence[float] = ()  # of every plane; a millisecond from one to the next if not given
     periods: int = 1  # more: of different lengths, one after the other
     positions: Sequence[Position] = ()
     names: Sequence[str] = ()
@@ -81,7 +82,7 @@ def write_nd2(path: Path, nd2: Nd2, *, missing: Sequence[int] = (), finished: bo
         if i not in missing:
             chunks.append((b"ImageDataSeq|%d!" % i, _PLANE_NAME, struct.pack("<d", 0) + content))
     chunks.append((b"ImageTextInfoLV!", 64, encode({"SLxImageTextInfo": nd2.text})))
-    chunks.append((b"CustomData|AcqTimesCache!", 64, np.arange(len(planes), dtype="<f8").tobytes()))
+    chunks.append((b"CustomData|AcqTimesCache!", 64, np.array(nd2.times_ms or range(len(planes)), "<f8").tobytes()))
     attributes = {
         "uiWidth": nd2.shape[1], "uiWidthBytes": row, "uiHeight": nd2.shape[0], "uiComp": total,
         "uiBpcInMemory": 8 * itemsize, "uiBpcSignificant": 8 * itemsize, "uiSequenceCount": len(planes),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -149,6 +150,21 @@ def test_a_size_that_is_not_stated_is_asked_for(tmp_path: Path, xml: str | None)
     supplied = source.with_facts({"pixel_size_um": {"z": 3, "y": 0.5, "x": 0.5}})
     assert not supplied.needs
     assert supplied.streams[0].scale["z"] == 3.0
+
+
+@pytest.mark.parametrize(
+    ("times", "increment"),
+    [((7.5, 17.5, 27.51), 10.005), ((7.5, 17.5, 29.5), None), ((0.0, 1.0), None), ((3.0, 2.0, 1.0), None)],
+    ids=["regular", "irregular", "of other planes", "backwards"],
+)
+def test_times_of_time_points(tmp_path: Path, times: tuple[float, ...], increment: float | None) -> None:
+    """ZEN black, and fast acquisitions, state no increment but the time of every time point."""
+    xml = XML.replace("<Increment>2.5</Increment>", "")
+    path = write_czi(tmp_path / "a.czi", stack({"T": 3}), xml, times=times)
+    source = converter.open(path)
+    assert source.facts.get("time_increment_s") == source.streams[0].scale.get("t") == increment
+    with CziFile(path) as czi:
+        assert tuple(next(iter(czi.attachments())).data()) == times
 
 
 def mosaic(scene: int, tiles: int, **options: Any) -> list[Block]:
@@ -308,7 +324,7 @@ def test_options_are_refused(tmp_path: Path) -> None:
 
 
 def test_tiles_become_images_at_their_places(tmp_path: Path) -> None:
-    path = write_czi(tmp_path / "slide.czi", [*mosaic(0, 2, compression=ZSTD1), *mosaic(1, 1)], XML)
+    path = write_czi(tmp_path / "slide.czi", [*mosaic(0, 2, compression=ZSTD1, xml=STAGE), *mosaic(1, 1)], XML)
     (session,) = convert(
         path, out=tmp_path / "out", subject_id="m1", session_id="s1", species="Mus musculus", sex="F", age="P60D"
     ).sessions
@@ -322,6 +338,14 @@ def test_tiles_become_images_at_their_places(tmp_path: Path) -> None:
     assert [(c["label"], c["color"]) for c in metadata(tile)["omero"]["channels"]] == [
         ("DAPI", "00A1FF"), ("EGFP", "00FF5B")
     ]  # fmt: skip
+    stated = json.loads(tile.with_name(tile.name + ".manifest.json").read_text())["details"]["image"]
+    assert (stated["format"], stated["name"]) == ("czi", "TR1 tile 1")
+    assert stated["facts"]["objective"] == "Plan-Apochromat 5x/0.35, 5x, NA 0.35, Air"
+    assert stated["facts"]["session_start_time"] == "2026-03-04T10:11:12.123456+00:00"
+    assert stated["facts"]["stage_position_um"] == {"x": 38397.296, "y": -12.5, "z": 1.5}
+    assert stated["channels"][1] == {
+        "name": "EGFP", "color": "00FF5B", "wavelength_nm": 509.0, "excitation_nm": 488.0
+    }  # fmt: skip
 
 
 # Of real files.

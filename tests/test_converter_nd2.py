@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dandify.errors import BadRequest, BadSource
+from dandify.errors import BadRequest, BadSource, DandifyError
 from dandify.runs.convert import convert
 from dandify.sources import Channel, Source, Stream
 from dandify.sources.registry import by_name
@@ -154,7 +156,10 @@ def opened(tmp_path: Path, made: Nd2) -> Source:
 
 
 def test_what_is_not_stated_is_absent(tmp_path: Path) -> None:
-    made = Nd2({"T": 2, "Z": 2}, calibration=None, step_um=0.0, period_ms=0.0, day=-1.0, names=("",))
+    made = Nd2(
+        {"T": 3, "Z": 2}, calibration=None, step_um=0.0, period_ms=0.0, day=-1.0, names=("",),
+        times_ms=(0.0, 5.0, 100.0, 105.0, 300.0, 305.0),
+    )  # fmt: skip
     source = opened(tmp_path, made)
     assert not source.streams[0].scale
     assert not {"pixel_size_um", "time_increment_s", "session_start_time", "stage_position_um"} & set(source.facts)
@@ -163,6 +168,8 @@ def test_what_is_not_stated_is_absent(tmp_path: Path) -> None:
 
 def test_times_between_points(tmp_path: Path) -> None:
     assert opened(tmp_path, Nd2({"T": 2}, period_ms=0.0, measured_ms=1234.5)).facts["time_increment_s"] == 1.2345
+    every = Nd2({"T": 3, "Z": 2}, period_ms=0.0, times_ms=(400.0, 500.0, 10400.0, 10500.0, 20410.0, 20510.0))
+    assert opened(tmp_path, every).facts["time_increment_s"] == 10.005
     phases = opened(tmp_path, Nd2({"T": 4}, periods=2))
     assert phases.streams[0].shape[0] == 4
     assert "time_increment_s" not in phases.facts
@@ -272,15 +279,20 @@ def test_options_are_refused(tmp_path: Path) -> None:
 
 
 def test_knowing_a_file_does_not_load_nd2(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     path = write_nd2(tmp_path / "a.nd2", Nd2())
     code = (
         "import sys; from pathlib import Path; from dandify.sources.registry import by_name\n"
         f"assert by_name('nd2').identify(Path({str(path)!r})); assert 'nd2' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_nd2(tmp_path / "a.nd2", Nd2())
+    monkeypatch.setitem(sys.modules, "nd2", None)
+    with pytest.raises(DandifyError, match="package nd2") as caught:
+        converter.open(path)
+    assert caught.value.remedy == "pip install nd2"
 
 
 def test_positions_become_ome_zarr(tmp_path: Path) -> None:
@@ -311,7 +323,7 @@ def test_what_a_real_file_states() -> None:
     source = converter.open(shared("microscopy/nd2/cluster.nd2"))
     (stream,) = source.streams
     assert (stream.axes, stream.shape) == (("t", "c", "z", "y", "x"), (3, 2, 10, 31, 38))
-    assert stream.scale == pytest.approx({"z": 0.5, "y": 0.16780898323268245, "x": 0.16780898323268245})
+    assert stream.scale == pytest.approx({"t": 10.6475, "z": 0.5, "y": 0.167808983, "x": 0.167808983}, rel=1e-4)
     assert [(c.name, c.color, c.wavelength_nm, c.excitation_nm) for c in stream.channels] == [
         ("5-FAM/pH 9.0", "78E90F", 525.0, 488.0), ("FM 4-64/2% CHAPS", "FE0100", 700.0, 561.0)
     ]  # fmt: skip

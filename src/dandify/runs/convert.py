@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dandify.errors import BadRequest, DandifyError
 from dandify.project.config import PlannedSession, PlannedSource, read_config
 from dandify.project.metadata import Layer, parse_assignments
-from dandify.runs.build import first_planes, nwbfile_of
+from dandify.runs.build import first_planes, nwbfile_of, stated_of
 from dandify.runs.dry_run import PlannedOutputs, plan_outputs
 from dandify.runs.plan import ImagePlan, SessionPlan, plan_sessions
 from dandify.store.progress import ProgressCallback
@@ -259,4 +259,5 @@ def _write_image(
 
     image.output.parent.mkdir(parents=True, exist_ok=True)
     stream = first_planes(image.stream) if stub else image.stream
+    details = {**details, "image": stated_of(image)}
     return write_ome_zarr(stream, image.output, version=ngff, sources=image.source.files, details=details, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from dandify.sources.contract import Channel
@@ -45,6 +46,15 @@ def positive(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) and number > 0 else None
+
+
+def regular_step(times: Sequence[float]) -> float | None:
+    """Distance of times that are as good as regular; None if one differs from the mean by more than a hundredth."""
+    steps = [later - earlier for earlier, later in pairwise(times)]
+    mean = positive(sum(steps) / len(steps)) if steps else None
+    if mean is None or any(not abs(step - mean) <= mean / 100 for step in steps):
+        return None
+    return float(f"{mean:.6g}")
 
 
 def nanometres(value: Any, unit: str = "nm") -> float | None:

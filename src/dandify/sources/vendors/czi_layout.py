@@ -32,6 +32,10 @@ _FILE: Final = Struct("<iiii16s16siqqiq")
 _ENTRY: Final = Struct("<2siqiiB5si")
 _DIMENSION: Final = Struct("<4siifi")  # letter, start, size, start as coordinate, stored size (0: the same)
 _SUBBLOCK: Final = Struct("<iiq")  # bytes of metadata, attachments, and data
+_ATTACHMENT: Final = Struct("<2s10sqi16s8s80s")  # schema, spare, position, part, GUID, type, name
+_ATTACHMENTS_HEAD: Final = 256  # the number of entries, and spare bytes
+_ATTACHED_HEAD: Final = 256  # the size, the entry and spare bytes
+_TIMES_HEAD: Final = 8  # bytes and count of the times, which are float64
 _DIRECTORY_HEAD: Final = 128  # the number of entries, and spare bytes
 _METADATA_HEAD: Final = 256  # bytes of XML and attachments, and spare bytes
 _SUBBLOCK_HEAD: Final = 256  # sizes, the entry and spare bytes; more where an entry has many dimensions
@@ -93,11 +97,14 @@ class Czi:
         As the file holds it; None where it has none.
     unfinished
         The file says that it was being changed.
+    times
+        Of the time points, in seconds; empty if the file has none.
     """
 
     entries: tuple[Entry, ...]
     xml: bytes | None
     unfinished: bool
+    times: tuple[float, ...] = ()
 
 
 def read_czi(path: Path) -> Czi:
@@ -113,7 +120,7 @@ def read_czi(path: Path) -> Czi:
         with path.open("rb") as file:
             _segment(file, path, 0, MAGIC)
             head = _FILE.unpack(_exactly(file, _FILE.size, path, "file header"))
-            part, directory, metadata, pending = head[6:10]
+            part, directory, metadata, pending, attachments = head[6:]
             if part:
                 raise BadSource(
                     f"is part {part + 1} of a recording that is split over several files", file=path,
@@ -132,11 +139,12 @@ def read_czi(path: Path) -> Czi:
                     )  # fmt: skip
             entries = _directory(file, path, directory)
             xml = _xml(file, path, metadata) if metadata else None
+            times = _times(file, attachments) if attachments else ()
     except OSError as failure:
         raise BadSource(f"cannot be read: {failure.strerror}", file=path) from None
     if not entries:
         raise BadSource("holds no image", file=path)
-    return Czi(entries, xml, bool(pending))
+    return Czi(entries, xml, bool(pending), times)
 
 
 def data_of(file: BinaryIO, entry: Entry) -> Data:
@@ -203,6 +211,23 @@ def _xml(file: BinaryIO, path: Path, position: int) -> bytes:
     _segment(file, path, position, b"ZISRAWMETADATA")
     head = _exactly(file, _METADATA_HEAD, path, "metadata")
     return _exactly(file, max(0, int.from_bytes(head[:4], "little", signed=True)), path, "metadata")
+
+
+def _times(file: BinaryIO, position: int) -> tuple[float, ...]:
+    """Read the attachment with the times of the time points; none if it cannot be read: pixels count more."""
+    try:
+        file.seek(position)
+        head = file.read(_SEGMENT.size + _ATTACHMENTS_HEAD)
+        count = int.from_bytes(head[_SEGMENT.size : _SEGMENT.size + 4], "little")
+        for _ in range(count if head.startswith(b"ZISRAWATTDIR") else 0):
+            schema, _, place, _, _, kind, name = _ATTACHMENT.unpack(file.read(_ATTACHMENT.size))
+            if schema == b"A1" and kind.startswith(b"CZTIMS") and name.rstrip(b"\0") == b"TimeStamps":
+                file.seek(place + _SEGMENT.size + _ATTACHED_HEAD)
+                number = Struct("<ii").unpack(file.read(_TIMES_HEAD))[1]
+                return Struct(f"<{number}d").unpack(file.read(8 * number)) if 0 < number < 2**24 else ()
+    except (error, ValueError, OSError):
+        pass
+    return ()
 
 
 def _segment(file: BinaryIO, path: Path, position: int, name: bytes) -> int:

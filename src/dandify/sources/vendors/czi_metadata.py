@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dandify.sources.contract import Channel
@@ -41,6 +41,13 @@ class CziMetadata:
     scenes: Mapping[int, str] = field(default_factory=dict)
     stages: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_increment(self, seconds: float | None) -> CziMetadata:
+        """Return it with the distance of the time points, if there is one."""
+        if seconds is None:
+            return self
+        facts = {**self.facts, "time_increment_s": seconds}
+        return replace(self, scale={**self.scale, "t": seconds}, facts=facts)
 
 
 def parse_metadata(xml: bytes | None) -> CziMetadata:
