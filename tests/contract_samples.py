@@ -205,3 +205,16 @@ def scanimage_split(folder: Path) -> Path:
 
     write_split(folder / "m1", Recording(), (5, 7))
     return folder / "m1"
+
+
+@sample("hdf5_images")
+def hdf5_images(folder: Path) -> Path:
+    import h5py
+
+    from tiff_makers import pixels
+
+    with h5py.File(folder / "movie.h5", "w") as file:
+        data = file.create_dataset("imaging", data=pixels((12, 16, 5, 2)), chunks=(4, 16, 5, 1), compression="gzip")
+        for i, label in enumerate("yxzc"):
+            data.dims[i].label = label
+    return folder / "movie.h5"
