@@ -218,3 +218,10 @@ def hdf5_images(folder: Path) -> Path:
         for i, label in enumerate("yxzc"):
             data.dims[i].label = label
     return folder / "movie.h5"
+
+
+@sample("deltavision")
+def deltavision(folder: Path) -> Path:
+    from deltavision_maker import Image, write_dv
+
+    return write_dv(folder / "cell.dv", Image(order=">"))
