@@ -88,6 +88,8 @@ class Bruker(Converter):
             which = number if len(runs) > 1 else None
             streams += [_image(scan, run, which, path)] if image else _series(scan, run, which, path)
         facts = _facts(scan, streams)
+        if places := _stage_positions(runs, streams):
+            facts["stage_position_um"] = places
         needed = {path, *(f for s in streams for f in _of(s)), *files}
         ordered = tuple(sorted(needed))
         if image:
@@ -133,8 +135,8 @@ def _runs(scan: Scan, path: Path, problems: list[str]) -> list[_Run]:
             "has no frames" if not scan.sequences else "has line or point scans only, which are no images in y and x",
             file=path, remedy="" if not scan.sequences else "export their profiles as CSV from PrairieView",
         )  # fmt: skip
-    groups: list[list[Cycle]] = []
-    forms: list[tuple[Any, ...]] = []
+    groups: dict[tuple[Any, ...], list[Cycle]] = {}
+    places: list[tuple[float, float]] = []
     for sequence in pictures:
         channels = tuple(p.channel for p in sequence.frames[0].planes)
         odd = next((f for f in sequence.frames if tuple(p.channel for p in f.planes) != channels), None)
@@ -144,18 +146,35 @@ def _runs(scan: Scan, path: Path, problems: list[str]) -> list[_Run]:
                 f"{', '.join(str(p.channel) for p in odd.planes)}, the first frame {', '.join(map(str, channels))}",
                 file=path, place=f"cycle {sequence.cycle}, frame {odd.index}", remedy=_STOPPED,
             )  # fmt: skip
-        form = (sequence.kind, channels, len(sequence.frames) if sequence.in_depth else 0)
-        last = sequence is pictures[-1]
-        if last and forms and forms[-1][:2] == form[:2] and sequence.in_depth and form[2] < forms[-1][2]:
-            problems.append(
-                f"the last volume was not finished, it has {form[2]} of {forms[-1][2]} planes: it is left out"
-            )
+        # What was recorded at another place is another image, be it a tile or one of several fields in turn.
+        where = _place(sequence.frames[0].stage, places, _reach(scan))
+        count = len(sequence.frames) if sequence.in_depth else 0
+        full = max((k[2] for k in groups if k[:2] == (sequence.kind, channels)), default=0)
+        if sequence is pictures[-1] and count < full:
+            problems.append(f"the last volume was not finished, it has {count} of {full} planes: it is left out")
             continue
-        if not forms or forms[-1] != form:
-            groups.append([])
-            forms.append(form)
-        groups[-1].append(sequence)
-    return [_run(group, problems) for group in groups]
+        groups.setdefault((sequence.kind, channels, count, where), []).append(sequence)
+    return [_run(group, problems) for group in groups.values()]
+
+
+def _place(stage: tuple[float, float] | None, places: list[tuple[float, float]], reach: tuple[float, float]) -> int:
+    """Return the number of the place where the stage is, -1 where it is not stated; a place that is new is added."""
+    if stage is None:
+        return -1
+    for i, known in enumerate(places):
+        if all(abs(a - b) <= r for a, b, r in zip(stage, known, reach, strict=True)):
+            return i
+    places.append(stage)
+    return len(places) - 1
+
+
+def _reach(scan: Scan) -> tuple[float, float]:
+    """How far the stage may be off without being elsewhere, x and y: a tenth of the field of view."""
+    out = []
+    for axis, key in (("XAxis", "pixelsPerLine"), ("YAxis", "linesPerFrame")):
+        size, count = scan.number("micronsPerPixel", axis), scan.number(key)
+        out.append(0.1 * size * count if size and count else 10.0)
+    return out[0], out[1]
 
 
 def _run(cycles: Sequence[Cycle], problems: list[str]) -> _Run:
@@ -212,6 +231,16 @@ def _image(scan: Scan, run: _Run, number: int | None, path: Path) -> Stream:
         name=path.stem if number is None else f"{path.stem}_{number}", kind="Image", axes=axes, array=array,
         scale={a: v for a, v in scale.items() if a in axes}, channels=tuple(Channel(n) for _, n in run.channels),
     )  # fmt: skip
+
+
+def _stage_positions(runs: Sequence[_Run], streams: Sequence[Stream]) -> dict[str, dict[str, float]]:
+    """Stage of each stream by its name, as far as it is stated."""
+    each = len(streams) // len(runs)
+    found = {}
+    for i, stream in enumerate(streams):
+        if (stage := runs[i // each].volumes[0][0].stage) is not None:
+            found[stream.name] = {"x": stage[0], "y": stage[1]}
+    return found
 
 
 def _leading(run: _Run) -> tuple[int, ...]:

@@ -15,7 +15,15 @@ from dandify.errors import BadSource
 from dandify.sources import Channel, Converter, Source, Stream, Verdict
 from dandify.sources.microscopy import ImageSource, arrange, common_sizes, needs_of
 from dandify.sources.tiff import tiff_pages
-from dandify.sources.tiff_header import Header, Page, foreign, is_tiff, page_texts, read_header, require_whole
+from dandify.sources.tiff_header import (
+    Header,
+    Page,
+    foreign,
+    is_tiff,
+    read_header,
+    read_header_and_texts,
+    require_whole,
+)
 from dandify.sources.two_photon import Optics, TwoPhotonSource, as_image, require_options, series_name, timing
 from dandify.sources.vendors.scanimage_header import (
     Arrangement,
@@ -202,7 +210,8 @@ def _files(path: Path) -> list[Path]:
 
 
 def _part(path: Path) -> _Part:
-    header = require_whole(read_header(path))
+    header, frames = read_header_and_texts(path, frame_info)
+    require_whole(header)
     settings = settings_of(header.first)
     if settings is None:
         raise BadSource("has no settings of ScanImage in its first page", file=path, place="page 1")
@@ -213,7 +222,7 @@ def _part(path: Path) -> _Part:
                 f"first has {header.first.height} x {header.first.width} ({header.first.dtype})", file=path,
                 place=f"page {i + 1}", remedy=_AGAIN,
             )  # fmt: skip
-    return _Part(header, settings, tuple(frame_info(text) for text in page_texts(header)))
+    return _Part(header, settings, tuple(frames))
 
 
 def _joined(parts: Sequence[_Part]) -> list[list[_Part]]:

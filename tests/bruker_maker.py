@@ -34,6 +34,7 @@ class Scan:
     microns: bool = True
     date: str = "3/4/2026 10:11:12 AM"
     last_frames: int | None = None  # of the last cycle, if it was stopped
+    stage: Sequence[tuple[float, float]] = ((385.5, 103.0),)  # x y of each cycle, in turn
     software: str = "Prairie View 5.6.64.200"
 
     @property
@@ -63,7 +64,12 @@ def write_scan(folder: Path, scan: Scan = Scan(), name: str = NAME) -> Path:
             frames.append(
                 f'<Frame relativeTime="{time}" absoluteTime="{time + 0.518:.9f}" index="{f + 1}" '
                 f'parameterSet="CurrentSettings">{entries}<ExtraParameters lastGoodFrame="0" /><PVStateShard>'
-                f'<PVStateValue key="positionCurrent"><SubindexedValues index="ZAxis"><SubindexedValue subindex="0" '
+                '<PVStateValue key="positionCurrent">'
+                + "".join(
+                    f'<SubindexedValues index="{a}Axis"><SubindexedValue subindex="0" value="{v}" /></SubindexedValues>'
+                    for a, v in zip("XY", scan.stage[c % len(scan.stage)], strict=True)
+                )
+                + f'<SubindexedValues index="ZAxis"><SubindexedValue subindex="0" '
                 f'value="{30 + 5 * depth}" /><SubindexedValue subindex="1" value="0" /></SubindexedValues>'
                 "</PVStateValue></PVStateShard></Frame>"
             )
@@ -101,7 +107,8 @@ def _xml(scan: Scan, sequences: str) -> str:
         return f'<PVStateValue key="{key}">{entries}</PVStateValue>'
 
     state = [
-        value("framePeriod", scan.period_s), value("scanLinePeriod", 0.00005), value("objectiveLens", "Nikon 16x"),
+        value("framePeriod", scan.period_s), value("pixelsPerLine", scan.width),
+        value("linesPerFrame", scan.height), value("scanLinePeriod", 0.00005), value("objectiveLens", "Nikon 16x"),
         value("objectiveLensNA", 0.8), indexed("laserPower", _0=0, _1=79.5),
     ]  # fmt: skip
     if scan.microns:

@@ -246,3 +246,23 @@ def nd2_lossless(folder: Path) -> Path:
     from nd2_maker import Nd2, write_nd2
 
     return write_nd2(folder / "stain.nd2", Nd2({"Z": 3}, (30, 41), components=3, dtype="uint8", compression=0))
+
+
+@sample("hdf5_images")
+def hdf5_images(folder: Path) -> Path:
+    import h5py
+
+    from tiff_makers import pixels
+
+    with h5py.File(folder / "movie.h5", "w") as file:
+        data = file.create_dataset("imaging", data=pixels((12, 16, 5, 2)), chunks=(4, 16, 5, 1), compression="gzip")
+        for i, label in enumerate("yxzc"):
+            data.dims[i].label = label
+    return folder / "movie.h5"
+
+
+@sample("deltavision")
+def deltavision(folder: Path) -> Path:
+    from deltavision_maker import Image, write_dv
+
+    return write_dv(folder / "cell.dv", Image(order=">"))

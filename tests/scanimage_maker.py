@@ -60,9 +60,9 @@ class Recording:
         frames = self.slices * self.repeats
         found = {
             "SI.LINE_FORMAT_VERSION": "1", "SI.TIFF_FORMAT_VERSION": "4", "SI.VERSION_MAJOR": "2022",
-            "SI.VERSION_MINOR": "1", "SI.VERSION_UPDATE": "0", "SI.acqsPerLoop": "133333",
+            "SI.VERSION_MINOR": "1", "SI.VERSION_UPDATE": "0", "SI.acqState": "'grab'", "SI.acqsPerLoop": "133333",
             "SI.hChannels.channelName": "{'Channel 1' 'Channel 2' 'red''s' 'Channel 4'}",
-            "SI.hChannels.channelSave": saved if len(self.channels) == 1 else f"[{saved.replace(' ', ';')}]",
+            "SI.hChannels.channelSave": saved if len(self.channels) == 1 else f"[{saved}]",
             "SI.hFastZ.enable": "true" if self.flyback else "false",
             "SI.hFastZ.numDiscardFlybackFrames": str(self.flyback),
             "SI.hRoiManager.imagingFovUm": self.fov_um, "SI.hRoiManager.linePeriod": "6.31009e-05",
@@ -76,6 +76,7 @@ class Recording:
             "SI.hStackManager.numFramesPerVolume": str(frames),
             "SI.hStackManager.numFramesPerVolumeWithFlyback": str(frames + self.flyback),
             "SI.hStackManager.numSlices": str(self.slices) if self.slices > 1 else "21",
+            "SI.hStackManager.stackMode": "'slow'" if self.repeats > 1 else "'fast'",
             "SI.hStackManager.stackZStepSize": f"{self.step_um:g}", "SI.hStackManager.zs": "100",
             "SI.imagingSystem": "'ResScan'", "SI.objectiveResolution": "15", **self.more,
         }  # fmt: skip
@@ -83,7 +84,7 @@ class Recording:
 
     def time_s(self, page: int) -> float:
         """Time of a page: those of the channels of a frame are one."""
-        frame, total = page // len(self.channels), len(self.pages) // len(self.channels)
+        frame, total = page // len(self.channels), self.volumes * (self.slices * self.repeats + self.flyback)
         return frame * self.period_s + (self.pause_s if frame >= total * 2 // 3 else 0.0)
 
     def describe(self, page: int, *, first: int = 0, acquisition: int = 1, epoch: str = "") -> str:

@@ -119,7 +119,27 @@ def test_what_the_files_state(tmp_path: Path) -> None:
         "session_start_time": datetime(2026, 3, 4, 10, 11, 12), "software": "Prairie View 5.6.64.200",
         "description": "mouse 3", "device": "Lab (BX51)", "objective": "Nikon 16x NA 0.8",
         "pixel_size_um": {"z": 5.0, "y": 0.25, "x": 0.5}, "channel_names": ("Ch1", "Ch2"),
+        "stage_position_um": {f"TwoPhotonSeries_Ch{c}": {"x": 385.5, "y": 103.0} for c in (1, 2)},
     }  # fmt: skip
+
+
+def test_tiles_are_images_of_their_own(tmp_path: Path) -> None:
+    scan = Scan(kind="ZSeries", cycles=3, frames=4, stage=((0.0, 0.0), (9.0, 0.0), (0.0, -2.7)))
+    source = converter.open(write_scan(tmp_path, scan))
+    assert [s.axes for s in source.streams] == [("c", "z", "y", "x")] * 3, "not three time points of one"
+    for i, stream in enumerate(source.streams):
+        np.testing.assert_array_equal(whole(stream), scan.values[i].swapaxes(0, 1))
+        assert source.facts["stage_position_um"][stream.name] == dict(zip("xy", scan.stage[i], strict=True))
+
+
+def test_fields_that_are_visited_in_turn_are_movies_of_their_own(tmp_path: Path) -> None:
+    stage = ((0.0, 0.0), (50.0, 0.2), (0.4, 0.1), (50.3, 0.0), (0.2, 0.0), (50.0, 0.1))  # a stage is never quite there
+    scan = Scan(kind="TSeries ZSeries Element", cycles=6, frames=3, channels=(1,), stage=stage)
+    one, two = converter.open(write_scan(tmp_path, scan)).streams
+    np.testing.assert_array_equal(whole(one), scan.values[0::2, :, 0])
+    np.testing.assert_array_equal(whole(two), scan.values[1::2, :, 0])
+    assert [one.rate_hz, two.rate_hz] == pytest.approx([1 / 0.6] * 2)
+    assert two.starting_time_s == pytest.approx(0.518 + 0.3)
 
 
 def test_a_date_that_can_be_read_in_two_ways_is_absent(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dandify.errors import BadSource
+from dandify.sources.arrays import flat_block
 from dandify.sources.contract import Array
 from dandify.store.region import Region, extent
 
@@ -103,17 +104,61 @@ class HDF5Stack(Array):
         out = np.empty(extent(region), self.dtype)
         lead, inner = region[: len(self.leading)], region[len(self.leading) :]
         part = (0, *inner) if self._flat else inner
-        from dandify.store.hdf5_read import require_filters
-
         with opened(self.path) as file:
             for place in product(*(range(s.start, s.stop) for s in lead)):
                 index = int(np.ravel_multi_index(place, self.leading)) if place else 0
-                name = self.datasets[index]
-                try:
-                    dataset = file[name]
-                    require_filters(dataset)
-                    values = dataset[part]
-                except (OSError, RuntimeError, KeyError, ValueError) as error:
-                    raise BadSource(f"cannot be decoded: {error}", file=self.path, place=name, remedy=_AGAIN) from error
+                values = _values(file, self.path, self.datasets[index], part)
                 out[tuple(i - s.start for i, s in zip(place, lead, strict=True))] = values
         return out
+
+
+@dataclass(frozen=True, eq=False)
+class HDF5Image(Array):
+    """A dataset of an HDF5 file that may be damaged.
+
+    Parameters
+    ----------
+    path, dataset
+        Where it is.
+    shape, dtype
+        Of the dataset; the type is native.
+    block
+        Its chunk, or some rows of one that has no chunks.
+    """
+
+    path: Path
+    dataset: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    block: tuple[int, ...]
+
+    @classmethod
+    def of(cls, path: Path, dataset: Any) -> HDF5Image:
+        """Describe a dataset of an open file."""
+        shape, dtype = tuple(dataset.shape), dataset.dtype.newbyteorder("=")
+        chunk = dataset.chunks or flat_block(shape, dtype)
+        return cls(
+            path, dataset.name, shape, dtype, tuple(max(1, min(c, n)) for c, n in zip(chunk, shape, strict=True))
+        )
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Read a region.
+
+        Raises
+        ------
+        dandify.errors.BadSource
+            If the file is damaged.
+        """
+        with opened(self.path) as file:
+            return np.asarray(_values(file, self.path, self.dataset, region)).astype(self.dtype, copy=False)
+
+
+def _values(file: Any, path: Path, name: str, region: tuple[Any, ...]) -> Any:
+    from dandify.store.hdf5_read import require_filters
+
+    try:
+        dataset = file[name]
+        require_filters(dataset)
+        return dataset[region]
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise BadSource(f"cannot be decoded: {error}", file=path, place=name, remedy=_AGAIN) from error

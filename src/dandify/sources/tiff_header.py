@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,7 @@ _TYPES: Final = {
     1: ("B", 1), 2: ("s", 1), 3: ("H", 2), 4: ("I", 4), 5: ("II", 8), 6: ("b", 1), 7: ("B", 1), 8: ("h", 2),
     9: ("i", 4), 10: ("ii", 8), 11: ("f", 4), 12: ("d", 8), 13: ("I", 4), 16: ("Q", 8), 17: ("q", 8), 18: ("Q", 8),
 }  # fmt: skip
+_WHOLE: Final = {3: 2, 4: 4, 13: 4, 16: 8, 18: 8}  # bytes of the unsigned whole numbers that most tags are
 _KINDS: Final = {1: "u", 2: "i", 3: "f", 4: "u"}  # SampleFormat; 4 is "undefined", which readers take for unsigned
 _FOREIGN: Final = {
     51123: "Micro-Manager or NDTiff", 33628: "MetaMorph STK or PrairieView", 34412: "Zeiss LSM",
@@ -63,6 +65,7 @@ _FOREIGN: Final = {
 }  # fmt: skip
 _LARGEST_TAG: Final = 2**28  # bytes; OME-XML of the largest screens has some ten million
 _AGAIN: Final = "copy the file again from the microscope's computer"
+Told = TypeVar("Told")
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class Page:
     tags: Mapping[int, Any]
     present: frozenset[int]
 
-    @property
+    @cached_property
     def form(self) -> tuple[int, int, int, str]:
         """What pages of one image have in common."""
         return (self.height, self.width, self.samples, self.dtype.name)
@@ -180,29 +183,29 @@ def header_within(path: Path, file: BinaryIO, size: int, *, pages: int | None = 
     return Header(path, size, tuple(_pages(path, file, size, pages)))
 
 
-def page_texts(header: Header, tag: int = DESCRIPTION) -> Iterator[str]:
-    """Yield a text of each page, which `read_header` keeps of the first alone; empty where there is none.
+def read_header_and_texts(path: Path, distil: Callable[[str], Told]) -> tuple[Header, list[Told]]:
+    """Read the directories of all pages, and what a function makes of the description of each.
+
+    Parameters
+    ----------
+    path
+        The file.
+    distil
+        Called with the ImageDescription of each page, empty where there is none; the text itself is not kept.
 
     Raises
     ------
     dandify.errors.BadSource
-        If the file has changed since its header was read.
+        As of `read_header`.
     """
-    done = 0
+    told: list[Told] = []
     try:
-        with header.path.open("rb", buffering=4096) as file:
-            big = file.read(4)[2:] in (b"+\0", b"\0+")
-            for page in header.pages:
-                ifd = _Directory(file, page.order, big, page.ifd)
-                value = ifd.value(tag) if tag in ifd.entries else ""
-                done += 1
-                yield value if isinstance(value, str) else ""
-    except (struct.error, ValueError, KeyError) as error:
-        raise BadSource(
-            f"is damaged or cut off: {error}", file=header.path, place=f"page {done + 1}", remedy=_AGAIN
-        ) from None  # fmt: skip
+        with path.open("rb", buffering=4096) as file:
+            size = os.fstat(file.fileno()).st_size
+            found = tuple(_pages(path, file, size, None, lambda text: told.append(distil(text))))
     except OSError as error:
-        raise BadSource(f"cannot be read: {error.strerror}", file=header.path) from None
+        raise BadSource(f"cannot be read: {error.strerror}", file=path) from None
+    return Header(path, size, found), told
 
 
 def foreign(page: Page) -> str | None:
@@ -241,7 +244,9 @@ def require_whole(header: Header) -> Header:
     return header
 
 
-def _pages(path: Path, file: BinaryIO, size: int, limit: int | None) -> Iterator[Page]:
+def _pages(
+    path: Path, file: BinaryIO, size: int, limit: int | None, tell: Callable[[str], None] | None = None
+) -> Iterator[Page]:
     head = file.read(16)
     if not is_tiff(head):
         what = "is empty" if not head else f"is no TIFF: it starts with {head[:4]!r}"
@@ -259,6 +264,9 @@ def _pages(path: Path, file: BinaryIO, size: int, limit: int | None) -> Iterator
             if offset >= size:
                 raise ValueError(f"page {len(seen) + 1} is said to be at byte {offset}, the file has {size}")
             ifd = _Directory(file, order, big, offset)
+            if tell is not None:
+                text = ifd.value(DESCRIPTION) if DESCRIPTION in ifd.entries else ""
+                tell(text if isinstance(text, str) else "")
             yield _page(ifd, offset, first=not seen)
             seen.add(offset)
             offset = ifd.next
@@ -290,6 +298,8 @@ class _Directory:
     def value(self, tag: int) -> Any:
         """Value of a tag: a text, a number, or an array of numbers; fractions are (above, below)."""
         kind, count, inline = self.entries[tag]
+        if count == 1 and 0 < _WHOLE.get(kind, 0) <= len(inline):
+            return int.from_bytes(inline[: _WHOLE[kind]], "little" if self.order == "<" else "big")
         code, width = _TYPES[kind]
         length = count * width
         if length > _LARGEST_TAG:
@@ -320,20 +330,13 @@ def _page(ifd: _Directory, offset: int, *, first: bool) -> Page:
     width, height, samples = int(tags[WIDTH]), int(tags[HEIGHT]), int(tags.get(SAMPLES, 1))
     if width < 1 or height < 1 or samples < 1:
         raise ValueError(f"a page of {width} x {height} pixels with {samples} samples")
-    bits = {int(b) for b in _list(tags.get(BITS, 1))}
-    formats = {int(f) for f in _list(tags.get(SAMPLE_FORMAT, 1))}
-    dtype, exact = _dtype(bits, formats)
+    dtype, exact = _dtype(_set(tags.get(BITS, 1)), _set(tags.get(SAMPLE_FORMAT, 1)))
     nbytes = width * height * samples * dtype.itemsize
-    offsets = _list(tags.pop(TILE_OFFSETS, None) if TILE_OFFSETS in tags else tags.pop(STRIP_OFFSETS))
-    counts = _list(tags.pop(TILE_COUNTS, None) if TILE_COUNTS in tags else tags.pop(STRIP_COUNTS, nbytes))
-    if len(offsets) != len(counts):
-        raise ValueError(f"{len(offsets)} places and {len(counts)} lengths of its data")
+    offsets = tags.pop(TILE_OFFSETS, None) if TILE_OFFSETS in tags else tags.pop(STRIP_OFFSETS)
+    counts = tags.pop(TILE_COUNTS, None) if TILE_COUNTS in tags else tags.pop(STRIP_COUNTS, nbytes)
+    begin, end, joined = _place_of(offsets, counts, nbytes)
     plain = exact and tags.get(COMPRESSION, 1) == 1 and tags.get(FILL_ORDER, 1) == 1 and TILE_WIDTH not in tags
-    joined = bool((offsets[:-1] + counts[:-1] == offsets[1:]).all())
-    # Some writers state one strip's length too large or small by padding; the place of the data is what counts.
-    flat = plain and tags.get(PREDICTOR, 1) == 1 and joined and len(offsets) > 0 and offsets[0] > 0
-    if flat and len(counts) > 1 and int(counts.sum()) < nbytes:
-        flat = False
+    flat = plain and tags.get(PREDICTOR, 1) == 1 and joined and begin > 0
     return Page(
         ifd=offset,
         order=ifd.order,
@@ -342,14 +345,30 @@ def _page(ifd: _Directory, offset: int, *, first: bool) -> Page:
         samples=samples,
         planar=tags.get(PLANAR, 1) == 2 and samples > 1,
         dtype=dtype,
-        data=int(offsets[0]) if flat else -1,
-        end=int(offsets[0]) + nbytes if flat else int((offsets + counts).max(initial=0)),
+        data=begin if flat else -1,
+        end=begin + nbytes if flat else end,
         tags=tags,
         present=frozenset(ifd.entries),
     )
 
 
-def _dtype(bits: set[int], formats: set[int]) -> tuple[np.dtype[Any], bool]:
+def _place_of(offsets: Any, counts: Any, nbytes: int) -> tuple[int, int, bool]:
+    """First byte of the data, the byte behind its last one, and whether strips follow each other without a gap."""
+    if isinstance(offsets, int) and isinstance(counts, int):  # most pages of long series have one strip
+        return offsets, offsets + counts, True
+    places, lengths = _list(offsets), _list(counts)
+    if len(places) != len(lengths):
+        raise ValueError(f"{len(places)} places and {len(lengths)} lengths of its data")
+    if not len(places):
+        return -1, 0, False
+    joined = bool((places[:-1] + lengths[:-1] == places[1:]).all())
+    # Some writers state one strip's length too large or small by padding; the place of the data is what counts.
+    whole = len(lengths) == 1 or int(lengths.sum()) >= nbytes
+    return int(places[0]), int((places + lengths).max()), joined and whole
+
+
+@lru_cache(maxsize=64)
+def _dtype(bits: frozenset[int], formats: frozenset[int]) -> tuple[np.dtype[Any], bool]:
     """Native type of values, and whether they are stored in just this many bits."""
     if len(formats) != 1 or (len(bits) > 1 and max(bits) > 16):
         raise ValueError(f"samples of several types (bits {sorted(bits)}, formats {sorted(formats)})")
@@ -358,6 +377,10 @@ def _dtype(bits: set[int], formats: set[int]) -> tuple[np.dtype[Any], bool]:
         raise ValueError(f"samples of format {next(iter(formats))} with {size} bits")
     stored = next(n for n in (8, 16, 32, 64) if size <= n)
     return np.dtype(f"{kind}{stored // 8}"), bits == {stored}
+
+
+def _set(value: Any) -> frozenset[int]:
+    return frozenset((value,)) if isinstance(value, int) else frozenset(_list(value).tolist())
 
 
 def _list(value: Any) -> NDArray[np.int64]:

@@ -1,8 +1,9 @@
 """Two-photon movies as NWB: device, imaging planes, optical channels and one TwoPhotonSeries for each channel.
 
-The objects are built here rather than by neuroconv (0.10): its imaging interfaces need roiextractors, which keeps files
-open and is read by one thread, cannot open a stack of one volume, and they put in values that no file states
-(indicators, wavelengths). The arrangement is theirs: an imaging plane for each channel, frames as (t, x, y[, z]).
+The objects are built here rather than by neuroconv (0.10). Its imaging interfaces need roiextractors, whose version
+0.10 keeps all files open, counts the pages of ScanImage in 16 bits (beyond 65,536 frames it gives others), takes the
+rate that was set for the one that was reached, and refuses Bruker's volumes whose stated rates differ in the last
+digit, and stacks of one volume. The arrangement is theirs: an imaging plane for each channel, frames as (t, x, y[, z]).
 """
 
 from __future__ import annotations

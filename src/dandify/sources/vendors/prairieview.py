@@ -48,13 +48,16 @@ class Frame:
     planes
         One for each channel.
     depth
-        Positions of all devices that move along z.
+        Positions of all devices that move along z, in micrometres.
+    stage
+        Position of the stage along its own x and y, in micrometres; None where it is not stated.
     """
 
     index: int
     time_s: float
     planes: tuple[Plane, ...]
     depth: tuple[float, ...]
+    stage: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -206,15 +209,25 @@ def _scan(path: Path) -> Scan:
 def _frame(element: Element, state: State) -> Frame:
     shard = element.find("PVStateShard")
     own = _state(shard) if shard is not None else {}
-    position = own.get("positionCurrent") or state.get("positionCurrent") or {}
-    moved = position.get("ZAxis", {}) if isinstance(position, dict) else {}
+    found = own.get("positionCurrent") or state.get("positionCurrent")
+    position = found if isinstance(found, dict) else {}
     planes = tuple(
         Plane(int(f.attrib["channel"]), f.get("channelName", ""), f.attrib["filename"], int(f.get("page", "1")) - 1)
         for f in element.iter("File")
     )
     when = element.get("absoluteTime") or element.attrib["relativeTime"]
-    depth = tuple(_number(str(v)) for _, v in sorted(moved.items())) if isinstance(moved, dict) else (_number(moved),)
-    return Frame(int(element.get("index", "1")), float(when), planes, depth)
+    across, along = (_devices(position[a]) if a in position else () for a in ("XAxis", "YAxis"))
+    return Frame(
+        int(element.get("index", "1")), float(when), planes, _devices(position.get("ZAxis", {})),
+        (sum(across), sum(along)) if across and along else None,
+    )  # fmt: skip
+
+
+def _devices(positions: Any) -> tuple[float, ...]:
+    """Positions of the devices that move along an axis; older versions state one."""
+    if isinstance(positions, dict):
+        return tuple(_number(str(v)) for _, v in sorted(positions.items()))
+    return (_number(str(positions)),)
 
 
 def _state(shard: Element) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -171,6 +172,7 @@ def version_of(settings: Settings) -> str:
     return ".".join(p for p in parts if p and p != "[]")
 
 
+@lru_cache(maxsize=64)
 def _epoch(text: str) -> datetime | None:
     """Moment of ``[2025  4 25 17 12 48.213]``."""
     numbers = [float(n) for n in _NUMBER.findall(text)]
