@@ -242,6 +242,15 @@ def test_sizes_of_pixels_that_nobody_states_are_asked_for_at_once(tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
+def test_sizes_of_pixels_may_stand_in_the_table(tmp_path: Path) -> None:
+    video(tmp_path / "in" / "a.png")
+    said = table(tmp_path, "path,subject_id,sample_id,suffix,pixel_size_um", "in/a.png,m1,A,SEM,0.004 0.004")
+    organize(tmp_path / "in", tmp_path / "out", table=said)
+    made = tmp_path / "out" / "sub-m1" / "micr" / "sub-m1_sample-A_SEM.json"
+    assert json.loads(made.read_text(encoding="utf-8")) == {"PixelSize": [0.004, 0.004], "PixelSizeUnits": "um"}
+    assert errors_of_the_validator(tmp_path / "out") == []
+
+
 def test_units_are_those_that_the_image_states(tmp_path: Path) -> None:
     path = image(tmp_path / "x.ome.zarr")
     attributes = json.loads((path / ".zattrs").read_text(encoding="utf-8"))
@@ -328,8 +337,21 @@ def test_two_samples_do_not_share_a_name(tmp_path: Path) -> None:
         (["path,run", "x.nwb,1,2"], "3 cells under 2 names"),
         (["path,run", ",1"], "a row with no path"),
         (["path,session_start_time", "x.nwb,yesterday"], "not an ISO 8601"),
+        (["path,pixel_size_um", "x.nwb,0.5"], "not two or three numbers"),
+        (["path,pixel_size_um", "x.nwb,1 0"], "not two or three numbers"),
     ],
-    ids=["column", "no path", "no file", "contradiction", "two rows", "cells", "empty path", "time"],
+    ids=[
+        "column",
+        "no path",
+        "no file",
+        "contradiction",
+        "two rows",
+        "cells",
+        "empty path",
+        "time",
+        "one size",
+        "zero",
+    ],
 )
 def test_a_table_that_cannot_be(lines: list[str], wrong: str, tmp_path: Path) -> None:
     write(add_ecephys(session()), tmp_path / "x.nwb")

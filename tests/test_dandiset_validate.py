@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -390,6 +391,8 @@ def test_a_bids_dataset_is_validated_as_a_whole(tmp_path: Path) -> None:
     report = validate(root)
     assert report.errors == ()
     assert {v.kind for v in report.files} == {"bids", "ome-zarr", "hidden", "dandiset.yaml"}
+    hint = next(f for f in report.findings if f.id == "BIDS.SIDECAR_KEY_RECOMMENDED")
+    assert re.fullmatch(r"\w+: A data file's JSON sidecar is missing a key [^\n]*", hint.message)
     (root / "sub-01" / "odd.txt").write_text("x", encoding="utf-8")
     assert "BIDS.NOT_INCLUDED" in {f.id for f in validate(root).errors}
 

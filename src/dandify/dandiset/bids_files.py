@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any, Final
 
 from dandify.dandiset.bids_names import PHOTO, UNKNOWN_TO_BIDS
@@ -20,8 +21,17 @@ _HEADER: Final = "# What BIDS has no place for yet; ecephys and icephys are thos
 _PIXELS: Final = ("PixelSize", "PixelSizeUnits")
 
 
-def plan_sidecars(placements: Sequence[Placement]) -> dict[PurePosixPath, dict[str, Any]]:
+def plan_sidecars(
+    placements: Sequence[Placement], sizes_um: Mapping[Path, Sequence[float]] = MappingProxyType({})
+) -> dict[PurePosixPath, dict[str, Any]]:
     """Return the JSON of every image: what the one beside it says, and the size of its pixels.
+
+    Parameters
+    ----------
+    placements
+        Of all files.
+    sizes_um
+        Of the pixels of images, by their paths, where the user states them: x y, or x y z.
 
     Raises
     ------
@@ -39,14 +49,17 @@ def plan_sidecars(placements: Sequence[Placement]) -> dict[PurePosixPath, dict[s
         given = sidecar_of(placement.source)
         said = read_json(given) if given else {}
         photo = stem.endswith(f"_{PHOTO}")
-        if not photo and any(key not in said for key in _PIXELS):
+        if stated := sizes_um.get(placement.source):
+            said = {**said, "PixelSize": list(stated), "PixelSizeUnits": "um"}
+        elif not photo and any(key not in said for key in _PIXELS):
             said = {**said, **(pixel_size(placement.source) or {})}
         if not photo and any(key not in said for key in _PIXELS):
             beside = f"{split_suffix(placement.source)[0]}.json"
             needs.append(
                 Need(
                     "PixelSize", "size of a pixel, which the image does not state",
-                    f'{beside} beside it: {{"PixelSize": [x, y], "PixelSizeUnits": "um"}}', str(placement.source),
+                    f'a column pixel_size_um of --table; or {beside} beside it: '
+                    '{"PixelSize": [x, y], "PixelSizeUnits": "um"}', str(placement.source),
                 )
             )  # fmt: skip
         if said:

@@ -84,6 +84,8 @@ def translate(result: Any, path: Path) -> Iterator[Finding]:
     places = sorted(set((result.within_asset_paths or {}).values()) - {None, "", "/"})
     inside = f" [{'; '.join(places)}]" if places else ""
     code, message = inspector_failure(str(result.id), result.message or str(result.id))
+    if code.startswith("BIDS."):
+        message = _bids_line(message)
     if code.startswith("pynwb.") and hasattr(result.origin_result, "name"):
         code = f"pynwb.{result.origin_result.name}"  # dandi puts the whole message into the id
     yield Finding(
@@ -91,6 +93,15 @@ def translate(result: Any, path: Path) -> Iterator[Finding]:
         severities.get(result.severity.name, "ERROR"), f"{message}{inside}", result.path or path,
         remedy=REMEDIES.get(code),
     )  # fmt: skip
+
+
+def _bids_line(message: str) -> str:
+    """Return what a BIDS validator says in one line: the key it is about, and what for, without the field's manual."""
+    said, _, manual = message.partition("issueMessage:")
+    said, _, key = said.partition("subCode:")
+    where = f"{key.strip()}: " if key.strip() else ""
+    first = next((line.strip() for line in manual.strip().splitlines()), "").removeprefix("Field description: ")
+    return where + " ".join([*said.split(), *([f"({first.rstrip('.')})"] if first else [])])
 
 
 def inspector_failure(code: str, message: str) -> tuple[str, str]:

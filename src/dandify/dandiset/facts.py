@@ -87,6 +87,8 @@ class Facts:
         The subject's metadata, by NWB's keys.
     links
         HDF5 links to other files, ``/place -> file``: they break when the file is brought elsewhere.
+    pixel_size_um
+        Of an image, x y or x y z, as a table says it; empty where the image is to say it.
     """
 
     path: Path
@@ -99,6 +101,7 @@ class Facts:
     external_files: tuple[ExternalFile, ...] = ()
     subject: Mapping[str, str] = field(default_factory=dict)
     links: tuple[str, ...] = ()
+    pixel_size_um: tuple[float, ...] = ()
 
 
 def kind_of(path: Path) -> Kind | None:

@@ -180,7 +180,7 @@ def organize(
     placements = plan_layout(
         facts, root, layout=chosen, companions=companions, subject_id=subject_id, session_id=session_id
     )
-    sidecars = plan_sidecars(placements) if chosen == "bids" else {}
+    sidecars = plan_sidecars(placements, {f.path: f.pixel_size_um for f in facts}) if chosen == "bids" else {}
     if chosen == "dandi":
         jsons = {sidecar_of(f.path) for f in found if f.kind in ("image", "ome-zarr")} - {None}
         left += [LeftFile(path, "dandi uploads JSON only in a BIDS dataset (--layout bids)") for path in jsons if path]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,8 +20,14 @@ _ENTITIES: Final = {
     "sample_id": "sample", "stain": "stain", "acquisition": "acq", "run": "run", "chunk": "chunk", "suffix": "suffix",
     "tissue_sample_id": "tis", "slice_id": "slice", "cell_id": "cell", "description": "desc", "probe_id": "probe",
 }  # fmt: skip
-COLUMNS: Final = ("path", *_IDS, *_ENTITIES)
-"""What a table may say. ``path`` is a file or a pattern, relative to the table; ``suffix`` is BIDS's: SPIM, CONF."""
+_PIXELS: Final = "pixel_size_um"
+COLUMNS: Final = ("path", *_IDS, *_ENTITIES, _PIXELS)
+"""What a table may say. ``path`` is a file or a pattern, relative to the table; ``suffix`` is BIDS's: SPIM, CONF;
+``pixel_size_um`` are two or three numbers, x y z."""
+
+
+_NUMBER: Final = r"(?=[0-9.]*[1-9])(\d+\.?\d*|\.\d+)"
+_SIZES: Final = re.compile(rf"{_NUMBER}( +{_NUMBER}){{1,2}}")
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,9 @@ class Table:
                         remedy="leave the cell empty, or convert the file again with the right one",
                     )  # fmt: skip
         entities = {**facts.entities, **{_ENTITIES[k]: v for k, v in values.items() if k in _ENTITIES}}
-        return replace(facts, entities=entities, **{k: v for k, v in values.items() if k in _IDS})
+        sizes = tuple(map(float, values.get(_PIXELS, "").split())) or facts.pixel_size_um
+        ids = {k: v for k, v in values.items() if k in _IDS}
+        return replace(facts, entities=entities, pixel_size_um=sizes, **ids)
 
 
 def read_table(path: Path) -> Table:
@@ -128,6 +137,11 @@ def read_table(path: Path) -> Table:
             wrong = "no path" if "path" not in values else f"{len(cells)} cells under {len(header)} names"
             raise BadRequest(f"a row with {wrong}", file=path, place=where)
         _require_time(values.get("session_start_time"), path, where)
+        if _PIXELS in values and not _SIZES.fullmatch(values[_PIXELS]):
+            raise BadRequest(
+                f"{_PIXELS} {values[_PIXELS]!r} is not two or three numbers above 0", file=path, place=where,
+                remedy="write x and y, or x, y and z, with spaces between: 0.5 0.5 2",
+            )  # fmt: skip
         rows.append(Row(reader.line_num, path.absolute().parent / values.pop("path"), values))
     return Table(path, tuple(rows))
 
