@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dandify.archive.serve import serve as serve_archive
     from dandify.archive.upload import upload
+    from dandify.dandiset.generate import describe
     from dandify.dandiset.organize import organize
     from dandify.dandiset.validate import validate
     from dandify.examples.run import demo
@@ -32,6 +33,7 @@ _HOMES = {
     "compare_nwb": "dandify.nwb.compare",
     "convert": "dandify.runs.convert",
     "demo": "dandify.examples.run",
+    "describe": "dandify.dandiset.generate",
     "formats": "dandify.sources.formats",
     "organize": "dandify.dandiset.organize",
     "plan_nwb": "dandify.nwb.plan",
@@ -51,6 +53,7 @@ __all__ = [
     "compare_nwb",
     "convert",
     "demo",
+    "describe",
     "formats",
     "organize",
     "plan_nwb",

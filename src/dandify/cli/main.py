@@ -16,6 +16,7 @@ VERBS: Mapping[str, str] = MappingProxyType({
     "scan": "scan",
     "convert": "convert",
     "organize": "organize",
+    "describe": "describe",
     "validate": "validate",
     "upload": "upload",
     "archive": "archive",

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from dandify.dandiset.content import NwbContent, read_content
@@ -22,7 +22,7 @@ _ENTITY: Final = re.compile(r"(?:^|_)(?P<key>[a-z]+)-(?P<value>[0-9A-Za-z+.-]+)(
 _ABSENT: Final = frozenset({"", "n/a"})
 
 
-def entities_of(path: Path) -> dict[str, str]:
+def entities_of(path: PurePath) -> dict[str, str]:
     """Return the parts ``key-value`` of a path's names, those of the file first: ``sub``, ``ses``, ``sample``, ..."""
     found: dict[str, str] = {}
     for name in (path.name, *reversed(path.parent.parts)):
@@ -38,10 +38,13 @@ class Context:
     ----------
     dandiset
         Its folder.
+    alone
+        Know of nothing but the file that is asked about: no tables, no other files.
     """
 
-    def __init__(self, dandiset: Path) -> None:
+    def __init__(self, dandiset: Path, *, alone: bool = False) -> None:
         self.dandiset = dandiset
+        self._alone = alone
         self._contents: dict[Path, NwbContent | BadSource] = {}
         self._files: dict[str, tuple[Path, ...]] = {}
         self._lock = threading.RLock()
@@ -84,6 +87,8 @@ class Context:
 
     def session(self, participant: str, label: str) -> Row:
         """Return the row of the subject's ``sub-<label>_sessions.tsv``, or of ``sessions.tsv``; empty if none."""
+        if self._alone:
+            return {}
         own = self.dandiset / f"sub-{participant}" / f"sub-{participant}_sessions.tsv"
         for row in (*_rows(own), *self._sessions):
             owner = row.get("participant_id")
@@ -93,7 +98,7 @@ class Context:
 
     def owner(self, path: Path) -> NwbContent | None:
         """Return the NWB file that refers to a medium: those lie in a folder that is called as the file is."""
-        for suffix in (".nwb", ".nwb.zarr"):
+        for suffix in () if self._alone else (".nwb", ".nwb.zarr"):
             nwb = path.parent.with_name(path.parent.name + suffix)
             if nwb.exists():
                 with suppress(BadSource):  # said of that file, not of its media
@@ -102,8 +107,8 @@ class Context:
 
     def relatives(self, subject: str, session: str | None) -> Iterator[NwbContent]:
         """Yield the NWB files of a subject, by labels; those of the session first."""
-        files = self._nwb_files(subject)
-        same = [f for f in files if session is not None and entities_of(Path(f.name)).get("ses") == session]
+        files = () if self._alone else self._nwb_files(subject)
+        same = [f for f in files if session and _label(entities_of(f).get("ses")) == _label(session)]
         for file in dict.fromkeys((*same, *files)):
             with suppress(BadSource):
                 content = self.content(file)
@@ -122,15 +127,15 @@ class Context:
 
     @cached_property
     def _participants(self) -> tuple[Row, ...]:
-        return tuple(_rows(self.dandiset / "participants.tsv"))
+        return () if self._alone else tuple(_rows(self.dandiset / "participants.tsv"))
 
     @cached_property
     def _samples(self) -> tuple[Row, ...]:
-        return tuple(_rows(self.dandiset / "samples.tsv"))
+        return () if self._alone else tuple(_rows(self.dandiset / "samples.tsv"))
 
     @cached_property
     def _sessions(self) -> tuple[Row, ...]:
-        return tuple(_rows(self.dandiset / "sessions.tsv"))
+        return () if self._alone else tuple(_rows(self.dandiset / "sessions.tsv"))
 
 
 def _rows(table: Path) -> Iterator[Row]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from dandify.dandiset.describe import DandisetMetadata, document_of, read_description, write_description
 from dandify.dandiset.facts import MANIFEST, PARTIAL, Facts, kind_of, read_facts
+from dandify.dandiset.generate import write_tables
 from dandify.dandiset.layout import Placement, plan_layout
 from dandify.dandiset.media import is_relinked, relink
 from dandify.dandiset.place import Action, Mode, put, remove, same, size_of
@@ -161,6 +162,7 @@ def organize(
     else:
         if mode == "copy":
             _require_room(root, sum(sizes[p.target] for p in todo))
+        write_tables(root, "dandi", {p.target: p.source for p in placements})
         done = _carry_out(todo, root, mode, sizes, progress)
     description = _describe(root, metadata, overwrite=overwrite, dry_run=dry_run)
     referred = {p.source for p in placements if p.kind == "media"}
