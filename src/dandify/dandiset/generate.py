@@ -131,7 +131,8 @@ def write_tables(dandiset: Path, layout: Layout, origins: Mapping[PurePosixPath,
     BadSource
         If a table that is there is damaged.
     """
-    wanted = [p for p in origins if layout == "bids" or p.suffix in _ZARRS]  # the others need no table
+    # NWB files say themselves whose they are
+    wanted = [p for p in origins if layout == "bids" or (p.suffix in _ZARRS and not p.name.endswith(".nwb.zarr"))]
     alone = Context(dandiset, alone=True)
     return _write_tables(dandiset, list(_gathered(alone, (dandiset / p for p in wanted), origins)), layout)
 
@@ -142,6 +143,8 @@ def _write_tables(root: Path, assets: Sequence[Described], layout: Layout) -> di
 
 def _documents(root: Path, assets: Sequence[Described], layout: Layout) -> Iterator[tuple[str, str]]:
     images = [a for a in assets if a.facts.image is not None]
+    if layout == "dandi":
+        assets = images
     rows = tables.sessions(assets)
     if layout == "bids" or images:
         subjects = tables.participants(assets, ages=layout == "bids")
