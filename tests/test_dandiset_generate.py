@@ -46,10 +46,11 @@ def validator_errors(root: Path) -> list[str]:
 
 
 def test_a_bids_dataset_is_complete(bids: Path) -> None:
-    report = describe(bids, COMPLETE, layout="bids")
+    report = describe(bids, COMPLETE, layout="bids", nidm=True)
     assert set(report.files) == {
         "dandiset.yaml", "README.md", "dataset_description.json", ".bidsignore", "participants.tsv",
         "participants.json", "samples.tsv", "samples.json", "sub-m1/sub-m1_sessions.tsv", "sub-m1/sub-m1_sessions.json",
+        "derivatives/nidm/nidm.ttl",
         "sub-m2/sub-m2_sessions.tsv", f"{MICR}.json", "sub-m2/ses-s1/micr/sub-m2_ses-s1_sample-b_CONF.json",
     }  # fmt: skip
     assert report.lacking == ()

@@ -43,12 +43,13 @@ import click
     show_default=True,
     help="Whose tables to write; auto takes BIDS where there is a dataset_description.json.",
 )
+@click.option("--nidm", is_flag=True, help="Write derivatives/nidm/nidm.ttl too; reads every file for its checksum.")
 @click.option("--overwrite", is_flag=True, help="Replace what is said and differs.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
     dandiset: Path, config: Path | None, ask: bool, license_: str | None,
     contributors: tuple[str, ...], funders: tuple[str, ...], related: tuple[str, ...],
-    layout: Literal["auto", "dandi", "bids"], overwrite: bool, as_json: bool, **plain: Any,
+    layout: Literal["auto", "dandi", "bids"], nidm: bool, overwrite: bool, as_json: bool, **plain: Any,
 ) -> None:  # fmt: skip
     """Write or complete what describes DANDISET: dandiset.yaml, README.md and, as far as its layout has them, tables.
 
@@ -72,7 +73,7 @@ def command(
     metadata |= {key: list(value) if isinstance(value, tuple) else value for key, value in given.items() if value}
     if ask:
         metadata = _asked(dandiset, metadata)
-    report = dandify.describe(dandiset, metadata or None, layout=layout, overwrite=overwrite)
+    report = dandify.describe(dandiset, metadata or None, layout=layout, overwrite=overwrite, nidm=nidm)
     if as_json:
         print_json(report)
     else:

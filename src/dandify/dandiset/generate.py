@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ def describe(
     *,
     layout: Layout | Literal["auto"] = "auto",
     overwrite: bool = False,
+    nidm: bool = False,
 ) -> DescribeReport:
     """Write or complete the files that describe a dandiset, out of what its assets and ``dandiset.yaml`` say.
 
@@ -81,6 +83,8 @@ def describe(
         ``dandi`` or ``bids``; ``auto`` takes BIDS where there is a ``dataset_description.json``.
     overwrite
         Replace values of ``dandiset.yaml`` and ``dataset_description.json`` that differ.
+    nidm
+        Write ``derivatives/nidm/nidm.ttl`` as well; for its checksums every file is read.
 
     Raises
     ------
@@ -109,6 +113,8 @@ def describe(
         done[_DESCRIPTION] = _write(root / _DESCRIPTION, _json(root / _DESCRIPTION, made, overwrite=overwrite))
         done[".bidsignore"] = _write(root / ".bidsignore", _ignore(root / ".bidsignore"))
     done |= _write_tables(root, assets, layout)
+    if nidm:
+        done |= _write_nidm(root, stated, assets)
     return DescribeReport(root, done, kept, tuple(problems_in(stated)))
 
 
@@ -139,6 +145,23 @@ def write_tables(dandiset: Path, layout: Layout, origins: Mapping[PurePosixPath,
 
 def _write_tables(root: Path, assets: Sequence[Described], layout: Layout) -> dict[str, Change]:
     return {path: _write(root / path, text) for path, text in _documents(root, assets, layout)}
+
+
+def _write_nidm(root: Path, stated: Mapping[str, Any], assets: Sequence[Described]) -> dict[str, Change]:
+    from dandify import __version__
+    from dandify.dandiset.nidm import PLACE, nidm_document
+
+    text = nidm_document(stated, assets, lambda path: _checksum(root / path), version=__version__)
+    return {str(PLACE): _write(root / PLACE, text)}
+
+
+def _checksum(path: Path) -> tuple[str, str]:
+    if path.is_dir():
+        from dandi.files import dandi_file
+
+        return "dandi-zarr-checksum", str(dandi_file(path, path.parent).get_digest().value)
+    with path.open("rb") as file:
+        return "sha256", hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _documents(root: Path, assets: Sequence[Described], layout: Layout) -> Iterator[tuple[str, str]]:
