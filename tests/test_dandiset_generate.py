@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from dandify.cli.main import main
 from dandify.dandiset.assets import asset_metadata
 from dandify.dandiset.gather import AssetFacts
-from dandify.dandiset.generate import describe
+from dandify.dandiset.generate import describe, write_tables
 from dandify.dandiset.images import ImageContent
 from dandify.dandiset.organize import organize
 from dandify.dandiset.tables import Described, image_sidecar, merge_json, merge_table, participants, sessions
@@ -221,6 +221,15 @@ def test_organized_images_keep_what_their_manifests_say(tmp_path: Path) -> None:
     for name, age in (("sub-m1/sub-m1_ses-s1_a.ome.zarr", "P5D"), ("sub-m1/sub-m1_ses-s2_b.ome.zarr", "P6D")):
         (animal,) = records[name]["wasAttributedTo"]
         assert (animal["species"]["name"], animal["age"]["value"]) == ("Danio rerio - Zebra fish", age)
+
+
+def test_tables_that_come_along_are_left_as_they_come(bids: Path) -> None:
+    given = bids.parent / "participants.tsv"
+    image_path = PurePosixPath(f"{MICR}.ome.zarr")
+    done = write_tables(bids, "bids", {image_path: bids / image_path, PurePosixPath("participants.tsv"): given})
+    assert "participants.tsv" not in done
+    assert done["samples.tsv"] == "created"
+    assert not (bids / "participants.tsv").exists()
 
 
 def run(*arguments: Any, answers: str | None = None) -> tuple[int, str]:

@@ -16,7 +16,7 @@ from dandify.dandiset.context import Context, Row, entities_of
 from dandify.dandiset.facts import MANIFEST, Kind, kind_of
 from dandify.dandiset.images import ImageContent, read_image, read_sidecar
 from dandify.dandiset.names import session_label
-from dandify.dandiset.vocabulary import MICROSCOPY, SUFFIX_TECHNIQUES, described_types
+from dandify.dandiset.vocabulary import MICROSCOPY, SUFFIX_TECHNIQUES
 
 # Kinds of samples of samples.tsv, as BIDS has them, by the three that the archive counts.
 _SAMPLE_KINDS: Final = {
@@ -95,7 +95,6 @@ def gather(path: Path, context: Context, *, origin: Path | None = None) -> Asset
 
 def _of_nwb(path: Path, held: Path, context: Context) -> AssetFacts:
     content = context.content(held)
-    approaches, techniques, variables = described_types(content.types, content.parents)
     named = entities_of(path.relative_to(context.dandiset))
     label = content.subject.get("subject_id") or named.get("sub")
     row = context.participant(label) if label else {}
@@ -110,9 +109,9 @@ def _of_nwb(path: Path, held: Path, context: Context) -> AssetFacts:
         end=content.end,
         devices=content.devices,
         samples=content.samples,
-        approaches=approaches,
-        techniques=techniques,
-        variables=variables,
+        approaches=content.approaches,
+        techniques=content.techniques,
+        variables=content.variables,
         keywords=content.keywords,
         publications=content.publications,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -29,6 +29,7 @@ from dandify.errors import BadRequest, BadSource
 Change = Literal["created", "updated", "unchanged"]
 
 _ZARRS: Final = (".zarr", ".ngff")
+_TEXTS: Final = (".json", ".tsv", ".md", ".yaml", ".txt")
 _DESCRIPTION: Final = "dataset_description.json"
 _READMES: Final = ("README.md", "README", "README.txt", "README.rst")  # those that BIDS knows
 _IGNORED: Final = (YAML, f"*{MANIFEST}")
@@ -131,6 +132,7 @@ def write_tables(dandiset: Path, layout: Layout, origins: Mapping[PurePosixPath,
         ``dandi`` or ``bids``.
     origins
         The assets by their path below the dandiset, and where each is before it is there: its manifest stays there.
+        A table or a sidecar among them is left as it comes.
 
     Raises
     ------
@@ -140,11 +142,15 @@ def write_tables(dandiset: Path, layout: Layout, origins: Mapping[PurePosixPath,
     # NWB files say themselves whose they are
     wanted = [p for p in origins if layout == "bids" or (p.suffix in _ZARRS and not p.name.endswith(".nwb.zarr"))]
     alone = Context(dandiset, alone=True)
-    return _write_tables(dandiset, list(_gathered(alone, (dandiset / p for p in wanted), origins)), layout)
+    assets = list(_gathered(alone, (dandiset / p for p in wanted if p.suffix not in _TEXTS), origins))
+    return _write_tables(dandiset, assets, layout, given=origins)
 
 
-def _write_tables(root: Path, assets: Sequence[Described], layout: Layout) -> dict[str, Change]:
-    return {path: _write(root / path, text) for path, text in _documents(root, assets, layout)}
+def _write_tables(
+    root: Path, assets: Sequence[Described], layout: Layout, given: Collection[PurePosixPath] = ()
+) -> dict[str, Change]:
+    made = _documents(root, assets, layout)
+    return {path: _write(root / path, text) for path, text in made if PurePosixPath(path) not in given}
 
 
 def _write_nidm(root: Path, stated: Mapping[str, Any], assets: Sequence[Described]) -> dict[str, Change]:
@@ -249,5 +255,5 @@ def _walk(folder: Path) -> Iterator[Path]:
         if path.is_dir() and path.suffix not in _ZARRS:
             if path.name not in ("derivatives", "sourcedata"):
                 yield from _walk(path)
-        elif path.suffix not in (".json", ".tsv", ".md", ".yaml", ".txt"):
+        elif path.suffix not in _TEXTS:
             yield path

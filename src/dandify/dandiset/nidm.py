@@ -98,8 +98,12 @@ class _Writer:
 
     def write(self, assets: Sequence[Described], version: str) -> str:
         self._describe_project()
-        for label, row in ((row["participant_id"].removeprefix("sub-"), row) for row in participants(assets)):
-            own = [a for a in assets if entities_of(a.path).get("sub") == label]
+        by_label: dict[str, list[Described]] = {}
+        for asset in assets:
+            by_label.setdefault(entities_of(asset.path).get("sub", ""), []).append(asset)
+        for row in participants(assets):
+            label = row["participant_id"].removeprefix("sub-")
+            own = by_label.get(label, [])
             person = self._person(label, own)
             self._demographics(label, row, person, own)
             for asset in own:
