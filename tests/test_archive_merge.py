@@ -13,6 +13,7 @@ from archive_api import dandi_cli
 from dandify.archive.merge import merged, says_more
 from dandify.archive.serve import RunningArchive, running_archive
 from dandify.archive.upload import upload
+from dandify.dandiset.generate import describe
 from dandiset_cases import add_ecephys, image, movie, session, video, write
 
 NWB = "sub-m1/sub-m1_ses-s1_ecephys.nwb"
@@ -157,3 +158,21 @@ def test_new_facts_reach_the_archive_without_the_bytes(root: Path, archive: Runn
     assert {done[path][0] for path in (NWB, VIDEO, ZARR)} == {"uploaded"}
     for record in records(archive, identifier).values():
         assert record["wasAttributedTo"][0]["strain"]["name"] == "Duroc"
+
+
+def test_a_bids_dataset_arrives_described_by_its_tables(tmp_path: Path, archive: RunningArchive) -> None:
+    picture = "sub-m1/ses-s1/micr/sub-m1_ses-s1_sample-a_SPIM.ome.zarr"
+    root = tmp_path / "bids"
+    image(root / picture, {"subject_id": "m1", "species": "Danio rerio", "sex": "F", "age": "P5D"}, {})
+    describe(root, {"name": "Fish"}, layout="bids")
+    (root / f"{picture}.manifest.json").unlink()
+    report = upload(root, to=archive.url, token=archive.token, create=True)
+    assert not report.failed
+    found = records(archive, report.dandiset_id)
+    assert {picture, picture.replace("ome.zarr", "json"), "participants.tsv", "dataset_description.json"} <= set(found)
+    for path in (picture, picture.replace("ome.zarr", "json")):
+        (animal,) = found[path]["wasAttributedTo"]
+        assert (animal["species"]["name"], animal["age"]["value"]) == ("Danio rerio - Zebra fish", "P5D")
+        assert found[path]["wasDerivedFrom"][0]["identifier"] == "a"
+        assert found[path]["measurementTechnique"][0]["name"] == "selective plane illumination microscopy technique"
+    assert set(results(root, archive).values()) == {("skipped", "the archive has it")}

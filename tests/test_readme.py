@@ -41,7 +41,7 @@ def test_the_commands_of_the_readme_run_in_its_order(tmp_path: Path, monkeypatch
             result = CliRunner().invoke(main, arguments)
             assert result.exit_code == 0, f"{command}\n{result.output}"
             done.append(arguments[0])
-    assert done == ["scan", "convert", "convert", "organize", "validate", "upload"]
+    assert done == ["scan", "convert", "convert", "organize", "describe", "validate", "upload"]
     assert list((tmp_path / "my-dandiset").rglob("*.nwb"))
 
 

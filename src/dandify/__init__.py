@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dandify.archive.serve import serve as serve_archive
     from dandify.archive.upload import upload
     from dandify.dandiset.check import check
+    from dandify.dandiset.generate import describe
     from dandify.dandiset.organize import organize
     from dandify.dandiset.validate import validate
     from dandify.examples.run import demo
@@ -36,6 +37,7 @@ _HOMES = {
     "compare_nwb": "dandify.nwb.compare",
     "convert": "dandify.runs.convert",
     "demo": "dandify.examples.run",
+    "describe": "dandify.dandiset.generate",
     "formats": "dandify.sources.formats",
     "organize": "dandify.dandiset.organize",
     "plan_nwb": "dandify.nwb.plan",
@@ -58,6 +60,7 @@ __all__ = [
     "compare_nwb",
     "convert",
     "demo",
+    "describe",
     "formats",
     "organize",
     "plan_nwb",

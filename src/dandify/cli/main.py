@@ -18,6 +18,7 @@ VERBS: Mapping[str, str] = MappingProxyType({
     "tune": "tune",
     "convert": "convert",
     "organize": "organize",
+    "describe": "describe",
     "validate": "validate",
     "upload": "upload",
     "archive": "archive",

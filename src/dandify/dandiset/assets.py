@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -10,11 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from dandify.dandiset.content import Device, NwbContent
-from dandify.dandiset.context import Context, Row, entities_of
-from dandify.dandiset.facts import MANIFEST, Kind, kind_of
-from dandify.dandiset.images import ImageContent, read_image, read_sidecar
-from dandify.dandiset.vocabulary import MICROSCOPY, SUFFIX_TECHNIQUES, described_types
+from dandify.dandiset.content import Device
+from dandify.dandiset.context import Context
+from dandify.dandiset.facts import kind_of
+from dandify.dandiset.gather import AssetFacts, gather
 from dandify.project.species import TAXON_URL, find_species
 
 GENERATION: Final = "Metadata generation"
@@ -31,11 +29,6 @@ _SEXES: Final[Mapping[str, tuple[str, str | None]]] = {
     "xx": ("Hermaphrodite", None),
 }  # fmt: skip
 _SEX_WORDS: Final = {"male": "m", "female": "f", "unknown": "u", "other": "o", "hermaphrodite": "xx"}
-# Kinds of samples of samples.tsv, as BIDS has them, by the three that the archive counts.
-_SAMPLE_KINDS: Final = {
-    "cell line": "cell", "primary cell": "cell", "in vitro differentiated cells": "cell", "cell": "cell",
-    "slice": "slice",
-}  # fmt: skip
 
 
 def asset_metadata(
@@ -43,9 +36,7 @@ def asset_metadata(
 ) -> dict[str, Any]:
     """Return the record of an asset as dandischema's BareAsset has it, validated by it, as JSON.
 
-    What a file says of itself comes first, then its manifest and sidecar, then the tables of the dandiset
-    (``participants.tsv``, ``samples.tsv``, ``sessions.tsv``), then NWB files of the same subject, then its name. What
-    none of them says is absent. No network is used.
+    It is made of what `dandify.dandiset.gather.gather` finds. What nobody says is absent. No network is used.
 
     Parameters
     ----------
@@ -69,7 +60,7 @@ def asset_metadata(
 
     around = context or Context(dandiset)
     kind = kind_of(path)
-    described = _of_nwb(path, around) if kind in ("nwb", "nwb-zarr") else _of_other(path, kind, around)
+    described = record_of(gather(path, around))
     algorithm, value = _digest(digest or dandi_file(path, dandiset).get_digest())
     is_zarr = path.is_dir()
     size = int(value.rpartition("--")[2]) if is_zarr else path.stat().st_size
@@ -114,140 +105,41 @@ def participant(subject: Mapping[str, str], start: datetime | None = None) -> di
     return {key: value for key, value in made.items() if value}
 
 
-def _of_nwb(path: Path, context: Context) -> dict[str, Any]:
-    content = context.content(path)
-    approaches, techniques, variables = described_types(content.types, content.parents)
-    named = entities_of(path.relative_to(context.dandiset))
-    label = content.subject.get("subject_id") or named.get("sub")
-    row = context.participant(label) if label else {}
-    subject = {**_subject_of_row(row), **content.subject}
-    if not subject.get("subject_id") and label:
-        subject["subject_id"] = label
-    return _record(
-        subject=subject,
-        session=_session(content.session_id, content.session_description, content.start, content.end, content.devices),
-        start=content.start,
-        samples=content.samples,
-        approaches=approaches,
-        techniques=techniques,
-        variables=variables,
-        keywords=content.keywords,
-        publications=content.publications,
-    )
-
-
-def _of_other(path: Path, kind: Kind | None, context: Context) -> dict[str, Any]:
-    """Describe an image, a video, a table: by what is beside it, and by its name."""
-    below = path.relative_to(context.dandiset)
-    named = entities_of(below)
-    details = _manifest(path)
-    stated = {k: str(v) for k, v in (details.get("subject") or {}).items() if v}
-    of_session = {k: str(v) for k, v in (details.get("session") or {}).items() if v}
-    label = stated.get("subject_id") or named.get("sub")
-    label_of_session = of_session.get("session_id") or named.get("ses")
-    owner = context.owner(path)
-    relatives = [*filter(None, (owner,)), *(context.relatives(label, label_of_session) if label else ())]
-    same_session = [r for r in relatives if r is owner or _is_session(r, label_of_session)]
-    subject = _other_subject(label, stated, context.participant(label) if label else {}, relatives, same_session)
-    row = context.session(label, label_of_session) if label and label_of_session else {}
-    relative = same_session[0] if same_session else None
-    start = _time(of_session.get("session_start_time") or row.get("acq_time")) or (relative.start if relative else None)
-    image = read_image(path) if kind == "ome-zarr" else None
-    sidecar = read_sidecar(path) if path.suffix != ".json" else {}
-    name = (relative.session_id if relative else None) or of_session.get("session_id") or named.get("ses")
-    approaches, techniques, variables = _ways(below, image)
-    if owner is not None:
-        variables = ("ImageSeries",)  # the type of the object that refers to it
-    return _record(
-        subject=subject,
-        session=_session(
-            name, of_session.get("session_description") or (relative.session_description if relative else None),
-            start, relative.end if relative else None, tuple(_microscope(image, sidecar)),
-        ),
-        start=start,
-        samples=_sample(named.get("sample"), context.sample(named["sample"], label) if "sample" in named else {}),
-        anatomy=_anatomy(named, context, label, sidecar),
-        approaches=approaches,
-        techniques=techniques,
-        variables=variables,
-    )  # fmt: skip
-
-
-def _record(
-    *,
-    subject: Mapping[str, str],
-    session: dict[str, Any] | None,
-    start: datetime | None,
-    samples: tuple[tuple[str, str], ...] = (),
-    anatomy: str | None = None,
-    approaches: tuple[str, ...] = (),
-    techniques: tuple[str, ...] = (),
-    variables: tuple[str, ...] = (),
-    keywords: tuple[str, ...] = (),
-    publications: tuple[str, ...] = (),
-) -> dict[str, Any]:
+def record_of(facts: AssetFacts) -> dict[str, Any]:
+    """Return what is known of an asset as dandischema has it; what is computed of its bytes is not in it."""
     derived: list[dict[str, Any]] = []
-    for what, name in samples:
+    for what, name in facts.samples:
         kind = {"schemaKey": "SampleType", "name": what}
         sample: dict[str, Any] = {"schemaKey": "BioSample", "identifier": name, "sampleType": kind}
-        if anatomy:
-            sample["anatomy"] = [{"schemaKey": "Anatomy", "name": anatomy[:_LONGEST_NAME]}]
+        if facts.anatomy:
+            sample["anatomy"] = [{"schemaKey": "Anatomy", "name": facts.anatomy[:_LONGEST_NAME]}]
         derived = [{**sample, "wasDerivedFrom": derived} if derived else sample]
+    session = _session(facts)
     made = {
-        "keywords": list(keywords),
-        "relatedResource": list(_publications(publications)),
-        "wasAttributedTo": [participant(subject, start)] if subject.get("subject_id") else [],
+        "keywords": list(facts.keywords),
+        "relatedResource": list(_publications(facts.publications)),
+        "wasAttributedTo": [participant(facts.subject, facts.start)] if facts.subject.get("subject_id") else [],
         "wasDerivedFrom": derived,
         "wasGeneratedBy": [session] if session else [],
-        "approach": [{"schemaKey": "ApproachType", "name": name} for name in approaches],
-        "measurementTechnique": [{"schemaKey": "MeasurementTechniqueType", "name": name} for name in techniques],
-        "variableMeasured": [{"schemaKey": "PropertyValue", "value": name} for name in variables],
+        "approach": [{"schemaKey": "ApproachType", "name": name} for name in facts.approaches],
+        "measurementTechnique": [{"schemaKey": "MeasurementTechniqueType", "name": name} for name in facts.techniques],
+        "variableMeasured": [{"schemaKey": "PropertyValue", "value": name} for name in facts.variables],
     }
     return {key: value for key, value in made.items() if value}
 
 
-def _other_subject(
-    label: str | None,
-    stated: Mapping[str, str],
-    row: Row,
-    relatives: list[NwbContent],
-    same_session: list[NwbContent],
-) -> dict[str, str]:
-    """Gather a subject from what is around; the age is of a session, so it is taken from files of that one only."""
-    if label is None:
-        return {}
-    found: dict[str, str] = {"subject_id": label}
-    aged = ("age", "age_reference", "date_of_birth", "weight")
-    for content in reversed(relatives):
-        found |= {k: v for k, v in content.subject.items() if k not in aged}
-    for content in same_session[:1]:
-        found |= content.subject
-    return {**found, **_subject_of_row(row), **stated}
-
-
-def _subject_of_row(row: Row) -> dict[str, str]:
-    """Return a row of participants.tsv by NWB's keys. BIDS states ages in years."""
-    found = {key: row[key] for key in ("species", "sex", "strain", "genotype") if key in row}
-    if "age_iso8601" in row:
-        found["age"] = row["age_iso8601"]
-    elif "age" in row and re.fullmatch(r"\d+(\.\d+)?", row["age"]):
-        found["age"] = f"P{row['age']}Y"
-    return found
-
-
-def _session(
-    name: str | None, description: str | None, start: datetime | None, end: datetime | None, used: tuple[Device, ...]
-) -> dict[str, Any] | None:
-    if not (name or start or used):
+def _session(facts: AssetFacts) -> dict[str, Any] | None:
+    name = facts.session_id
+    if not (name or facts.start or facts.devices):
         return None
     made = {
         "schemaKey": "Session",
         "identifier": name,
         "name": (name or "Acquisition session")[:_LONGEST_NAME],
-        "description": description,
-        "startDate": start.isoformat() if start else None,
-        "endDate": end.isoformat() if end else None,
-        "used": [_equipment(device) for device in used],
+        "description": facts.session_description,
+        "startDate": facts.start.isoformat() if facts.start else None,
+        "endDate": facts.end.isoformat() if facts.end else None,
+        "used": [_equipment(device) for device in facts.devices],
     }
     return {key: value for key, value in made.items() if value}
 
@@ -261,39 +153,6 @@ def _equipment(device: Device) -> dict[str, Any]:
         "description": about or None,
     }
     return {key: value for key, value in made.items() if value}
-
-
-def _microscope(image: ImageContent | None, sidecar: Mapping[str, Any]) -> Iterator[Device]:
-    maker = sidecar.get("Manufacturer") or (image.manufacturer if image else None)
-    model = sidecar.get("ManufacturersModelName") or (image.model if image else None)
-    if maker or model:
-        yield Device(" ".join(str(part) for part in (maker, model) if part))
-
-
-def _ways(below: Path, image: ImageContent | None) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Return approaches, techniques and variables of an image, by its BIDS suffix or what it says of itself."""
-    suffix = below.name.split(".")[0].rpartition("_")[2]
-    named = suffix if suffix in SUFFIX_TECHNIQUES and "micr" in below.parts else None
-    known = named or (image.suffix if image else None)
-    if not named and (image is None or not image.is_microscopy):
-        return (), (), ()
-    techniques = (SUFFIX_TECHNIQUES[known],) if known else ()
-    return (MICROSCOPY,), techniques, tuple(dict.fromkeys(image.channels)) if image else ()
-
-
-def _sample(label: str | None, row: Row) -> tuple[tuple[str, str], ...]:
-    if label is None:
-        return ()
-    return ((_SAMPLE_KINDS.get(row.get("sample_type", ""), "tissuesample"), label),)
-
-
-def _anatomy(named: Mapping[str, str], context: Context, label: str | None, sidecar: Mapping[str, Any]) -> str | None:
-    row = context.sample(named["sample"], label) if "sample" in named else {}
-    for value in (row.get("BodyPartDetails"), row.get("BodyPart"), sidecar.get("BodyPartDetails"),
-                  sidecar.get("BodyPart")):  # fmt: skip
-        if isinstance(value, str) and value:
-            return value
-    return None
 
 
 def _species(text: str | None) -> dict[str, str] | None:
@@ -316,23 +175,37 @@ def _sex(text: str | None) -> dict[str, str] | None:
     return {key: value for key, value in made.items() if value} if name else None
 
 
-def _age(subject: Mapping[str, str], start: datetime | None) -> dict[str, Any] | None:
+def age_at(subject: Mapping[str, str], start: datetime | None) -> tuple[str, str] | None:
+    """Return a subject's age as ISO 8601 duration, and since when it counts: ``Birth`` or ``Gestational``.
+
+    Parameters
+    ----------
+    subject
+        By NWB's keys: the date of birth holds where the start of the session is known, else the age that is stated.
+    start
+        Of the session.
+    """
     from dandi.metadata.util import parse_age, timedelta2duration
 
     born = _time(subject.get("date_of_birth"))
-    reference = "Gestational" if subject.get("age_reference") == "gestational" else None
     if born is not None and start is not None and _is_before(born, start):
-        value, found = timedelta2duration(start - (born if born.tzinfo else born.replace(tzinfo=start.tzinfo))), "Birth"
-    elif subject.get("age"):
-        try:
-            value, found = parse_age(subject["age"])
-        except ValueError:  # said by `validate`; what it means is not guessed here
-            return None
-    else:
+        return timedelta2duration(start - (born if born.tzinfo else born.replace(tzinfo=start.tzinfo))), "Birth"
+    if not subject.get("age"):
         return None
+    try:
+        value, reference = parse_age(subject["age"])
+    except ValueError:  # said by `validate`; what it means is not guessed here
+        return None
+    return value, "Gestational" if subject.get("age_reference") == "gestational" else reference
+
+
+def _age(subject: Mapping[str, str], start: datetime | None) -> dict[str, Any] | None:
+    if (found := age_at(subject, start)) is None:
+        return None
+    value, reference = found
     return {
         "schemaKey": "PropertyValue", "value": value, "unitText": "ISO-8601 duration",
-        "valueReference": {"schemaKey": "PropertyValue", "value": f"dandi:{reference or found}Reference"},
+        "valueReference": {"schemaKey": "PropertyValue", "value": f"dandi:{reference}Reference"},
     }  # fmt: skip
 
 
@@ -362,19 +235,6 @@ def _generation() -> dict[str, Any]:
 
 def _digest(digest: Any) -> tuple[str, str]:
     return str(digest.algorithm.value), str(digest.value)
-
-
-def _manifest(path: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError, AttributeError):
-        found = json.loads(path.with_name(path.name + MANIFEST).read_text(encoding="utf-8")).get("details")
-        return found if isinstance(found, dict) else {}
-    return {}
-
-
-def _is_session(content: NwbContent, label: str | None) -> bool:
-    from dandify.dandiset.names import session_label
-
-    return label is not None and label in (content.session_id, session_label(content.session_id, content.start))
 
 
 def _time(text: str | None) -> datetime | None:

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import h5py
 import numpy as np
 
+from dandify.dandiset.vocabulary import described_types
 from dandify.errors import BadSource
 
 _SUBJECT: Final = "/general/subject/"
@@ -58,10 +59,8 @@ class NwbContent:
         From the largest to the smallest: kind (``tissuesample``, ``slice``, ``cell``) and id.
     devices
         In the order of their names.
-    types
-        Every neurodata type in it.
-    parents
-        What types inherit from, by the specifications cached in the file.
+    approaches, techniques, variables
+        In DANDI's words, from the neurodata types in it and what these inherit from.
     """
 
     subject: Mapping[str, str] = field(default_factory=dict)
@@ -73,8 +72,9 @@ class NwbContent:
     publications: tuple[str, ...] = ()
     samples: tuple[tuple[str, str], ...] = ()
     devices: tuple[Device, ...] = ()
-    types: frozenset[str] = frozenset()
-    parents: Mapping[str, str] = field(default_factory=dict)
+    approaches: tuple[str, ...] = ()
+    techniques: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
 
 
 def read_content(path: Path, kind: Literal["nwb", "nwb-zarr"]) -> NwbContent:
@@ -118,6 +118,7 @@ class _Reader:
         lists = [tuple(self._list(key)) for key in _LISTS]
         start = _time(texts.get("session_start_time"))
         reference = _time(texts.get("timestamps_reference_time")) or start
+        approaches, techniques, variables = described_types(self._types, self._parents())
         return NwbContent(
             subject=self._subject(),
             session_id=texts.get("general/session_id"),
@@ -128,8 +129,9 @@ class _Reader:
             publications=lists[1],
             samples=self._named_samples(),
             devices=tuple(sorted(self._devices, key=lambda d: d.name)),
-            types=frozenset(self._types),
-            parents=self._parents(),
+            approaches=approaches,
+            techniques=techniques,
+            variables=variables,
         )
 
     def _visit(self, name: str, item: Any) -> None:

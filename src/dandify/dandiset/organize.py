@@ -14,6 +14,7 @@ from dandify.dandiset.bids_names import companion_path
 from dandify.dandiset.describe import DandisetMetadata, document_of, read_description, write_description
 from dandify.dandiset.facts import PARTIAL, kind_of, read_facts
 from dandify.dandiset.found import LeftFile, find
+from dandify.dandiset.generate import write_tables
 from dandify.dandiset.layout import Layout, Placement, choose_layout, plan_layout, unplaceable
 from dandify.dandiset.media import is_relinked, relink
 from dandify.dandiset.place import Action, Mode, put, remove, same, size_of
@@ -197,6 +198,7 @@ def organize(
     if dry_run:
         done: dict[PurePosixPath, Action] = {p.target: _expected(p, mode) for p in todo}
     else:
+        write_tables(root, chosen, {p.target: p.source for p in placements})
         done = _carry_out(todo, root, mode, sizes, progress)
     description = _describe(root, metadata, overwrite=overwrite, dry_run=dry_run)
     return OrganizeReport(
