@@ -62,13 +62,15 @@ def command(
 
     with _live(quiet=as_json) as progress:
         result = dandify.tune(
-            *sources, project=config, latency_s=latency / 1e3, bandwidth_mbs=options.pop("bandwidth"),
+            *sources, apply=config, latency_s=latency / 1e3, bandwidth_mbs=options.pop("bandwidth"),
             progress=progress, **options,
         )  # fmt: skip
     if as_json:
         print_json(tuning_record(result))
     else:
         print_tuning(result, out())
+    if config is not None and not result.stopped and not as_json:
+        click.echo(f"written into {config}; `dandify convert {config}` obeys it")
     if result.stopped:
         raise SystemExit(1)
 
