@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +90,59 @@ def test_the_prediction_is_what_convert_writes(tuned: Any, lab: Path, tmp_path: 
 
 def test_tune_json_and_html_of_the_command_line(lab: Path, tmp_path: Path) -> None:
     source = str(lab / "raw/mouse01/mouse01_g0/mouse01_g0_imec0")
-    done = CliRunner().invoke(main, ["tune", source, "--budget", "1s", "--json", "--objective", "size"])
+    page = tmp_path / "tuned.html"
+    done = CliRunner().invoke(
+        main, ["tune", source, "--budget", "1s", "--json", "--objective", "size", "--html", str(page)]
+    )  # fmt: skip
     assert done.exit_code == 0, done.output
+    assert_opens_offline(page)
     record = json.loads(done.stdout)
     assert record["objective"] == "size"
     stream = next(s for s in record["streams"] if s["name"].startswith("ElectricalSeriesAP"))
     assert stream["best"]["size"] in [row["name"] for row in stream["rows"]]
     assert all(len(row["reads"]) == 3 for row in stream["rows"])
     assert record["prediction"]["sessions"] == 1
+
+
+class _Page(HTMLParser):
+    """Notes what a page asks for from elsewhere, its words, and whether its tags close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.from_elsewhere: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.words = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.from_elsewhere += [f"{tag} {k}={v}" for k, v in attrs if k in ("src", "href", "srcset", "data")]
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def assert_opens_offline(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    page = _Page()
+    page.feed(text)
+    assert not page.open
+    assert not page.from_elsewhere
+    assert "script" not in page.tags
+    assert "url(" not in text
+    assert page.tags["circle"] >= 4
+    assert page.tags["rect"] > 50
+    assert "best" in page.words
+    assert "bits by themselves" in page.words
+    assert path.stat().st_size < 1_000_000
 
 
 def test_the_table_of_the_command_line_names_the_best_and_who_reads_it(lab: Path) -> None:
