@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A dandify.yaml into which the choice is written; the prediction is for all its sessions.",
 )
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with figures.")
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with figures, which opens offline."
+)
 @click.option("--latency", default=50.0, show_default=True, metavar="MS", help="Of a request to the archive.")
 @click.option("--bandwidth", default=30.0, show_default=True, metavar="MB/S", help="Of the line to the archive.")
 @click.option("--seed", default=0, show_default=True, help="Of the places that are sampled.")
@@ -62,13 +64,19 @@ def command(
 
     with _live(quiet=as_json) as progress:
         result = dandify.tune(
-            *sources, project=config, latency_s=latency / 1e3, bandwidth_mbs=options.pop("bandwidth"),
+            *sources, apply=config, latency_s=latency / 1e3, bandwidth_mbs=options.pop("bandwidth"),
             progress=progress, **options,
         )  # fmt: skip
+    if html is not None:
+        from dandify.report.tune_html import write_html
+
+        write_html(result, html)
     if as_json:
         print_json(tuning_record(result))
     else:
         print_tuning(result, out())
+    if config is not None and not result.stopped and not as_json:
+        click.echo(f"written into {config}; `dandify convert {config}` obeys it")
     if result.stopped:
         raise SystemExit(1)
 

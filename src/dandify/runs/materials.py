@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -181,6 +182,7 @@ def _recorded(sources: Sequence[Source], backend: str) -> list[Material]:
 
     nwbfile = build_nwbfile(sources, session={}, subject={}, start=_NOWHEN)
     found: list[Material] = []
+    where = Path(os.path.commonpath([s.path for s in sources])) if len(sources) > 1 else sources[0].path
 
     def take(root: GroupBuilder) -> None:
         native = H5DataIO if backend == "hdf5" else ZarrDataIO
@@ -191,7 +193,7 @@ def _recorded(sources: Sequence[Source], backend: str) -> list[Material]:
             found.append(
                 Material(
                     names_of(bulk)[-1], str(parent.attributes.get("neurodata_type", "")), bulk.array,
-                    np.dtype(bulk.dtype), backend, sources[0].path, bulk.rate_hz, len(bulk.array.shape) - 1,
+                    np.dtype(bulk.dtype), backend, where, bulk.rate_hz, len(bulk.array.shape) - 1,
                     possible_transforms(root, bulk),
                 )
             )  # fmt: skip

@@ -6,14 +6,18 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from dandify.errors import BadRequest
+from dandify.project.config import read_config
+from dandify.project.tuned import TunedStream, write_tuned
 from dandify.runs.materials import Session, opened_sessions, project_sessions
 from dandify.tuning.material import LEAST_BYTES, Archive, Material
 from dandify.tuning.result import Prediction, Row, StreamResult, TuningResult
 from dandify.tuning.tune import Progress, tune_materials
 
+_ANYTHING = "TimeSeries"  # says nothing of what it holds: a stream of this kind stands for its own name alone
 _UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0}
 
 
@@ -23,7 +27,7 @@ def tune(
     budget: str | float = "60s",
     readers: str = "any",
     backend: str | None = None,
-    project: Path | str | None = None,
+    apply: Path | str | None = None,
     latency_s: float = 0.05,
     bandwidth_mbs: float = 30.0,
     seed: int = 0,
@@ -53,8 +57,9 @@ def tune(
     backend
         ``hdf5`` (default for recordings), ``zarr``, or ``ome-zarr`` (images alone). With ``readers="python"`` the
         default for recordings is ``zarr``. NWB files keep their own.
-    project
-        A ``dandify.yaml`` all of whose sessions the prediction is for; those of the sources otherwise.
+    apply
+        A ``dandify.yaml`` into which the choice is written, where `convert` finds it. The prediction is then for all of
+        its sessions, and otherwise for those of the sources. Nothing is written of a run that was stopped.
     latency_s, bandwidth_mbs
         Of the archive: seconds a request, megabytes a second. Uploads are reckoned with the same bandwidth.
     seed
@@ -84,7 +89,10 @@ def tune(
         raise BadRequest(f"an archive of {latency_s:g} s a request and {bandwidth_mbs:g} MB/s")
     if workers is not None and workers < 1:
         raise BadRequest(f"{workers} workers", remedy="ask for 1 or more")
+    config = None if apply is None else Path(apply)
     into = backend or ("zarr" if readers == "python" else None)
+    if config is not None and into is None:
+        into = read_config(config).output.backend
     archive = Archive(latency_s, bandwidth_mbs * 1e6)
     with opened_sessions([Path(s) for s in sources], backend=backend, recordings=into, ignore=ignore) as sessions:
         result = tune_materials(
@@ -92,9 +100,59 @@ def tune(
             workers=workers or os.cpu_count() or 1, archive=archive, progress=progress,
         )  # fmt: skip
         everything = sessions
-        if project is not None:
-            everything = project_sessions(Path(project), backend=backend, recordings=into)
-        return replace(result, prediction=predict(result, everything))
+        if config is not None:
+            everything = project_sessions(config, backend=backend, recordings=into)
+        result = replace(result, prediction=predict(result, everything))
+    if config is not None and not result.stopped:
+        apply_choice(result, config, everything)
+    return result
+
+
+def apply_choice(result: TuningResult, config: Path, sessions: Sequence[Session] = ()) -> None:
+    """Write the best row of each stream, of those that `convert` writes, into a ``dandify.yaml``.
+
+    Parameters
+    ----------
+    result
+        Of `tune`.
+    config
+        The file; all else in it stays as it is, comments too.
+    sessions
+        Of the file: their streams that were not measured are written like those that stand for them.
+
+    Raises
+    ------
+    BadRequest
+        If the file is not as expected, or nothing was measured that `convert` writes.
+    """
+    rows = chosen_rows(result)
+    if not rows:
+        raise BadRequest("nothing was measured that convert writes", file=config, remedy="tune with other --readers")
+    today = datetime.now().astimezone().date().isoformat()
+    backends = {stream.backend for stream, _ in rows.values()} - {"ome-zarr"}
+    streams = {
+        name: TunedStream(row.compression or "", row.chunks, row.transforms, f"{today}: {_figures(row, result)}")
+        for name, (_, row) in rows.items()
+    }
+    for material in (m for session in sessions for m in session.materials if m.raw_bytes >= LEAST_BYTES):
+        like = _like(material, result.streams)
+        if like is None or like.name not in streams or "Image" in (material.kind, material.name):
+            continue
+        known = streams[like.name]
+        streams.setdefault(
+            material.name,
+            replace(known, chunks=tuple(map(min, known.chunks, material.shape)), comment=f"{today}: like {like.name}"),
+        )
+    write_tuned(config, streams, backend=next(iter(backends), None))
+
+
+def _figures(row: Row, result: TuningResult) -> str:
+    """Figures of a row in one line."""
+    interval = "" if row.ratio_low is None else f" ({row.ratio_low:.2f}-{row.ratio_high:.2f})"
+    return (
+        f"{row.ratio:.2f} times smaller{interval}, {row.encode_mbs:.0f} MB/s a core, {row.write_mbs:.0f} MB/s on "
+        f"{result.workers} core(s)"
+    )
 
 
 def parse_seconds(text: str | float) -> float:
@@ -138,8 +196,10 @@ def predict(result: TuningResult, sessions: Sequence[Session]) -> Prediction | N
     for material in (m for session in sessions for m in session.materials):
         like = _like(material, result.streams)
         row = best.get(like.name) if like else None
+        if material.raw_bytes < LEAST_BYTES:
+            continue
         if row is None or like is None:
-            unmeasured += 0 if material.raw_bytes < LEAST_BYTES else material.raw_bytes
+            unmeasured += material.raw_bytes
             continue
         share = material.raw_bytes / measured[like.name].raw_bytes
         usual = like.role("default") or row
@@ -159,8 +219,18 @@ def chosen_rows(result: TuningResult) -> Mapping[str, tuple[StreamResult, Row]]:
 
 
 def _like(material: Material, streams: Sequence[StreamResult]) -> StreamResult | None:
-    """Give the measured stream that stands for another: of its name, or else of its kind and type."""
+    """Give the measured stream that stands for another: of its name, or else of its kind, type and rate."""
     same = [s for s in streams if s.rows and s.backend == material.backend and s.dtype == material.dtype.str]
     named = [s for s in same if s.name == material.name]
-    kindred = [s for s in same if s.kind == material.kind]
+    kindred = [
+        s
+        for s in same
+        if s.kind == material.kind != _ANYTHING
+        and len(s.shape) == len(material.shape)
+        and _alike(s.rate_hz, material.rate_hz)
+    ]
     return next(iter(named or kindred), None)
+
+
+def _alike(rate: float | None, other: float | None) -> bool:
+    return rate == other or (rate is not None and other is not None and 0.5 < rate / other < 2)

@@ -98,7 +98,7 @@ class StreamResult:
     ----------
     name, kind, backend, path
         Of the stream: name in the output, what it becomes, in what, and where it is read from.
-    shape, dtype, raw_bytes
+    shape, dtype, raw_bytes, rate_hz
         Of its values.
     rows
         Candidates measured to the end, the smallest first.
@@ -125,6 +125,7 @@ class StreamResult:
     shape: tuple[int, ...]
     dtype: str
     raw_bytes: int
+    rate_hz: float | None = None
     rows: tuple[Row, ...] = ()
     tried: tuple[Tried, ...] = ()
     windows: tuple[WindowInfo, ...] = ()

@@ -140,7 +140,7 @@ def _too_small(material: Material) -> str | None:
 def _described(material: Material) -> StreamResult:
     return StreamResult(
         material.name, material.kind, material.backend, material.path, material.shape, material.dtype.str,
-        material.raw_bytes,
+        material.raw_bytes, material.rate_hz,
     )  # fmt: skip
 
 
