@@ -117,8 +117,8 @@ def convert(
     memory
         Cap on the memory of the engine.
     verify
-        How much of an NWB file is read back and compared: every chunk, one of sixteen, or nothing. Images always are
-        as a whole.
+        How much of an output is read back and compared: every chunk, one of sixteen (of images: one slab of planes in
+        sixteen), or nothing.
     transforms
         Exact changes of stored integers in NWB files, by the name or pattern of a series; see `dandify.write_nwb`.
     overwrite, skip_existing
@@ -173,7 +173,7 @@ def convert(
     if on_plan:
         on_plan(plans)
     options: dict[str, Any] = {
-        "memory": memory, "workers": workers, "progress": progress, "overwrite": overwrite,
+        "memory": memory, "workers": workers, "progress": progress, "overwrite": overwrite, "verify": verify,
     }  # fmt: skip
     done = []
     for plan in plans:
@@ -186,7 +186,7 @@ def convert(
         else:
             result = _convert_session(
                 plan, backend=backend or "hdf5", ngff=ngff or "0.5", stub=stub, skip=skip_existing, options=options,
-                nwb_options={**nwb_options, "verify": verify, "paged": paged},
+                nwb_options={**nwb_options, "paged": paged},
             )  # fmt: skip
         if result.error and len(plans) == 1:
             raise result.error
