@@ -130,7 +130,7 @@ def convert(
     chunks
         Chunk shapes of an NWB file's datasets, see `dandify.write_nwb`.
     dry_run
-        Plan everything, by samples of the recordings, and write nothing: see `ConvertedSession.planned`.
+        Plan everything, by samples of recordings and images, and write nothing: see `ConvertedSession.planned`.
     paged
         NWB files are HDF5 in pages, see `dandify.write_nwb`.
 
@@ -180,8 +180,8 @@ def convert(
         nwb_options = {"compression": compression, "chunks": chunks, "transforms": transforms}
         if dry_run:
             result = _planned_session(
-                plan, stub=stub, skip=skip_existing, backend=backend or "hdf5", memory=memory, workers=workers,
-                **nwb_options,
+                plan, stub=stub, skip=skip_existing, backend=backend or "hdf5", ngff=ngff or "0.5", memory=memory,
+                workers=workers, **nwb_options,
             )  # fmt: skip
         else:
             result = _convert_session(
