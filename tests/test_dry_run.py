@@ -179,7 +179,24 @@ def test_dry_run_of_images(tmp_path: Path) -> None:
     assert session["nwb"] is None
     (planned,) = session["images"]
     assert planned["path"].endswith(".ome.zarr")
-    assert planned["raw_bytes"] > 0
+    assert planned["shape"] == [2, 4, 64, 64]
+    assert planned["raw_bytes"] == 2 * 4 * 64 * 64 * 2
+    assert planned["refusals"] == []
+    assert planned["viewers"]["Neuroglancer"]
+
+
+@pytest.mark.parametrize(("version", "opens"), [("0.5", "not: ITK/VTK viewer"), ("0.4", ", ITK/VTK viewer")])
+def test_dry_run_of_images_in_words(version: str, opens: str, tmp_path: Path) -> None:
+    image = write_light_sheet(tmp_path / "brain.ome.tif", seed=1, shape=(4, 64, 64))
+    done = run("convert", image, "--out", tmp_path / "out", "--dry-run", "--ngff", version, *FLAGS)
+    assert done.exit_code == 0, done.output
+    for words in (
+        "czyx 2 x 4 x 64 x 64 <u2", "level 0: 2 x 4 x 64 x 64, chunks of 1 x 4 x 64 x 64", f"OME-Zarr {version}, blosc",
+        opens, "DANDI accepts it: paths of", "cannot at present be published with a DOI", "of memory",
+        "nothing was written",
+    ):  # fmt: skip
+        assert words in done.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_name_names_the_datasets(spikeglx: Path, tmp_path: Path) -> None:

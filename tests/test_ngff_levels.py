@@ -9,7 +9,7 @@ import pytest
 
 from dandify.errors import BadRequest
 from dandify.ngff.levels import CHUNK_BYTES, Level, PyramidPlan, plan_pyramid
-from dandify.ngff.write import key_separator
+from dandify.ngff.request import key_separator
 from dandify.store.zarr_image import shard_shape
 
 U16 = np.dtype("uint16")

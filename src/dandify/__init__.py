@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dandify.dandiset.organize import organize
     from dandify.dandiset.validate import validate
     from dandify.examples.run import demo
+    from dandify.ngff.plan import plan_ome_zarr
     from dandify.ngff.write import write_ome_zarr
     from dandify.nwb.compare import compare_nwb
     from dandify.nwb.plan import plan_nwb
@@ -41,6 +42,7 @@ _HOMES = {
     "formats": "dandify.sources.formats",
     "organize": "dandify.dandiset.organize",
     "plan_nwb": "dandify.nwb.plan",
+    "plan_ome_zarr": "dandify.ngff.plan",
     "repack": "dandify.nwb.repack",
     "scan": "dandify.project.scan",
     "serve_archive": "dandify.archive.serve:serve",
@@ -64,6 +66,7 @@ __all__ = [
     "formats",
     "organize",
     "plan_nwb",
+    "plan_ome_zarr",
     "repack",
     "scan",
     "serve_archive",

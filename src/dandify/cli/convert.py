@@ -51,7 +51,7 @@ import click
     type=click.Choice(["full", "sample", "none"]),
     default="full",
     show_default=True,
-    help="How much of an NWB file is read back and compared with its source; images always are as a whole.",
+    help="How much of each output is read back and compared with its source.",
 )
 @click.option(
     "--transform",

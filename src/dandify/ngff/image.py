@@ -47,6 +47,8 @@ class ImageInput:
         One for each.
     name
         Of the image, None where nobody gave one.
+    boolean
+        The values are true or false, and are written as uint8, 1 or 0: labels are whole numbers.
     """
 
     values: Array | NDArray[Any]
@@ -59,11 +61,12 @@ class ImageInput:
     time_known: bool
     channels: tuple[Channel, ...]
     name: str | None
+    boolean: bool = False
 
     def read(self, region: Region5) -> NDArray[Any]:
         """Values of a region (t c z y x); axes that the image lacks are left out of the result."""
         values: NDArray[Any] = self.values[tuple(s for s, a in zip(region, AXES, strict=True) if a in self.axes)]
-        return values
+        return np.asarray(values).view(np.uint8) if self.boolean else values
 
     @property
     def raw_bytes(self) -> int:
@@ -102,7 +105,8 @@ def describe_image(
     if isinstance(values, MemoryArray):
         values = values.values  # read without copying
     found = _axes(axes, values.shape)
-    dtype = _dtype(values.dtype)
+    boolean = values.dtype == np.bool_
+    dtype = np.dtype(np.uint8) if boolean else _dtype(values.dtype)
     voxel, time_known = _voxel(found, {**stated, **(scale or {})}, name)
     shape = _five(found, values.shape)
     if 0 in shape:
@@ -110,8 +114,9 @@ def describe_image(
     block = values.block if isinstance(values, Array) else (1,) * len(found)
     place: Any = tuple(float(origin.get(a, 0.0)) if a in found else 0.0 for a in AXES)
     return ImageInput(
-        values, found, shape, _five(found, block), dtype, voxel, place, time_known, _channels(channels, shape[1]), name
-    )
+        values, found, shape, _five(found, block), dtype, voxel, place, time_known, _channels(channels, shape[1]), name,
+        boolean,
+    )  # fmt: skip
 
 
 def _axes(asked: Sequence[str] | str | None, shape: tuple[int, ...]) -> Axes:
@@ -132,9 +137,9 @@ def _axes(asked: Sequence[str] | str | None, shape: tuple[int, ...]) -> Axes:
 def _dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     native = dtype.newbyteorder("=")
     if native.name not in DTYPES:
-        remedy = {"float64": "convert to float32 if that is exact enough", "bool": "convert to uint8",
-                  "float16": "convert to float32"}.get(native.name, "convert to one of them")  # fmt: skip
-        raise BadRequest(f"pixels of type {native.name}; dandify writes {', '.join(DTYPES)}", remedy=remedy)
+        floats = {"float64": "convert to float32 if that is exact enough", "float16": "convert to float32"}
+        remedy = floats.get(native.name, "convert to one of them")
+        raise BadRequest(f"pixels of type {native.name}; dandify writes {', '.join(DTYPES)} and bool", remedy=remedy)
     return native
 
 

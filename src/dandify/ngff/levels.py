@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from dandify.errors import BadRequest
+from dandify.kernels.shrink import Method
 
 Shape5 = tuple[int, int, int, int, int]
 Shape3 = tuple[int, int, int]
@@ -49,8 +50,15 @@ class Level:
         """Distance of neighbouring values on each axis, ``voxel`` being that of level 0."""
         return tuple(v * f for v, f in zip(voxel, (1, 1, *self.factors), strict=True))
 
-    def translation(self, voxel: tuple[float, ...], origin: tuple[float, ...] = (0.0,) * 5) -> tuple[float, ...]:
-        """Place of the first value's centre: a mean of f voxels lies (f - 1) / 2 voxels behind the ``origin``."""
+    def translation(
+        self, voxel: tuple[float, ...], origin: tuple[float, ...] = (0.0,) * 5, method: Method = "mean"
+    ) -> tuple[float, ...]:
+        """Place of the first value's centre: what f voxels make lies (f - 1) / 2 voxels behind the ``origin``.
+
+        Single voxels (``nearest``) are the first ones, and stay where they are.
+        """
+        if method == "nearest":
+            return origin
         return tuple(o + v * (f - 1) / 2 for o, v, f in zip(origin, voxel, (1, 1, *self.factors), strict=True))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
+from dandify.kernels.shrink import Method
 from dandify.ngff.levels import AXES, Axes, Level
 from dandify.ngff.pyramid import ChannelStatistics
 from dandify.sources.contract import Channel
@@ -15,7 +16,12 @@ VERSIONS: Final = ("0.4", "0.5")
 _TYPES: Final = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 _ONE: Final = ("FFFFFF",)  # a single channel is shown in grey
 _PALETTE: Final = ("00FFFF", "FF00FF", "FFFF00", "FF0000", "00FF00", "0000FF", "FF8000", "8000FF")
-_METHOD: Final = "mean of the voxels in each window, integers rounded half to even"
+_METHODS: Final = {
+    "mean": "mean of the voxels in each window, integers rounded half to even",
+    "mode": "most frequent value of each window, the smallest of several",
+    "max": "largest value of each window",
+    "nearest": "first voxel of each window",
+}
 
 
 def ome_metadata(
@@ -30,6 +36,7 @@ def ome_metadata(
     channels: Sequence[Channel],
     statistics: Sequence[ChannelStatistics],
     creator: str,
+    downsample: Method = "mean",
 ) -> dict[str, Any]:
     """Give the group's metadata: the content of ``.zattrs`` (0.4), or of ``zarr.json`` (0.5).
 
@@ -55,6 +62,8 @@ def ome_metadata(
         Of the values of each channel.
     creator
         Version of dandify.
+    downsample
+        How each level was made of the one above.
     """
     from yaozarrs import v04, v05
 
@@ -65,7 +74,7 @@ def ome_metadata(
             path=str(number),
             coordinateTransformations=[
                 models.ScaleTransformation(scale=_of(level.scale(voxel), kept)),
-                models.TranslationTransformation(translation=_of(level.translation(voxel, origin), kept)),
+                models.TranslationTransformation(translation=_of(level.translation(voxel, origin, downsample), kept)),
             ],
         )
         for number, level in enumerate(levels)
@@ -74,9 +83,9 @@ def ome_metadata(
         name=name,
         axes=[_axis(models, axis, time_known=time_known) for axis in axes],
         datasets=datasets,
-        type="mean",
+        type=downsample,
         metadata={
-            "description": _METHOD,
+            "description": _METHODS[downsample],
             "method": "dandify.ngff.write.write_ome_zarr",
             "version": creator,
             "factors_zyx": [list(level.factors) for level in levels],

@@ -14,7 +14,8 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from dandify.errors import BadSource
-from dandify.kernels.downsample import BINS, bin_values, halve, tally
+from dandify.kernels.downsample import BINS, bin_values, tally
+from dandify.kernels.shrink import Method, shrink
 from dandify.ngff.levels import READ_BYTES, Level, PyramidPlan
 from dandify.store.encode import scratch
 from dandify.store.region import extent
@@ -84,6 +85,8 @@ class Pyramid:
         Encoding threads.
     advance
         Called in this thread with the raw bytes of each finished slab.
+    downsample
+        How each level is made of the one above.
     """
 
     def __init__(
@@ -96,8 +99,9 @@ class Pyramid:
         *,
         workers: int,
         advance: Callable[[int], None],
+        downsample: Method = "mean",
     ) -> None:
-        self._plan, self._read, self._dtype = plan, read, dtype
+        self._plan, self._read, self._dtype, self._method = plan, read, dtype, downsample
         self._depth = min(depth, plan.levels[0].chunks[2])
         self._sinks, self._workers, self._advance = sinks, workers, advance
         self._levels = plan.levels
@@ -134,7 +138,7 @@ class Pyramid:
                 slab, crc = ahead.result()
                 following = next(tasks, None)
                 ahead = reader.submit(self._fill, following, spare.pop()) if following else None
-                self._written.slabs[0].append(Slab(task, crc))
+                self._record(0, task, crc)
                 self._take(task, slab, pool)
                 spare.append(slab)
                 self._advance(int(np.prod(extent(task), dtype=object)) * self._dtype.itemsize)
@@ -223,12 +227,12 @@ class Pyramid:
             part = self._kept[z : z + depth]
             region = (t, c, slice(z, z + len(part)), slice(0, ny), slice(0, nx))
             self._base[number] = z
-            self._record(number, region, part)
+            self._record(number, region, crc32(part))
             self._flush(number, part, region, pool)
         self._filled, self._base = [0] * len(self._levels), [0] * len(self._levels)
 
-    def _record(self, number: int, region: Region5, values: NDArray[Any]) -> None:
-        self._written.slabs[number].append(Slab(region, crc32(values)))
+    def _record(self, number: int, region: Region5, crc: int) -> None:
+        self._written.slabs[number].append(Slab(region, crc))
 
     def _flush(self, number: int, values: NDArray[Any], region: Region5, pool: ThreadPoolExecutor) -> None:
         """Encode the chunks of a slab and make its part of the next level; let that go on when its slab is full."""
@@ -252,7 +256,7 @@ class Pyramid:
     def _next(
         self, number: int, values: NDArray[Any], region: Region5
     ) -> tuple[NDArray[Any], tuple[int, int, int] | None]:
-        """Where the mean of a slab goes, and the factors; (values, None) for the last level."""
+        """Where what a slab becomes goes, and the factors; (values, None) for the last level."""
         if number + 1 == len(self._levels):
             return values, None
         step = self._levels[number + 1].step
@@ -280,7 +284,7 @@ class Pyramid:
         region = (t, c, slice(start, stop), rows, slice(0, level.shape[4]))
         size = (stop - start, rows.stop - rows.start, level.shape[4])
         values = self._buffer(number).reshape(-1)[: int(np.prod(size))].reshape(size)
-        self._record(number, region, values)
+        self._record(number, region, crc32(values))
         self._base[number], self._filled[number] = stop, 0
         self._flush(number, values, region, pool)
 
@@ -304,10 +308,14 @@ class Pyramid:
         if number == 0:
             self._count(index[1], inside)
         if step is not None and target is not None:
-            size = (-(-n // k) for n, k in zip(block.shape, step, strict=True))
-            halve(inside, step, target[tuple(slice(n) for n in size)])
+            self._shrink(inside, step, target)
         array = self._sinks[number]
         array.put(self._without_absent(index), array.array.codec.encode(full))
+
+    def _shrink(self, block: NDArray[Any], step: tuple[int, int, int], target: NDArray[Any]) -> None:
+        """Make a block's part of the next level, at the beginning of ``target``."""
+        size = (-(-n // k) for n, k in zip(block.shape, step, strict=True))
+        shrink(block, step, target[tuple(slice(n) for n in size)], self._method)
 
     def _without_absent(self, index: tuple[int, ...]) -> tuple[int, ...]:
         names = self._sinks[0].array.names

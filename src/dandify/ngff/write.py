@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dandify.errors import BadRequest
-from dandify.ngff.at_path import image_at
-from dandify.ngff.image import ImageInput, describe_image
-from dandify.ngff.levels import AXES, PyramidPlan, Shape5, plan_pyramid, require_chunks
-from dandify.ngff.metadata import VERSIONS, Version, ome_metadata
+from dandify.kernels.shrink import Method
+from dandify.ngff.metadata import ome_metadata
 from dandify.ngff.original import keep_original, original_xml
 from dandify.ngff.pyramid import Pyramid, Written
+from dandify.ngff.request import ImageRequest, request_image
 from dandify.ngff.verify import verify_levels
 from dandify.sources.contract import Array, Channel, Stream
+from dandify.store.engine import Verify, verify_mode
 from dandify.store.manifest import (
     Manifest,
     ManifestDataset,
@@ -32,24 +29,12 @@ from dandify.store.manifest import (
     versions,
     write_manifest,
 )
-from dandify.store.memory import parse_bytes
 from dandify.store.partial import partial_output, require_absent
 from dandify.store.progress import Progress, ProgressCallback
 from dandify.store.report import DatasetReport, WriteReport
 from dandify.store.space import disk_full_named, require_room
-from dandify.store.zarr_image import (
-    COMPRESSIONS,
-    BloscCodec,
-    ImageArray,
-    Sink,
-    StoredFile,
-    shard_shape,
-    write_json,
-)
+from dandify.store.zarr_image import ImageArray, Sink, StoredFile, write_json
 
-SUFFIX: Final = ".ome.zarr"
-SHARD_BYTES: Final = 256 * 2**20  # raw; encoded about half: what a failed upload sends again, far below DANDI's 5 GiB
-MAX_DEPTH: Final = 7  # parts of a path within a Zarr that dandi 0.81 accepts
 _PACKAGES: Final = ("numcodecs", "numba", "numpy", "tensorstore", "yaozarrs")
 _USUAL_RATIO: Final = 1.5  # of noisy 16-bit images, cautiously: only to see a full disk coming
 
@@ -65,10 +50,12 @@ def write_ome_zarr(
     version: str = "0.5",
     levels: int | Literal["auto"] = "auto",
     chunks: Sequence[int] | None = None,
+    shards: Sequence[int] | None = None,
+    downsample: Method | None = None,
     compression: str = "blosc-zstd",
     memory: str | int = "1GB",
     workers: int | None = None,
-    verify: bool = True,
+    verify: bool | Verify = True,
     progress: ProgressCallback | None = None,
     overwrite: bool = False,
     sources: Sequence[Path | str | SourceFile] = (),
@@ -76,15 +63,15 @@ def write_ome_zarr(
 ) -> WriteReport:
     """Write an image as OME-Zarr with all its resolutions, reading every plane once.
 
-    Each level halves the axes whose voxels are finest, by the mean, until the image fits in one chunk. Everything is
-    read back by TensorStore and compared with checksums taken when it was read. Beside the output lies
-    ``NAME.manifest.json``, with the MD5 and size of every file.
+    Each level halves the axes whose voxels are finest until the image fits in one chunk. Everything is read back by
+    TensorStore and compared with checksums taken when it was read, and all levels are made again from the stored level
+    0. Beside the output lies ``NAME.manifest.json``, with the MD5 and size of every file.
 
     Parameters
     ----------
     image
         A stream of kind ``Image``, an Array, NumPy, or the path of a file or folder that a converter knows and that
-        holds one image.
+        holds one image. True and false are written as uint8, 1 and 0.
     path
         ``NAME.ome.zarr``, with no other dot in the name.
     axes
@@ -101,6 +88,12 @@ def write_ome_zarr(
         Their number, or ``auto``.
     chunks
         Of the array's axes; 2 to 4 MiB by default. Even numbers.
+    shards
+        Of the array's axes, multiples of the chunks: chunks that share a file, of version 0.5; 256 MiB of values by
+        default.
+    downsample
+        How each level is made of the one above. ``mean`` (default): integers rounded half to even. ``mode`` (default
+        for true and false): the most frequent value, for labels. ``max``: the largest. ``nearest``: the first voxel.
     compression
         ``blosc-zstd``, ``blosc-lz4`` (faster), ``blosc-zstd-5`` (smaller).
     memory
@@ -108,13 +101,15 @@ def write_ome_zarr(
     workers
         Encoding threads; one for each core by default.
     verify
-        Read everything back and compare.
+        ``full`` (True): everything is read back, and the levels are made again. ``sample``: one slab of planes in
+        sixteen is read back. ``none`` (False).
     progress
         Called with a `Progress` for each slab of planes, in this thread.
     overwrite
         Replace an output that exists. It stays until the new one is complete.
     sources
-        Raw files the image comes from, for the manifest. Their OME-XML is kept as ``OME/METADATA.ome.xml``.
+        Raw files the image comes from, for the manifest; an image given by its path names its own. Their OME-XML is
+        kept as ``OME/METADATA.ome.xml``.
     details
         More JSON values for the manifest: subject, session.
 
@@ -124,7 +119,7 @@ def write_ome_zarr(
         If the size of the voxels is not known.
     OutputExists, BadRequest
         Before any work.
-    BadSource
+    BadSource, UnknownFormat
         If the source cannot be read, or yields something else than it declared.
     VerificationFailed
         If what was written does not decode to what was read.
@@ -132,57 +127,51 @@ def write_ome_zarr(
         If the disk is full.
     """
     started = time.perf_counter()
-    path = Path(path)
-    _refuse(path, version, compression, levels)
+    path, mode = Path(path), verify_mode(verify)
     require_absent(path, overwrite=overwrite)
-    if isinstance(image, Path | str):
-        image, files_of_it = image_at(Path(image), axes=axes)
-        axes, sources = None, sources or files_of_it
-    described = describe_image(image, axes=axes, scale=scale, channels=channels, name=name)
-    title = described.name or path.name.removesuffix(SUFFIX)
-    threads = _workers(workers)
-    plan = plan_pyramid(
-        described.shape, described.dtype, described.voxel, count=levels, chunks=_chunks(chunks, described),
-        memory_bytes=parse_bytes(memory), workers=threads, block=described.block,
+    request = request_image(
+        image, path, axes=axes, scale=scale, channels=channels, name=name, version=version, levels=levels,
+        chunks=chunks, shards=shards, downsample=downsample, compression=compression, memory=memory, workers=workers,
     )  # fmt: skip
-    arrays = [_array(plan, n, described, version, compression) for n in range(len(plan.levels))]
-    needed = sum(math.prod(a.shape) for a in arrays) * described.dtype.itemsize
-    require_room(path, int(needed / _USUAL_RATIO))
-    files = describe_sources(Path(s) if isinstance(s, str) else s for s in sources)
+    described = request.image
+    require_room(path, int(request.all_bytes / _USUAL_RATIO))
+    files = describe_sources(Path(s) if isinstance(s, str) else s for s in (*sources, *request.files))
     original = original_xml(Path(f.path) for f in files)
 
     with (
         partial_output(path, overwrite=overwrite, directory=True) as root,
-        disk_full_named(path, lambda: needed),
+        disk_full_named(path, lambda: request.all_bytes),
     ):
-        sinks = [Sink(root / str(n), array) for n, array in enumerate(arrays)]
+        sinks = [Sink(root / str(n), array) for n, array in enumerate(request.arrays)]
         written = Pyramid(
-            plan, described.read, described.block[2], described.dtype, sinks, workers=threads,
-            advance=_counter(progress, "write", title, described.raw_bytes),
+            request.plan, described.read, described.block[2], described.dtype, sinks, workers=request.workers,
+            advance=_counter(progress, "write", request.title, described.raw_bytes), downsample=request.downsample,
         ).run()  # fmt: skip
-        if verify:
+        if mode != "none":
             verify_levels(
-                root, written.slabs, axes=described.axes, dtype=described.dtype, threads=threads,
-                advance=_counter(progress, "verify", title, described.raw_bytes),
+                root, written, request.plan, axes=described.axes, dtype=described.dtype, downsample=request.downsample,
+                share=mode, threads=request.workers,
+                advance=_counter(progress, "verify", request.title, described.raw_bytes),
             )  # fmt: skip
         # Last, so that half an image is none.
-        group = _write_group(root, cast("Version", version), title, described, plan, written)
-        stored = _files(sinks, {**group, **keep_original(root, original)})
+        stored = _files(sinks, {**_write_group(root, request, written), **keep_original(root, original)})
+    verified = mode == "full"
     manifest = write_manifest(
         manifest_path(path),
         Manifest(
-            output=path.name, bytes=sum(f.size for f in stored.values()), sha256=None, verified=verify,
+            output=path.name, bytes=sum(f.size for f in stored.values()), sha256=None, verified=verified,
             created=now(), versions=versions(*_PACKAGES), sources=files,
-            datasets=tuple(_dataset(n, s, plan, described, written, verified=verify) for n, s in enumerate(sinks)),
+            datasets=tuple(_dataset(request, n, s, written, verified=verified) for n, s in enumerate(sinks)),
             details={
-                "backend": "ome-zarr", "ome_zarr_version": version, "plan": plan.reason, **(details or {}),
+                "backend": "ome-zarr", "ome_zarr_version": version, "downsample": request.downsample, "verify": mode,
+                "plan": request.plan.reason, **(details or {}),
                 "files": {n: asdict(f) for n, f in sorted(stored.items())},
             },
         ),
     )  # fmt: skip
     return WriteReport(
         path=path,
-        datasets=tuple(_reported(n, s, title, written, verified=verify) for n, s in enumerate(sinks)),
+        datasets=tuple(_reported(n, s, request.title, written, verified=verified) for n, s in enumerate(sinks)),
         raw_bytes=described.raw_bytes,
         stored_bytes=sum(s.stored_bytes for s in sinks),
         output_bytes=sum(f.size for f in stored.values()),
@@ -191,77 +180,14 @@ def write_ome_zarr(
     )
 
 
-def key_separator(version: str, parts: int) -> Literal["/", "."]:
-    """Separator of chunk names: nested, unless the files would lie deeper than DANDI takes.
-
-    Parameters
-    ----------
-    version
-        Of OME-Zarr; 0.4 says nested.
-    parts
-        Parts of the path of a nested chunk within the Zarr.
-    """
-    return "/" if version == "0.4" or parts <= MAX_DEPTH else "."
-
-
-def _refuse(path: Path, version: str, compression: str, levels: int | str) -> None:
-    if version not in VERSIONS:
-        raise BadRequest(f"no OME-Zarr version {version!r}", remedy=f"one of {', '.join(VERSIONS)}")
-    if compression not in COMPRESSIONS:
-        raise BadRequest(f"no compression {compression!r}", remedy=f"one of {', '.join(COMPRESSIONS)}")
-    if levels != "auto" and (not isinstance(levels, int) or levels < 1):
-        raise BadRequest(f"{levels!r} levels", remedy="1 or more, or auto")
-    if path.suffixes != [".ome", ".zarr"]:  # dandischema counts nothing else as OME-Zarr
-        stem = path.name.removesuffix(SUFFIX).replace(".", "-")
-        raise BadRequest(
-            "images are named NAME.ome.zarr, with no other dot", file=path, remedy=f"name it {stem}{SUFFIX}"
-        )
-
-
-def _workers(asked: int | None) -> int:
-    if asked is None:
-        return os.cpu_count() or 1
-    if asked < 1:
-        raise BadRequest(f"{asked} workers", remedy="ask for 1 or more")
-    return asked
-
-
-def _chunks(asked: Sequence[int] | None, image: ImageInput) -> Shape5 | None:
-    if asked is None:
-        return None
-    if len(asked) != len(image.axes):
-        raise BadRequest(f"{len(asked)} chunk lengths for the axes {' '.join(image.axes)}")
-    known = dict(zip(image.axes, asked, strict=True))
-    return require_chunks(tuple(known.get(a, 1) for a in AXES), image.shape)  # type: ignore[arg-type]  # AXES are five
-
-
-def _array(plan: PyramidPlan, number: int, image: ImageInput, version: str, compression: str) -> ImageArray:
-    level = plan.levels[number]
-    kept = [i for i, axis in enumerate(AXES) if axis in image.axes]
-    shape, chunks = tuple(level.shape[i] for i in kept), tuple(level.chunks[i] for i in kept)
-    shards = None
-    if version != "0.4":
-        size = level.scale(image.voxel)
-        shards = shard_shape(
-            shape, chunks, image.dtype.itemsize, max_bytes=SHARD_BYTES,
-            extents=tuple(size[i] if AXES[i] in "zyx" else 0.0 for i in kept),
-        )  # fmt: skip
-    parts = 1 + (version != "0.4") + len(kept)
-    return ImageArray(
-        shape, chunks, shards, image.dtype, image.axes, BloscCodec.named(compression, image.dtype.itemsize),
-        key_separator(version, parts),
-    )  # fmt: skip
-
-
-def _write_group(
-    root: Path, version: Version, title: str, image: ImageInput, plan: PyramidPlan, written: Written
-) -> dict[str, StoredFile]:
+def _write_group(root: Path, request: ImageRequest, written: Written) -> dict[str, StoredFile]:
+    image = request.image
     content = ome_metadata(
-        version=version, name=title, axes=image.axes, levels=plan.levels, voxel=image.voxel,
+        version=request.version, name=request.title, axes=image.axes, levels=request.plan.levels, voxel=image.voxel,
         origin=image.origin, time_known=image.time_known, channels=image.channels, statistics=written.channels,
-        creator=versions()["dandify"],
+        creator=versions()["dandify"], downsample=request.downsample,
     )  # fmt: skip
-    if version == "0.5":
+    if request.version == "0.5":
         return {"zarr.json": write_json(root / "zarr.json", content)}
     return {
         ".zattrs": write_json(root / ".zattrs", content),
@@ -286,11 +212,8 @@ def _counter(progress: ProgressCallback | None, stage: str, name: str, total: in
     return advance
 
 
-def _dataset(
-    number: int, sink: Sink, plan: PyramidPlan, image: ImageInput, written: Written, *, verified: bool
-) -> ManifestDataset:
-    array, level = sink.array, plan.levels[number]
-    kept = [i for i, axis in enumerate(AXES) if axis in image.axes]
+def _dataset(request: ImageRequest, number: int, sink: Sink, written: Written, *, verified: bool) -> ManifestDataset:
+    array = sink.array
     return ManifestDataset(
         name=str(number), shape=array.shape, dtype=array.dtype.newbyteorder("<").str, chunks=array.chunks,
         codec=array.codec.name, raw_bytes=_raw_bytes(array), stored_bytes=sink.stored_bytes,
@@ -298,8 +221,8 @@ def _dataset(
         details={
             "axes": "".join(array.names),
             "shards": None if array.shards is None else list(array.shards),
-            "scale": [level.scale(image.voxel)[i] for i in kept],
-            "translation": [level.translation(image.voxel, image.origin)[i] for i in kept],
+            "scale": request.scale(number),
+            "translation": request.translation(number),
             "slabs_crc32": [
                 [[[s.start, s.stop] for s in slab.region], f"{slab.crc32:08x}"] for slab in written.slabs[number]
             ],

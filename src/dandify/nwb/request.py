@@ -92,10 +92,10 @@ class WriteRequest:
     def measured(self, bulk: Bulk) -> Measured:
         """Plan a dataset and choose its encoder, by samples of it."""
         asked = self._asked(bulk)
-        compression = self._choice(bulk).compression or bulk.compression or self.compression
+        compression: Any = self._choice(bulk).compression or bulk.compression or self.compression
 
         def choose(pieces: Sequence[Bytes]) -> Encoder:
-            if compression is not None and not isinstance(compression, str):
+            if not isinstance(compression, str):  # a codec that a ZarrDataIO asks for
                 return ZarrCodec(compression)
             return encoder_for(self.backend, compression, bulk.dtype.itemsize, lambda: pieces)
 

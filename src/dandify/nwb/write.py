@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial as partial_of
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast, get_args
+from typing import Any
 
 from hdmf.build import GroupBuilder
 from pynwb import NWBFile
@@ -26,7 +26,7 @@ from dandify.store.compression import (
     require_compression,
     who_cannot_read,
 )
-from dandify.store.engine import Verify, check_container, estimate_bytes, fill_container
+from dandify.store.engine import Verify, check_container, estimate_bytes, fill_container, verify_mode
 from dandify.store.manifest import (
     SourceFile,
     describe_sources,
@@ -180,20 +180,6 @@ def write_nwb(
         notes=attempt.notes, of_datasets=details,
         details={"backend": backend, "verify": mode, **({"paged": True} if paged else {}), **(extra_manifest or {})},
     )  # fmt: skip
-
-
-def verify_mode(asked: bool | str) -> Verify:
-    """Give the extent of verification by its name.
-
-    Raises
-    ------
-    BadRequest
-        If there is none of that name.
-    """
-    mode = {True: "full", False: "none"}.get(asked, asked) if isinstance(asked, bool) else asked
-    if mode not in get_args(Verify):
-        raise BadRequest(f"no verification {asked!r}", remedy=f"one of {', '.join(get_args(Verify))}")
-    return cast("Verify", mode)
 
 
 def refuse_unwritable(nwbfile: NWBFile, path: Path, backend: str, compression: str | None) -> None:

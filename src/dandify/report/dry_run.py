@@ -1,4 +1,4 @@
-"""What `convert --dry-run` shows: outputs, and of each large array its chunks, its encoder, and why."""
+"""What `convert --dry-run` shows: outputs, of each large array its chunks, encoder and why; of images their levels."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from dandify.ngff.plan import LevelPlan, OMEZarrPlan
 from dandify.nwb.plan import DatasetPlan, NWBPlan
 from dandify.report import text
 from dandify.runs.convert import ConvertReport
-from dandify.runs.dry_run import PlannedImage, PlannedOutputs
+from dandify.runs.dry_run import PlannedOutputs
 
 
 def print_dry_run(report: ConvertReport, console: Console) -> None:
@@ -50,14 +51,8 @@ def _planned_record(planned: PlannedOutputs | None) -> dict[str, Any]:
         return {"nwb": None, "images": []}
     return {
         "nwb": None if planned.nwb is None else _nwb_record(planned.nwb),
-        "images": [
-            {
-                "path": str(i.path), "axes": list(i.axes), "shape": list(i.shape), "dtype": i.dtype,
-                "raw_bytes": i.raw_bytes,
-            }
-            for i in planned.images
-        ],
-    }  # fmt: skip
+        "images": [_image_record(i) for i in planned.images],
+    }
 
 
 def _print_nwb(plan: NWBPlan, console: Console) -> None:
@@ -77,12 +72,54 @@ def _print_nwb(plan: NWBPlan, console: Console) -> None:
         console.print(f"    encoder: {escape(one.encoder_reason)}", soft_wrap=True)
 
 
-def _print_image(image: PlannedImage, console: Console) -> None:
+def _print_image(plan: OMEZarrPlan, console: Console) -> None:
+    finest = plan.levels[0]
     console.print(
-        f"{escape(str(image.path))}: {''.join(image.axes)} {_by(image.shape)} {image.dtype}, "
-        f"{text.size(image.raw_bytes)} raw, with its pyramid",
+        f"{escape(str(plan.path))}: {''.join(plan.axes)} {_by(finest.shape)} {plan.dtype}, {text.size(plan.raw_bytes)} "
+        f"raw, about {text.size(plan.estimated_bytes)} stored in {plan.files} files, {text.size(plan.memory_bytes)} of "
+        f"memory",
         soft_wrap=True,
     )
+    console.print(
+        f"  OME-Zarr {plan.version}, {escape(plan.encoder)}, levels by {plan.downsample}; {escape(plan.reason)}",
+        soft_wrap=True,
+    )
+    for level in plan.levels:
+        shards = f" in shards of {_by(level.shards)}" if level.shards else ""
+        console.print(
+            f"  level {level.path}: {_by(level.shape)}, chunks of {_by(level.chunks)}{shards}, {level.files} files, "
+            f"about {text.size(level.estimated_bytes)}",
+            soft_wrap=True,
+        )
+    opened = [viewer.name for viewer, opens in plan.viewers if opens]
+    closed = [f"{v.name} ({v.note})" if v.note else v.name for v, opens in plan.viewers if not opens]
+    not_opened = f"; not: {', '.join(closed)}" if closed else ""
+    console.print(f"  opened by {', '.join(opened)}{escape(not_opened)}", soft_wrap=True)
+    largest = max(level.largest_file_bytes for level in plan.levels)
+    accepted = f"DANDI accepts it: paths of {plan.depth} parts, files of up to {text.size(largest)}"
+    console.print(f"  {escape('; '.join(plan.refusals) or accepted)}", soft_wrap=True)
+    console.print(f"  {escape(plan.publication)}", soft_wrap=True)
+
+
+def _image_record(plan: OMEZarrPlan) -> dict[str, Any]:
+    return {
+        "path": str(plan.path), "name": plan.name, "version": plan.version, "axes": list(plan.axes),
+        "shape": list(plan.levels[0].shape), "dtype": plan.dtype, "downsample": plan.downsample,
+        "encoder": plan.encoder, "levels": [_level_record(level) for level in plan.levels], "files": plan.files,
+        "depth": plan.depth, "raw_bytes": plan.raw_bytes, "estimated_bytes": plan.estimated_bytes,
+        "memory_bytes": plan.memory_bytes, "reason": plan.reason,
+        "viewers": {viewer.name: opens for viewer, opens in plan.viewers}, "refusals": list(plan.refusals),
+        "publication": plan.publication,
+    }  # fmt: skip
+
+
+def _level_record(level: LevelPlan) -> dict[str, Any]:
+    return {
+        "path": level.path, "shape": list(level.shape), "chunks": list(level.chunks),
+        "shards": None if level.shards is None else list(level.shards), "scale": list(level.scale),
+        "translation": list(level.translation), "files": level.files, "raw_bytes": level.raw_bytes,
+        "estimated_bytes": level.estimated_bytes, "largest_file_bytes": level.largest_file_bytes,
+    }  # fmt: skip
 
 
 def _nwb_record(plan: NWBPlan) -> dict[str, Any]:

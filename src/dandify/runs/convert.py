@@ -118,8 +118,8 @@ def convert(
     memory
         Cap on the memory of the engine.
     verify
-        How much of an NWB file is read back and compared: every chunk, one of sixteen, or nothing. Images always are
-        as a whole.
+        How much of an output is read back and compared: every chunk, one of sixteen (of images: one slab of planes in
+        sixteen), or nothing.
     transforms
         Exact changes of stored integers in NWB files, by the name or pattern of a series; see `dandify.write_nwb`.
     overwrite, skip_existing
@@ -131,7 +131,7 @@ def convert(
     chunks
         Chunk shapes of an NWB file's datasets, see `dandify.write_nwb`.
     dry_run
-        Plan everything, by samples of the recordings, and write nothing: see `ConvertedSession.planned`.
+        Plan everything, by samples of recordings and images, and write nothing: see `ConvertedSession.planned`.
     paged
         NWB files are HDF5 in pages, see `dandify.write_nwb`.
 
@@ -174,7 +174,7 @@ def convert(
     if on_plan:
         on_plan(plans)
     options: dict[str, Any] = {
-        "memory": memory, "workers": workers, "progress": progress, "overwrite": overwrite,
+        "memory": memory, "workers": workers, "progress": progress, "overwrite": overwrite, "verify": verify,
     }  # fmt: skip
     done = []
     for plan in plans:
@@ -184,14 +184,13 @@ def convert(
         }  # fmt: skip
         if dry_run:
             result = _planned_session(
-                plan, stub=stub, skip=skip_existing, backend=backend or "hdf5", memory=memory, workers=workers,
-                **nwb_options,
+                plan, stub=stub, skip=skip_existing, backend=backend or "hdf5", ngff=ngff or "0.5", memory=memory,
+                workers=workers, **nwb_options,
             )  # fmt: skip
         else:
             result = _convert_session(
                 plan, backend=backend or "hdf5", ngff=ngff or "0.5", stub=stub, skip=skip_existing, options=options,
-                nwb_options={**nwb_options, "verify": verify, "paged": paged},
-                tuned=project.output.streams if project else {},
+                nwb_options={**nwb_options, "paged": paged}, tuned=project.output.streams if project else {},
             )  # fmt: skip
         if result.error and len(plans) == 1:
             raise result.error

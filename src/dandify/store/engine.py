@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import numpy as np
 
+from dandify.errors import BadRequest
 from dandify.store.groups import gather, groups_of
 from dandify.store.partial import flush_file, flushed_meanwhile
 from dandify.store.pipeline import Job, Written, check, fill
@@ -149,3 +150,17 @@ def _verified(jobs: Sequence[Job], progress: ProgressCallback | None) -> Iterato
                 progress(Progress("verify", name, done, total))
 
         yield job, advance
+
+
+def verify_mode(asked: bool | str) -> Verify:
+    """Give the extent of verification by its name.
+
+    Raises
+    ------
+    BadRequest
+        If there is none of that name.
+    """
+    mode = {True: "full", False: "none"}.get(asked, asked) if isinstance(asked, bool) else asked
+    if mode not in get_args(Verify):
+        raise BadRequest(f"no verification {asked!r}", remedy=f"one of {', '.join(get_args(Verify))}")
+    return cast("Verify", mode)

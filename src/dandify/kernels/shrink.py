@@ -1,0 +1,81 @@
+"""Halving of image blocks by other ways than the mean: one voxel of each window, the largest, the most frequent."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dandify.kernels.downsample import halve
+from dandify.kernels.jit import compiled
+
+Method = Literal["mean", "mode", "max", "nearest"]
+METHODS: Final = ("mean", "mode", "max", "nearest")
+
+
+@compiled
+def _largest(source: NDArray[Any], fz: int, fy: int, fx: int, out: NDArray[Any]) -> None:
+    nz, ny, nx = source.shape
+    for oz in range(out.shape[0]):
+        for oy in range(out.shape[1]):
+            for ox in range(out.shape[2]):
+                most = source[oz * fz, oy * fy, ox * fx]
+                for z in range(oz * fz, min(oz * fz + fz, nz)):
+                    for y in range(oy * fy, min(oy * fy + fy, ny)):
+                        for x in range(ox * fx, min(ox * fx + fx, nx)):
+                            value = source[z, y, x]
+                            if value > most or most != most:  # NaN counts only where there is nothing else
+                                most = value
+                out[oz, oy, ox] = most
+
+
+@compiled
+def _most_frequent(source: NDArray[Any], fz: int, fy: int, fx: int, out: NDArray[Any], window: NDArray[Any]) -> None:
+    nz, ny, nx = source.shape
+    for oz in range(out.shape[0]):
+        for oy in range(out.shape[1]):
+            for ox in range(out.shape[2]):
+                count = 0
+                same = True
+                for z in range(oz * fz, min(oz * fz + fz, nz)):
+                    for y in range(oy * fy, min(oy * fy + fy, ny)):
+                        for x in range(ox * fx, min(ox * fx + fx, nx)):
+                            window[count] = source[z, y, x]
+                            same = same and window[count] == window[0]
+                            count += 1
+                best, often = window[0], 0
+                if not same:
+                    for i in range(count):
+                        times = 0
+                        for j in range(count):
+                            times += window[j] == window[i]
+                        if times > often or (times == often and window[i] < best):
+                            best, often = window[i], times
+                out[oz, oy, ox] = best
+
+
+def shrink(source: NDArray[Any], factors: tuple[int, int, int], out: NDArray[Any], method: Method) -> None:
+    """Write one value for each window of a block; windows cut off by the block's end give what they hold.
+
+    Parameters
+    ----------
+    source
+        (z, y, x) of a type that `halve` takes.
+    factors
+        1 or 2 for each axis, not all 1.
+    out
+        (z, y, x) of the same type, each axis divided by its factor and rounded up.
+    method
+        ``mean``: see `halve`. ``mode``: the most frequent value, the smallest of several, as TensorStore takes it.
+        ``max``: the largest, NaN only where there is nothing else. ``nearest``: the first voxel of the window.
+    """
+    if method == "mean":
+        halve(source, factors, out)
+    elif method == "max":
+        _largest(source, *factors, out)
+    elif method == "mode":
+        _most_frequent(source, *factors, out, np.empty(8, source.dtype))
+    else:
+        fz, fy, fx = factors
+        out[...] = source[::fz, ::fy, ::fx]

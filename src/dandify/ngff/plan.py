@@ -1,0 +1,266 @@
+"""plan_ome_zarr: what `write_ome_zarr` would write and why, without writing anything."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dandify.errors import BadSource
+from dandify.kernels.shrink import Method, shrink
+from dandify.ngff.image import ImageInput
+from dandify.ngff.original import original_xml
+from dandify.ngff.pyramid import Region5
+from dandify.ngff.request import MAX_DEPTH, ImageRequest, request_image
+from dandify.ngff.viewers import Viewer, openers
+from dandify.sources.contract import Array, Channel, Stream
+from dandify.store.zarr_image import BloscCodec, ImageArray
+
+NO_DOI: Final = "dandisets that hold Zarr cannot at present be published with a DOI; drafts can hold it"
+MOST_FILE_BYTES: Final = 5 * 2**30  # dandi sends each file of a Zarr in one part
+_PLACES: Final = (1 / 6, 1 / 2, 5 / 6)  # of the depth, where planes are sampled
+_PLANES: Final = 8  # decoded at each of them, or one block of the source if that is more;
+_SAMPLE_BYTES: Final = 64 * 2**20  # and fewer of large planes
+_SQUARES: Final = 3  # chunks of each of them that are encoded: a corner, the middle, the other corner
+_LEAST_SAMPLE: Final = 2**16  # bytes: what is smaller compresses unlike a chunk
+
+
+@dataclass(frozen=True)
+class LevelPlan:
+    """What one level would become.
+
+    Attributes
+    ----------
+    path
+        In the image: ``0``.
+    shape, chunks, shards
+        Of the array; shards None where each chunk is a file.
+    scale, translation
+        Of the image's axes.
+    files
+        That hold chunks.
+    raw_bytes, estimated_bytes
+        Size of the values, and of the encoded chunks as far as samples tell.
+    largest_file_bytes
+        Of its largest file, as far as samples tell.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None
+    scale: tuple[float, ...]
+    translation: tuple[float, ...]
+    files: int
+    raw_bytes: int
+    estimated_bytes: int
+    largest_file_bytes: int
+
+
+@dataclass(frozen=True)
+class OMEZarrPlan:
+    """What `write_ome_zarr` would do.
+
+    Attributes
+    ----------
+    path
+        The output.
+    name
+        Of the image.
+    version
+        Of OME-Zarr.
+    axes, dtype
+        Of the arrays; the dtype with its byte order, ``<u2``.
+    downsample, encoder
+        How levels are made and chunks encoded, in words.
+    levels
+        From the finest.
+    files
+        In all, metadata included; the manifest beside is not.
+    depth
+        Parts of the longest path within the image.
+    memory_bytes, reason
+        What it takes, and how the image goes through memory.
+    """
+
+    path: Path
+    name: str
+    version: str
+    axes: tuple[str, ...]
+    dtype: str
+    downsample: str
+    encoder: str
+    levels: tuple[LevelPlan, ...]
+    files: int
+    depth: int
+    memory_bytes: int
+    reason: str
+
+    @property
+    def raw_bytes(self) -> int:
+        """Size of the values of level 0."""
+        return self.levels[0].raw_bytes
+
+    @property
+    def estimated_bytes(self) -> int:
+        """Size of the encoded chunks of all levels."""
+        return sum(level.estimated_bytes for level in self.levels)
+
+    @property
+    def viewers(self) -> tuple[tuple[Viewer, bool], ...]:
+        """Each viewer, and whether it opens the image."""
+        return openers(self.version)
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """Why DANDI would not take it; empty if it would."""
+        found = []
+        if self.depth > MAX_DEPTH:
+            found.append(f"paths of {self.depth} parts, and DANDI takes {MAX_DEPTH}: write version 0.5, or fewer axes")
+        largest = max(level.largest_file_bytes for level in self.levels)
+        if largest > MOST_FILE_BYTES:
+            found.append(f"files of {largest / 2**30:.1f} GiB, and DANDI takes 5 GiB: ask for smaller shards")
+        return tuple(found)
+
+    @property
+    def publication(self) -> str:
+        """What is to be known of publishing it."""
+        return NO_DOI
+
+
+def plan_ome_zarr(
+    image: Stream | Array | NDArray[Any] | Path | str,
+    path: Path | str,
+    *,
+    axes: Sequence[str] | str | None = None,
+    scale: Mapping[str, float] | None = None,
+    channels: Sequence[Channel | str] | None = None,
+    name: str | None = None,
+    version: str = "0.5",
+    levels: int | Literal["auto"] = "auto",
+    chunks: Sequence[int] | None = None,
+    shards: Sequence[int] | None = None,
+    downsample: Method | None = None,
+    compression: str = "blosc-zstd",
+    memory: str | int = "1GB",
+    workers: int | None = None,
+    sources: Sequence[Path | str] = (),
+) -> OMEZarrPlan:
+    """Plan as `write_ome_zarr` would: levels, chunks, shards, files, memory, and sizes by samples. Nothing is written.
+
+    A few planes at three depths are read, for at most nine chunks to be encoded.
+
+    Parameters
+    ----------
+    image, path, axes, scale, channels, name, version, levels, chunks, shards, downsample, compression, memory, workers
+        As of `write_ome_zarr`.
+    sources
+        As of `write_ome_zarr`.
+
+    Raises
+    ------
+    MissingMetadata, BadRequest, BadSource, UnknownFormat
+        As of `write_ome_zarr`, but for an output that exists.
+    """
+    path = Path(path)
+    request = request_image(
+        image, path, axes=axes, scale=scale, channels=channels, name=name, version=version, levels=levels,
+        chunks=chunks, shards=shards, downsample=downsample, compression=compression, memory=memory, workers=workers,
+    )  # fmt: skip
+    ratios = _ratios(request)
+    planned = tuple(_level(request, number, ratio) for number, ratio in enumerate(ratios))
+    original = original_xml(Path(s) for s in (*sources, *request.files))
+    documents = (1 if version == "0.5" else 2) + len(planned) + (original is not None)
+    return OMEZarrPlan(
+        path=path, name=request.title, version=request.version, axes=request.image.axes,
+        dtype=request.image.dtype.newbyteorder("<").str, downsample=request.downsample,
+        encoder=request.arrays[0].codec.name, levels=planned, files=sum(p.files for p in planned) + documents,
+        depth=_depth(request.arrays[0]), memory_bytes=request.plan.memory_bytes, reason=request.plan.reason,
+    )  # fmt: skip
+
+
+def _level(request: ImageRequest, number: int, ratio: float) -> LevelPlan:
+    array = request.arrays[number]
+    outer = array.shards or array.chunks
+    raw = math.prod(array.shape) * array.dtype.itemsize
+    largest = math.prod(min(o, n) for o, n in zip(outer, array.shape, strict=True)) * array.dtype.itemsize
+    return LevelPlan(
+        path=str(number), shape=array.shape, chunks=array.chunks, shards=array.shards,
+        scale=tuple(request.scale(number)), translation=tuple(request.translation(number)),
+        files=math.prod(-(-n // o) for n, o in zip(array.shape, outer, strict=True)), raw_bytes=raw,
+        estimated_bytes=round(raw / ratio), largest_file_bytes=round(largest / ratio),
+    )  # fmt: skip
+
+
+def _depth(array: ImageArray) -> int:
+    """Parts of the path of a chunk: the level, and the chunk's name."""
+    prefix = 0 if array.shards is None else 1
+    return 1 + (prefix + len(array.shape) if array.separator == "/" else 1)
+
+
+def _ratios(request: ImageRequest) -> list[float]:
+    """Raw bytes for each stored byte of each level, by samples: the levels above lose noise, and compress otherwise."""
+    raw, stored = [0] * len(request.arrays), [0] * len(request.arrays)
+    codec = request.arrays[0].codec
+    for piece in _pieces(request):
+        block = piece
+        for number, level in enumerate(request.plan.levels):
+            if number:
+                block = _smaller(block, level.step, request.downsample)
+            if number and block.nbytes < _LEAST_SAMPLE:
+                break
+            raw[number] += block.nbytes
+            stored[number] += _encoded(codec, block)
+    ratios: list[float] = []
+    for size, code in zip(raw, stored, strict=True):
+        ratios.append(size / code if code else ratios[-1])
+    return ratios
+
+
+def _pieces(request: ImageRequest) -> list[NDArray[Any]]:
+    """Read the samples: (z, y, x), of the length of a chunk along y and x."""
+    level, image = request.plan.levels[0], request.image
+    nt, nc, nz, ny, nx = level.shape
+    _, _, _, cy, cx = level.chunks
+    planes = max(1, min(_PLANES, _SAMPLE_BYTES // (ny * nx * image.dtype.itemsize)))
+    depth = min(nz, level.chunks[2], max(planes, image.block[2]))
+    found = []
+    for number, place in enumerate(_PLACES if nz > depth or nt * nc > 1 else _PLACES[:1]):
+        z = int(place * (nz - depth)) // image.block[2] * image.block[2]
+        t, c = int(place * nt), number % nc
+        where = (slice(t, t + 1), slice(c, c + 1), slice(z, z + depth))
+        corners = {(int(s * (ny - cy)), int(s * (nx - cx))) for s in np.linspace(0, 1, _SQUARES)}
+        whole = image.block[3] == ny and image.block[4] == nx  # one read for all, where planes are decoded as a whole
+        read = _read(image, (*where, slice(0, ny), slice(0, nx))) if whole else None
+        for y, x in sorted(corners):
+            if read is not None:
+                part = read[:, y : y + cy, x : x + cx]
+            else:
+                part = _read(image, (*where, slice(y, y + cy), slice(x, x + cx)))
+            found.append(np.ascontiguousarray(part, image.dtype))
+    return found
+
+
+def _read(image: ImageInput, region: Region5) -> NDArray[Any]:
+    """Read planes, (z, y, x)."""
+    _, _, z, y, x = region
+    try:
+        return np.asarray(image.read(region)).reshape(z.stop - z.start, y.stop - y.start, x.stop - x.start)
+    except (OSError, ValueError, EOFError) as error:
+        place = "t c z y x " + ", ".join(f"{s.start}:{s.stop}" for s in region)
+        raise BadSource(f"cannot be read: {error}", file=getattr(error, "filename", None), place=place) from error
+
+
+def _smaller(block: NDArray[Any], step: tuple[int, int, int], method: Method) -> NDArray[Any]:
+    out = np.empty([-(-n // k) for n, k in zip(block.shape, step, strict=True)], block.dtype)
+    shrink(block, step, out, method)
+    return out
+
+
+def _encoded(codec: BloscCodec, block: NDArray[Any]) -> int:
+    return len(codec.encode(np.ascontiguousarray(block)))

@@ -1,0 +1,239 @@
+"""What writing and planning an image share: the image, its levels, its arrays, checked before any work."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+from numpy.typing import NDArray
+
+from dandify.errors import BadRequest
+from dandify.kernels.shrink import METHODS, Method
+from dandify.ngff.image import ImageInput, describe_image
+from dandify.ngff.levels import AXES, PyramidPlan, Shape5, plan_pyramid, require_chunks
+from dandify.ngff.metadata import VERSIONS, Version
+from dandify.ngff.opened import open_image
+from dandify.sources.contract import Array, Channel, Stream
+from dandify.store.memory import parse_bytes
+from dandify.store.zarr_image import COMPRESSIONS, BloscCodec, ImageArray, shard_shape
+
+SUFFIX: Final = ".ome.zarr"
+SHARD_BYTES: Final = 256 * 2**20  # raw; encoded about half: what a failed upload sends again, far below DANDI's 5 GiB
+MOST_SHARD_BYTES: Final = 5 * 2**30 - 2**24  # raw, of shards that are asked for: incompressible ones must fit too
+MAX_DEPTH: Final = 7  # parts of a path within a Zarr that dandi 0.81 accepts
+
+
+@dataclass(frozen=True)
+class ImageRequest:
+    """An image and how it is to be written.
+
+    Attributes
+    ----------
+    image
+        Values and what is known of them.
+    title
+        Name of the image.
+    version, downsample, compression
+        As asked for.
+    plan
+        Levels, and the way through memory.
+    arrays
+        One for each level.
+    workers
+        Encoding threads.
+    files
+        Raw files, where the image was given by its path.
+    """
+
+    image: ImageInput
+    title: str
+    version: Version
+    downsample: Method
+    compression: str
+    plan: PyramidPlan
+    arrays: tuple[ImageArray, ...]
+    workers: int
+    files: tuple[Path, ...] = ()
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Places of the image's axes within t c z y x."""
+        return tuple(i for i, axis in enumerate(AXES) if axis in self.image.axes)
+
+    def scale(self, number: int) -> list[float]:
+        """Scale of a level, of the image's axes."""
+        scale = self.plan.levels[number].scale(self.image.voxel)
+        return [scale[i] for i in self.kept]
+
+    def translation(self, number: int) -> list[float]:
+        """Where a level lies, of the image's axes."""
+        translation = self.plan.levels[number].translation(self.image.voxel, self.image.origin, self.downsample)
+        return [translation[i] for i in self.kept]
+
+    @property
+    def all_bytes(self) -> int:
+        """Size of the values of all levels."""
+        return sum(math.prod(a.shape) for a in self.arrays) * self.image.dtype.itemsize
+
+
+def request_image(
+    image: Stream | Array | NDArray[Any] | Path | str,
+    path: Path,
+    *,
+    axes: Sequence[str] | str | None,
+    scale: Mapping[str, float] | None,
+    channels: Sequence[Channel | str] | None,
+    name: str | None,
+    version: str,
+    levels: int | Literal["auto"],
+    chunks: Sequence[int] | None,
+    shards: Sequence[int] | None,
+    downsample: str | None,
+    compression: str,
+    memory: str | int,
+    workers: int | None,
+) -> ImageRequest:
+    """Complete a request as `dandify.write_ome_zarr` and `dandify.plan_ome_zarr` take it, or refuse it.
+
+    Raises
+    ------
+    MissingMetadata
+        If the size of the voxels is not known.
+    BadRequest
+        If something cannot be as asked.
+    dandify.errors.BadSource, dandify.errors.UnknownFormat
+        If the image is given by a path that cannot be opened.
+    """
+    _refuse(path, version, compression, levels)
+    files: tuple[Path, ...] = ()
+    if isinstance(image, Path | str):
+        image, files, named = open_image(Path(image), axes=axes, scale=scale)
+        axes = None if named else axes
+    described = describe_image(image, axes=axes, scale=scale, channels=channels, name=name)
+    method = _method(downsample, described)
+    threads = _workers(workers)
+    plan = plan_pyramid(
+        described.shape, described.dtype, described.voxel, count=levels, chunks=_chunks(chunks, described),
+        memory_bytes=parse_bytes(memory), workers=threads, block=described.block,
+    )  # fmt: skip
+    wanted = _shards(shards, described, plan, version)
+    arrays = tuple(_array(plan, n, described, version, compression, wanted) for n in range(len(plan.levels)))
+    title = described.name or path.name.removesuffix(SUFFIX)
+    return ImageRequest(
+        described, title, cast("Version", version), method, compression, plan, arrays, threads, files
+    )  # fmt: skip
+
+
+def key_separator(version: str, parts: int) -> Literal["/", "."]:
+    """Separator of chunk names: nested, unless the files would lie deeper than DANDI takes.
+
+    Parameters
+    ----------
+    version
+        Of OME-Zarr; 0.4 says nested.
+    parts
+        Parts of the path of a nested chunk within the Zarr.
+    """
+    return "/" if version == "0.4" or parts <= MAX_DEPTH else "."
+
+
+def _refuse(path: Path, version: str, compression: str, levels: int | str) -> None:
+    if version not in VERSIONS:
+        raise BadRequest(f"no OME-Zarr version {version!r}", remedy=f"one of {', '.join(VERSIONS)}")
+    if compression not in COMPRESSIONS:
+        raise BadRequest(f"no compression {compression!r}", remedy=f"one of {', '.join(COMPRESSIONS)}")
+    if levels != "auto" and (not isinstance(levels, int) or levels < 1):
+        raise BadRequest(f"{levels!r} levels", remedy="1 or more, or auto")
+    if path.suffixes != [".ome", ".zarr"]:  # dandischema counts nothing else as OME-Zarr
+        stem = path.name.removesuffix(SUFFIX).replace(".", "-")
+        raise BadRequest(
+            "images are named NAME.ome.zarr, with no other dot", file=path, remedy=f"name it {stem}{SUFFIX}"
+        )
+
+
+def _method(asked: str | None, image: ImageInput) -> Method:
+    method = asked or ("mode" if image.boolean else "mean")
+    if method not in METHODS:
+        raise BadRequest(f"no way to downsample {asked!r}", remedy=f"one of {', '.join(METHODS)}")
+    if image.boolean and method == "mean":
+        raise BadRequest("true and false have no mean", remedy="downsample='mode', 'max' or 'nearest'")
+    if image.dtype.kind == "f" and method == "mode":
+        raise BadRequest(
+            f"values of type {image.dtype} are no labels: of measured numbers, none is the most frequent",
+            remedy="convert labels to whole numbers, or downsample='mean', 'max' or 'nearest'",
+        )
+    return cast("Method", method)
+
+
+def _workers(asked: int | None) -> int:
+    if asked is None:
+        return os.cpu_count() or 1
+    if asked < 1:
+        raise BadRequest(f"{asked} workers", remedy="ask for 1 or more")
+    return asked
+
+
+def _chunks(asked: Sequence[int] | None, image: ImageInput) -> Shape5 | None:
+    if asked is None:
+        return None
+    if len(asked) != len(image.axes):
+        raise BadRequest(f"{len(asked)} chunk lengths for the axes {' '.join(image.axes)}")
+    known = dict(zip(image.axes, asked, strict=True))
+    return require_chunks(tuple(known.get(a, 1) for a in AXES), image.shape)  # type: ignore[arg-type]  # AXES are five
+
+
+def _shards(
+    asked: Sequence[int] | None, image: ImageInput, plan: PyramidPlan, version: str
+) -> tuple[int, ...] | None:  # fmt: skip
+    """Refuse shards that cannot be; they may be longer than the image."""
+    if asked is None:
+        return None
+    if version == "0.4":
+        raise BadRequest("OME-Zarr 0.4 has no shards", remedy="leave shards out, or version='0.5'")
+    chunks = [c for c, a in zip(plan.levels[0].chunks, AXES, strict=True) if a in image.axes]
+    if len(asked) != len(chunks):
+        raise BadRequest(f"{len(asked)} shard lengths for the axes {' '.join(image.axes)}")
+    if any(s < 1 or (s % c and s < n) for s, c, n in zip(asked, chunks, _of(image.shape, image), strict=True)):
+        raise BadRequest(
+            f"shards of {' x '.join(map(str, asked))} are not made of whole chunks of {' x '.join(map(str, chunks))}",
+            remedy="ask for multiples of the chunks, or set both",
+        )
+    size = math.prod(min(s, -(-n // c) * c) for s, c, n in zip(asked, chunks, _of(image.shape, image), strict=True))
+    if size * image.dtype.itemsize > MOST_SHARD_BYTES:
+        raise BadRequest(
+            f"shards of {size * image.dtype.itemsize / 2**30:.1f} GiB; DANDI takes files of up to 5 GiB",
+            remedy="ask for smaller ones; 64 to 512 MiB are sent again soon when an upload breaks off",
+        )
+    return tuple(asked)
+
+
+def _of(values: Shape5, image: ImageInput) -> list[int]:
+    return [v for v, a in zip(values, AXES, strict=True) if a in image.axes]
+
+
+def _array(
+    plan: PyramidPlan, number: int, image: ImageInput, version: str, compression: str, asked: tuple[int, ...] | None
+) -> ImageArray:
+    level = plan.levels[number]
+    shape, chunks = tuple(_of(level.shape, image)), tuple(_of(level.chunks, image))
+    shards = None
+    if asked is not None:
+        shards = tuple(
+            max(1, min(s // c, -(-n // c)) if s < n else -(-n // c)) * c
+            for s, c, n in zip(asked, chunks, shape, strict=True)
+        )
+    elif version != "0.4":
+        size = dict(zip(AXES, level.scale(image.voxel), strict=True))
+        shards = shard_shape(
+            shape, chunks, image.dtype.itemsize, max_bytes=SHARD_BYTES,
+            extents=tuple(size[a] if a in "zyx" else 0.0 for a in image.axes),
+        )  # fmt: skip
+    parts = 1 + (version != "0.4") + len(shape)
+    return ImageArray(
+        shape, chunks, shards, image.dtype, image.axes, BloscCodec.named(compression, image.dtype.itemsize),
+        key_separator(version, parts),
+    )  # fmt: skip
