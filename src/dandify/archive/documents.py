@@ -30,7 +30,7 @@ def info(archive: Archive) -> Json:
         "version": f"dandify-{__version__}",
         "cli-minimal-version": "0.60.0",
         "cli-bad-versions": [],
-        "services": {"api": {"url": archive.api_url}},
+        "services": {"api": {"url": archive.api_url}, "webui": {"url": archive.base_url}},
     }
 
 

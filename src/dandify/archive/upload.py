@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from dandify.archive.aftermath import FieldChange, Verdict, differences, send, verdict
 from dandify.archive.client import Target, find_archive, quiet_dandi, reason, session
 from dandify.archive.local import YAML, Record, asset_bytes, read_record, survey, write_identifier
 from dandify.archive.merge import merged, says_more
@@ -17,7 +19,8 @@ from dandify.dandiset.assets import asset_metadata
 from dandify.dandiset.context import Context
 from dandify.errors import BadRequest, DandifyError
 
-Status = Literal["uploaded", "skipped", "failed"]
+Status = Literal["uploaded", "skipped", "failed", "planned"]
+WAIT_SECONDS = 60.0  # for the archive to check what has arrived
 _MAX_LISTED = 5
 
 
@@ -32,9 +35,10 @@ class AssetUpload:
     bytes
         Its size.
     status
-        ``uploaded``; ``skipped`` (the archive has it, or does not take such files); ``failed``.
+        ``uploaded``; ``skipped`` (the archive has it, or does not take such files); ``failed``; ``planned`` (it would
+        be uploaded).
     message
-        Why it was skipped or failed; empty where there is nothing to say.
+        Why it was skipped or failed, or what is planned; empty where there is nothing to say.
     """
 
     path: str
@@ -63,6 +67,12 @@ class UploadReport:
         How long it took.
     created
         Whether the dandiset was created by this upload.
+    changes
+        Fields of ``dandiset.yaml`` that say something else than the archive did.
+    changed
+        Whether the archive was given them.
+    verdict
+        What the archive says of the draft; None where nobody waited for it.
     """
 
     dandiset_id: str
@@ -72,6 +82,9 @@ class UploadReport:
     bytes_sent: int
     seconds: float
     created: bool
+    changes: tuple[FieldChange, ...] = ()
+    changed: bool = False
+    verdict: Verdict | None = None
 
     @property
     def failed(self) -> tuple[AssetUpload, ...]:
@@ -109,6 +122,9 @@ def upload(
     token: str | None = None,
     create: bool = False,
     validate: bool = True,
+    metadata: bool = False,
+    wait: float = WAIT_SECONDS,
+    dry_run: bool = False,
     jobs: int = 4,
     progress: ProgressCallback | None = None,
 ) -> UploadReport:
@@ -130,6 +146,12 @@ def upload(
         yet; the new one is written into the file.
     validate
         Validate each asset first, as ``dandi upload`` does; one with errors fails and is not sent.
+    metadata
+        Give the archive the fields of ``dandiset.yaml`` in which it differs; fields that only it has stay.
+    wait
+        Seconds to wait at most for the archive's own checks; 0 does not ask.
+    dry_run
+        Send nothing and create nothing; say what would be done.
     jobs
         Assets at a time. Each is sent in five threads by the client.
     progress
@@ -156,24 +178,36 @@ def upload(
     with quiet_dandi(to):
         target = find_archive(to)
         with session(target, token) as client:
-            remote, created = _remote(client, target, root, record)
+            remote, created = None, False
+            if record.identifier is not None or not dry_run:
+                remote, created = _remote(client, target, root, record)
             found = survey(root)
-            sender = _Sender(remote, root, validate, progress)
+            sender = _Sender(remote, root, validate, progress, dry_run=dry_run)
             with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
                 try:
                     results = list(pool.map(sender.send, found.assets))
                 except BaseException:  # Ctrl-C: what is under way ends at its next step, and nothing else begins
                     sender.stopped = True
                     raise
+            there = remote.get_raw_metadata() if remote is not None else {}
+            changes = () if created else differences(record, there)
+            if metadata and changes and not dry_run:
+                send(remote, changes, there)
+            said = None
+            if wait > 0 and remote is not None and not dry_run:
+                said = verdict(client, remote.identifier, wait, sender.tell_status)
     results.extend(AssetUpload(left.path, left.size, "skipped", left.reason) for left in found.left)
     return UploadReport(
-        dandiset_id=remote.identifier,
-        url=target.page(remote.identifier),
+        dandiset_id=remote.identifier if remote is not None else "",
+        url=target.page(remote.identifier) if remote is not None else target.api_url,
         archive=target.name,
         assets=tuple(sorted(results, key=lambda asset: asset.path)),
         bytes_sent=sender.bytes_sent,
         seconds=time.monotonic() - started,
         created=created,
+        changes=changes,
+        changed=bool(changes) and metadata and not dry_run,
+        verdict=said,
     )
 
 
@@ -219,7 +253,10 @@ def _remote(client: Any, target: Target, root: Path, record: Record) -> tuple[An
 class _Sender:
     """Sends assets, from several threads, and counts bytes."""
 
-    def __init__(self, remote: Any, root: Path, validate: bool, progress: ProgressCallback | None) -> None:
+    def __init__(
+        self, remote: Any, root: Path, validate: bool, progress: ProgressCallback | None, *, dry_run: bool
+    ) -> None:
+        self._dry_run = dry_run
         self._remote = remote
         self._context = Context(root)
         self._validate = validate
@@ -259,10 +296,10 @@ class _Sender:
                 return "failed", problems
         self._tell(path, "computing the digest", 0, size)
         digest = asset.get_digest()
-        try:
-            existing = self._remote.get_asset_by_path(path)
-        except NotFoundError:
-            existing = None
+        existing = None
+        if self._remote is not None:
+            with suppress(NotFoundError):
+                existing = self._remote.get_asset_by_path(path)
         self._tell(path, "extracting metadata", 0, size)
         metadata = asset_metadata(asset.filepath, self._context.dandiset, digest=digest, context=self._context)
         if existing is not None:
@@ -271,9 +308,13 @@ class _Sender:
             metadata = merged(known, metadata, same_content=same)
             if same and not says_more(metadata, known):
                 return "skipped", "the archive has it"
+            if self._dry_run:
+                return "planned", "its metadata would be completed" if same else "would replace what the archive has"
             if same:  # the client would compare a Zarr file by file, and send nothing but this
                 existing.set_raw_metadata(metadata)
                 return "uploaded", "the archive had these bytes; its metadata were completed"
+        if self._dry_run:
+            return "planned", "new"
         sent = 0
         for step in asset.iter_upload(self._remote, metadata, replacing=existing):
             sent = max(sent, int(step.get("current", 0)) if step["status"] == "uploading" else 0)
@@ -283,6 +324,10 @@ class _Sender:
         with self._lock:
             self.bytes_sent += sent
         return "uploaded", "" if sent else "the archive had these bytes; nothing was sent"
+
+    def tell_status(self, status: str) -> None:
+        """Say that the archive is waited for."""
+        self._tell("", f"the archive says {status.lower()}", 0, 0)
 
     def _tell(self, path: str, step: str, done: int, total: int) -> None:
         if self._progress is not None:

@@ -1,32 +1,91 @@
-"""What an upload did, file by file."""
+"""What an upload did, file by file, and what the archive says of it."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from dandify.archive.upload import UploadReport
+from dandify.archive.upload import ProgressCallback, UploadProgress, UploadReport
 from dandify.report import text
+
+_SHOWN = 20
+_COLORS = {"uploaded": "green", "skipped": "dim", "failed": "red", "planned": "cyan"}
+_VALUE_CHARACTERS = 60
 
 
 def print_upload(report: UploadReport, console: Console) -> None:
-    """Print a row per asset, what was sent, and where to look at it."""
+    """Print a row per asset, what was sent, how metadata differ, what the archive says, and where to look at it."""
     table = Table("asset", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("size", justify="right")
     table.add_column("status")
     table.add_column("message")
-    colors = {"uploaded": "green", "skipped": "dim", "failed": "red"}
     for asset in report.assets:
         table.add_row(
             escape(asset.path),
             text.size(asset.bytes),
-            f"[{colors[asset.status]}]{asset.status}[/]",
+            f"[{_COLORS[asset.status]}]{asset.status}[/]",
             escape(asset.message),
         )
     console.print(table)
+    if report.changes:
+        done = "sent" if report.changed else "different; --metadata sends them"
+        console.print(f"dandiset.yaml and the archive: {len(report.changes)} field(s): {done}")
+        for change in report.changes:
+            console.print(f"  {change.field}: {_short(change.there)} -> {_short(change.here)}", markup=False)
+    if report.verdict is not None:
+        errors = report.verdict.errors
+        console.print(f"the archive says: {report.verdict.status}" + (f", {len(errors)} error(s)" if errors else ""))
+        for error in errors[:_SHOWN]:
+            where = ": ".join(part for part in (error.path or "dandiset", error.field) if part)
+            console.print(f"  {where}: {error.message}", markup=False, soft_wrap=True)
+        if len(errors) > _SHOWN:
+            console.print(f"  and {len(errors) - _SHOWN} more, on the page")
+    planned = sum(asset.status == "planned" for asset in report.assets)
+    if planned:
+        console.print(f"{planned} asset(s) would be uploaded to {report.archive}; nothing was sent")
+        return
     console.print(
         f"dandiset {report.dandiset_id} at {report.archive}: {text.size(report.bytes_sent)} sent in "
         f"{text.duration(report.seconds)}; {len(report.failed)} failed; {report.url}", soft_wrap=True,
     )  # fmt: skip
+
+
+@contextmanager
+def live_upload(console: Console) -> Iterator[ProgressCallback]:
+    """Yield a callback that shows the assets under way on a terminal, a bar each, and says nothing elsewhere."""
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        under_way: dict[str, TaskID] = {}
+
+        def step(event: UploadProgress) -> None:
+            finished = event.step in _COLORS
+            if event.path not in under_way and not finished:
+                under_way[event.path] = bars.add_task("", total=event.total_bytes or None)
+            if finished:
+                if event.path in under_way:
+                    bars.remove_task(under_way.pop(event.path))
+                return
+            name = event.path.rpartition("/")[2]
+            bars.update(
+                under_way[event.path], description=escape(f"{name} {event.step}".strip()), completed=event.done_bytes
+            )
+
+        yield step
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    said = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return said if len(said) <= _VALUE_CHARACTERS else f"{said[:_VALUE_CHARACTERS]}..."

@@ -1,0 +1,141 @@
+"""What follows an upload: a trial without sending, the dandiset's own metadata, and the archive's verdict."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from archive_api import Api
+from dandify.archive.serve import RunningArchive, running_archive
+from dandify.archive.upload import UploadProgress, upload
+from dandify.cli.main import main
+from dandify.report.upload import live_upload
+
+YAML = """\
+# by hand
+name: A trial
+description: What it is
+license: [spdx:CC0-1.0]
+contributor:
+  - {schemaKey: Person, name: "Doe, Jane", email: jane@example.org, roleName: ["dcite:ContactPerson"]}
+"""
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningArchive]:
+    with running_archive(tmp_path_factory.mktemp("archive")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def api(archive: RunningArchive) -> Api:
+    return Api(archive.url, archive.token)
+
+
+def dandiset(root: Path, text: str = YAML) -> Path:
+    root.mkdir(parents=True)
+    (root / "clip.mp4").write_bytes(os.urandom(1000))
+    (root / "dandiset.yaml").write_text(text)
+    return root
+
+
+def sent(archive: RunningArchive, root: Path, **options: Any) -> Any:
+    return upload(root, to=archive.url, token=archive.token, **options)
+
+
+def test_a_dry_run_sends_and_creates_nothing(archive: RunningArchive, api: Api, tmp_path: Path) -> None:
+    root = dandiset(tmp_path / "d")
+    before = api.ok("GET", "/dandisets/")["count"]
+    planned = sent(archive, root, create=True, dry_run=True)
+    assert [(a.path, a.status, a.message) for a in planned.assets] == [("clip.mp4", "planned", "new")]
+    assert (planned.dandiset_id, planned.bytes_sent, planned.created, planned.verdict) == ("", 0, False, None)
+    assert api.ok("GET", "/dandisets/")["count"] == before
+    assert (root / "dandiset.yaml").read_text() == YAML
+    here = sent(archive, root, create=True).dandiset_id
+    assert [a.status for a in sent(archive, root, dry_run=True).assets] == ["skipped"]
+    (root / "clip.mp4").write_bytes(b"other")
+    again = sent(archive, root, dry_run=True)
+    assert [(a.status, a.message) for a in again.assets] == [("planned", "would replace what the archive has")]
+    found = api.ok("GET", f"/dandisets/{here}/versions/draft/assets/")["results"]
+    assert [asset["size"] for asset in found] == [1000]
+
+
+def test_metadata_are_compared_and_sent_when_asked_for(archive: RunningArchive, api: Api, tmp_path: Path) -> None:
+    root = dandiset(tmp_path / "d")
+    first = sent(archive, root, create=True)
+    assert first.changes == ()
+    here = f"/dandisets/{first.dandiset_id}/versions/draft/"
+    there = api.ok("GET", here)
+    api.ok("PUT", here, json={"name": there["name"], "metadata": {**there, "keywords": ["only there"]}})
+    file = root / "dandiset.yaml"
+    file.write_text(file.read_text().replace("What it is", "What it became").replace("A trial", "Another"))
+    shown = sent(archive, root)
+    assert {c.field: (c.there, c.here) for c in shown.changes} == {
+        "name": ("A trial", "Another"), "description": ("What it is", "What it became"),
+    }  # fmt: skip
+    assert not shown.changed
+    assert api.ok("GET", here)["description"] == "What it is"
+    assert sent(archive, root, metadata=True).changed
+    after = api.ok("GET", here)
+    assert (after["name"], after["description"]) == ("Another", "What it became")
+    assert after["keywords"] == ["only there"], "what only the archive says stays"
+    assert sent(archive, root, metadata=True).changes == ()
+
+
+@pytest.mark.parametrize(("without", "status", "field"), [
+    ("", "Valid", None), ("license: [spdx:CC0-1.0]\n", "Invalid", "license"),
+], ids=["complete", "no license"])  # fmt: skip
+def test_it_ends_with_what_the_archive_says(
+    without: str, status: str, field: str | None, archive: RunningArchive, tmp_path: Path
+) -> None:
+    report = sent(archive, dandiset(tmp_path / "d", YAML.replace(without, "")), create=True)
+    assert report.verdict.status == status
+    assert {(e.path, e.field.split(".")[0]) for e in report.verdict.errors} == ({(None, field)} if field else set())
+    assert report.url == f"{archive.url}/dandiset/{report.dandiset_id}/draft"
+
+
+def test_nobody_waits_who_does_not_want_to(archive: RunningArchive, tmp_path: Path) -> None:
+    assert sent(archive, dandiset(tmp_path / "d"), create=True, wait=0).verdict is None
+
+
+def test_the_command_says_all_of_it(archive: RunningArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DANDIFY_API_KEY", archive.token)
+    root = dandiset(tmp_path / "d", YAML.replace("license: [spdx:CC0-1.0]\n", ""))
+
+    def run(*options: str) -> str:
+        done = CliRunner().invoke(main, ["upload", str(root), "--to", archive.url, *options])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert "1 asset(s) would be uploaded" in run("--create", "--dry-run")
+    first = run("--create")
+    assert "the archive says: Invalid, 1 error(s)" in first
+    assert "dandiset: license: Field required" in first
+    assert f"{archive.url}/dandiset/" in first
+    file = root / "dandiset.yaml"
+    file.write_text(file.read_text() + "license: [spdx:CC-BY-4.0]\n")
+    assert 'license: nothing -> ["spdx:CC-BY-4.0"]' in run("--dry-run")
+    last = run("--metadata")
+    assert "1 field(s): sent" in last
+    assert "the archive says: Valid" in last
+
+
+def test_the_live_table_shows_what_is_under_way() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120)
+    with live_upload(console) as step:
+        step(UploadProgress("sub-1/a.nwb", "uploading", 0, 100))
+        step(UploadProgress("sub-1/b.nwb", "validating", 0, 100))
+        step(UploadProgress("sub-1/a.nwb", "uploaded", 100, 100))
+        step(UploadProgress("", "the archive says pending", 0, 0))
+    assert "a.nwb uploading" in screen.getvalue()
+    assert "the archive says pending" in screen.getvalue()
+    with live_upload(Console(file=io.StringIO())) as step:
+        step(UploadProgress("sub-1/a.nwb", "uploading", 0, 100))
