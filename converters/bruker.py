@@ -90,8 +90,8 @@ class Bruker(Converter):
         facts = _facts(scan, streams)
         if places := _stage_positions(runs, streams):
             facts["stage_position_um"] = places
-        needed = {path, *(f for s in streams for f in _of(s)), *files}
-        ordered = tuple(sorted(needed))
+        # The planes first: the OME-XML of the whole scan is in the first of them.
+        ordered = tuple(dict.fromkeys([path, *(f for s in streams for f in _of(s)), *sorted(files)]))
         if image:
             return ImageSource(
                 format=self.name, path=path, files=ordered, streams=tuple(streams), facts=facts,

@@ -36,6 +36,9 @@ REAL = {
     "open_ephys": ("open_ephys", "ephys/openephys_binary"),
     "abf": ("abf", "icephys/abf/130618-1-12.abf"),
     "oib": ("oif", "microscopy/oib/test.oib"),
+    "bruker": ("bruker", "ophys/bruker_zseries/ZSeries-09092022-1241-1659"),
+    "hdf5_images": ("hdf5_images", "ophys/sima/example-volume.h5"),
+    "ome_zarr": ("ome_zarr", "microscopy/viv_ometiff_zarr/ome-zarr/blobs_image_v05.ome.zarr"),
 }
 
 

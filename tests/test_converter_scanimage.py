@@ -235,6 +235,12 @@ def test_settings_without_channels_are_refused(tmp_path: Path) -> None:
         converter.open(write_recording(tmp_path / "a.tif", Recording(without=("SI.hChannels.channelSave",))))
 
 
+def test_a_folder_of_planes_stays_one_question() -> None:
+    """It is asked about every TIFF: so it must come behind the converter that takes thousands at once."""
+    names = [c.name for c in available()]
+    assert names.index("planes") < names.index("scanimage") < names.index("ome_tiff")
+
+
 def test_only_it_takes_its_files(tmp_path: Path) -> None:
     write_recording(tmp_path / "a_00001.tif")
     write_split(tmp_path / "b", PLANAR, (6, 6))
