@@ -8,7 +8,9 @@ from pathlib import Path
 
 from dandify.errors import BadRequest, UnknownFormat
 from dandify.sources.contract import Stream
-from dandify.sources.registry import claims
+from dandify.sources.registry import Claim, claims
+
+_ASKED = 20  # files of a folder; they are of one acquisition, or there is no single image in it
 
 
 def image_at(path: Path, *, axes: Sequence[str] | str | None = None) -> tuple[Stream, tuple[Path, ...]]:
@@ -33,10 +35,7 @@ def image_at(path: Path, *, axes: Sequence[str] | str | None = None) -> tuple[St
     path = Path(os.path.abspath(path))
     if not path.exists():
         raise BadRequest("no such file or folder", file=path)
-    claim = next(claims(path), None) or (
-        next((c for file in sorted(path.iterdir())[:1] for c in claims(file) if c.path == path), None)
-        if path.is_dir() else None
-    )  # fmt: skip
+    claim = _claimed(path)
     if claim is None:
         raise UnknownFormat("no converter knows it", file=path, remedy="`dandify formats` lists what is known")
     source = claim.converter.open(claim.path)
@@ -52,3 +51,13 @@ def image_at(path: Path, *, axes: Sequence[str] | str | None = None) -> tuple[St
             remedy="`dandify convert` writes each of them; or give one of the streams of `converter.open(path)`",
         )  # fmt: skip
     return images[0], source.files
+
+
+def _claimed(path: Path) -> Claim | None:
+    """Return the converter that knows a file, or a folder by itself or by the files in it."""
+    if (found := next(claims(path), None)) is not None or not path.is_dir():
+        return found
+    for file in sorted(path.iterdir())[:_ASKED]:
+        if (claim := next((c for c in claims(file) if c.path == path), None)) is not None:
+            return claim
+    return None
