@@ -22,7 +22,6 @@ WARM_MEGABYTES = 2.0
 
 def new_file(one: Any, raw: Path) -> Any:
     """Build the NWBFile of a raw file as a user of neuroconv would."""
-    from neuroconv.tools.hdmf import SliceableDataChunkIterator
     from pynwb import NWBFile, TimeSeries
     from pynwb.image import ImageSeries
 
@@ -39,7 +38,7 @@ def new_file(one: Any, raw: Path) -> Any:
         )  # fmt: skip
         add_recording_to_nwbfile(recording, nwb)
         return nwb
-    data = SliceableDataChunkIterator(one.map(raw))
+    data = one.map(raw)
     if one.kind == "movie":
         series = ImageSeries(name="movie", data=data, rate=one.rate_hz, unit="n.a.", format="raw")
     else:

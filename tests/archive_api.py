@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import shutil
+import subprocess
+import sys
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import requests
+
+from dandify.archive.serve import RunningArchive
 
 MEBIBYTE = 2**20
 PART = 64 * MEBIBYTE
@@ -101,3 +108,28 @@ def base64md5(data: bytes) -> str:
 
 def unique(text: str = "") -> bytes:
     return f"{text}{uuid.uuid4()}".encode()
+
+
+def dandi_cli(archive: RunningArchive, *arguments: str, cwd: Path) -> str:
+    """Run the dandi command line with a clean environment and the key."""
+    program = shutil.which("dandi", path=str(Path(sys.executable).parent))
+    assert program is not None
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")},
+        f"{archive.url.removeprefix('http://')}_API_KEY": archive.token,
+        "DANDI_NO_ET": "1",
+        "NO_ET": "1",
+        "NO_PROXY": "127.0.0.1",
+        "DANDI_CACHE": "ignore",
+    }
+    done = subprocess.run(
+        [program, *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr

@@ -207,6 +207,47 @@ def scanimage_split(folder: Path) -> Path:
     return folder / "m1"
 
 
+@sample("czi")
+def czi_mosaic(folder: Path) -> Path:
+    from czi_maker import STAGE, XML, ZSTD1, Block, pixels, stack, write_czi
+
+    tiles = [
+        Block(pixels((30, 40), m), {"S": 1, "C": c, "M": m}, y=25 * m, xml=STAGE, compression=ZSTD1)
+        for m in range(3) for c in range(2)
+    ]  # fmt: skip
+    return write_czi(folder / "slide.czi", [*stack({"T": 2, "Z": 3, "C": 2}, (30, 40)), *tiles], XML)
+
+
+@sample("czi")
+def czi_colours(folder: Path) -> Path:
+    from czi_maker import JPEG_XR, XML, stack, write_czi
+
+    return write_czi(folder / "stain.czi", stack({"Z": 3}, (30, 40, 3), dtype="uint8", compression=JPEG_XR), XML)
+
+
+@sample("lif")
+def lif(folder: Path) -> Path:
+    from lif_maker import SETTINGS, Picture, write_lif
+
+    tiles = Picture("scan", "MCYX", (3, 2, 30, 40), tiles=[(0.001 * i, 0.002) for i in range(3)], settings=SETTINGS)
+    colours = Picture("colours", "YXC", (30, 41, 3), dtype="uint8", row=128)
+    return write_lif(folder / "mouse.lif", [tiles, colours, Picture("wide", "TZCYX", (2, 3, 2, 30, 40))])
+
+
+@sample("nd2")
+def nd2_positions(folder: Path) -> Path:
+    from nd2_maker import Nd2, write_nd2
+
+    return write_nd2(folder / "plate.nd2", Nd2({"T": 2, "P": 3, "Z": 2}, (30, 41), channels=2, row=168))
+
+
+@sample("nd2")
+def nd2_lossless(folder: Path) -> Path:
+    from nd2_maker import Nd2, write_nd2
+
+    return write_nd2(folder / "stain.nd2", Nd2({"Z": 3}, (30, 41), components=3, dtype="uint8", compression=0))
+
+
 @sample("hdf5_images")
 def hdf5_images(folder: Path) -> Path:
     import h5py

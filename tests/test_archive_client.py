@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from archive_api import dandi_cli
 from dandify.archive.download import compare_trees, download
 from dandify.archive.local import read_record, write_identifier
 from dandify.archive.serve import RunningArchive, running_archive
@@ -343,31 +342,6 @@ def test_a_download_is_taken_up_again(uploaded: Uploaded, tmp_path: Path) -> Non
 def test_a_dandiset_that_is_not_there_is_not_downloaded(archive: RunningArchive, tmp_path: Path) -> None:
     with pytest.raises(DandifyError, match="could not be downloaded"):
         download(archive.url, "999999", tmp_path)
-
-
-def dandi_cli(archive: RunningArchive, *arguments: str, cwd: Path) -> str:
-    """Run the dandi command line with a clean environment and the key."""
-    program = shutil.which("dandi", path=str(Path(sys.executable).parent))
-    assert program is not None
-    environment = {
-        **{k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")},
-        f"{archive.url.removeprefix('http://')}_API_KEY": archive.token,
-        "DANDI_NO_ET": "1",
-        "NO_ET": "1",
-        "NO_PROXY": "127.0.0.1",
-        "DANDI_CACHE": "ignore",
-    }
-    done = subprocess.run(
-        [program, *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def test_the_command_line_uploads_lists_and_downloads(made: Path, archive: RunningArchive, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dandify.errors import BadRequest
 from dandify.nwb.write import write_nwb
-from dandify.store.compression import COMPRESSIONS, ReadersWarning, encoder_for, who_cannot_read
+from dandify.store.compression import COMPRESSIONS, PLAIN, ReadersWarning, encoder_for, who_cannot_read
 from dandify.store.frames import BLOSC_FILTER, ZSTD_FILTER, Blosc, PluginDecoder, Zstd
 from nwb_cases import ephys, recording
 
@@ -38,6 +38,18 @@ def test_hdf5_with_plugins(tmp_path: Path, compression: str) -> None:
         np.testing.assert_array_equal(data[:], VALUES)  # by hdf5plugin's own libraries
 
 
+@pytest.mark.parametrize("compression", [name for name in COMPRESSIONS["hdf5"] if name.startswith("gzip:")])
+def test_exact_encoders_of_gzip(tmp_path: Path, compression: str) -> None:
+    report = write_nwb(ephys(VALUES, 70), tmp_path / "a.nwb", compression=compression)
+    assert report.verified
+    with h5py.File(report.path) as file:
+        data = file["acquisition/ElectricalSeries/data"]
+        assert data.compression == "gzip"
+        if compression not in ("gzip:fast", "gzip:small"):
+            assert data.shuffle is not compression.endswith(PLAIN)
+        np.testing.assert_array_equal(data[:], VALUES)  # by HDF5's own gzip
+
+
 @pytest.mark.parametrize("compression", COMPRESSIONS["zarr"])
 def test_zarr(tmp_path: Path, compression: str, recwarn: pytest.WarningsRecorder) -> None:
     report = write_nwb(ephys(VALUES, 70), tmp_path / "a.nwb.zarr", backend="zarr", compression=compression)
@@ -46,8 +58,9 @@ def test_zarr(tmp_path: Path, compression: str, recwarn: pytest.WarningsRecorder
     assert [w.category for w in recwarn] == ([ReadersWarning] if compression == "zstd" else [])
     array = zarr.open(str(report.path), "r")["acquisition/ElectricalSeries/data"]
     found = array.compressor.get_config()
-    assert found["id"] == compression.split("-")[0]
-    assert found.get("cname", "") == compression.partition("-")[2]
+    kind, _, inner = compression.partition("-")
+    assert found["id"] == kind
+    assert found.get("cname", "") == inner.split("-")[0]
     np.testing.assert_array_equal(array[:], VALUES)
 
 

@@ -39,6 +39,10 @@ REAL = {
     "bruker": ("bruker", "ophys/bruker_zseries/ZSeries-09092022-1241-1659"),
     "hdf5_images": ("hdf5_images", "ophys/sima/example-volume.h5"),
     "ome_zarr": ("ome_zarr", "microscopy/viv_ometiff_zarr/ome-zarr/blobs_image_v05.ome.zarr"),
+    "czi": ("czi", "microscopy/czi/S3_1Pos_2Mosaic_T2Z3_CH2_sm.czi"),
+    "czi-zstd": ("czi", "microscopy/czi/CellDivision_T3_Z5_CH2_X240_Y170_comp2.czi"),
+    "lif": ("lif", "microscopy/lif/LeicaLASX_wavelength-sweep_example.lif"),
+    "nd2": ("nd2", "microscopy/nd2/cluster.nd2"),
 }
 
 

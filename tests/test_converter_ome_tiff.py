@@ -138,7 +138,8 @@ def test_encodings_of_pages(tmp_path: Path, shape: tuple[int, ...], options: dic
 STATED = {
     "PhysicalSizeX": 0.65, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 650.0, "PhysicalSizeYUnit": "nm",
     "PhysicalSizeZ": 0.004, "PhysicalSizeZUnit": "mm", "TimeIncrement": 250.0, "TimeIncrementUnit": "ms",
-    "Channel": {"Name": ["DAPI", "GFP"], "EmissionWavelength": [461.0, 509.0], "Color": [65535, 16711935]},
+    "Channel": {"Name": ["DAPI", "GFP"], "EmissionWavelength": [461.0, 509.0], "ExcitationWavelength": [358.0, 488.0],
+                "Color": [65535, 16711935]},
 }  # fmt: skip
 
 
@@ -146,8 +147,8 @@ def test_what_ome_xml_states(tmp_path: Path) -> None:
     source = converter.open(write_ome(tmp_path / "a.ome.tif", (2, 2, 3, 8, 8), "TCZYX", metadata=STATED))
     (stream,) = source.streams
     assert stream.scale == {"z": 4.0, "y": 0.65, "x": 0.65, "t": 0.25}
-    assert [(c.name, c.color, c.wavelength_nm) for c in stream.channels] == [
-        ("DAPI", "0000FF", 461.0), ("GFP", "00FF00", 509.0)
+    assert [(c.name, c.color, c.wavelength_nm, c.excitation_nm) for c in stream.channels] == [
+        ("DAPI", "0000FF", 461.0, 358.0), ("GFP", "00FF00", 509.0, 488.0)
     ]  # fmt: skip
     assert source.facts["pixel_size_um"] == {"z": 4.0, "y": 0.65, "x": 0.65}
     assert source.facts["time_increment_s"] == 0.25

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from dandify.dandiset.describe import DandisetMetadata, document_of, problems_in, read_description, write_description
+from dandify.dandiset.people import parse_contributor, parse_related
 from dandify.errors import BadRequest, BadSource
 
 DOE = {"name": "Doe, Jane", "roles": ["ContactPerson", "Author"], "email": "jane@example.org"}
@@ -113,3 +114,77 @@ def test_a_file_that_is_no_mapping_is_named(text: str, tmp_path: Path) -> None:
 def test_metadata_can_be_made_in_python() -> None:
     made = DandisetMetadata(name="T", license=("CC0-1.0",))
     assert made.document() == {"name": "T", "license": ["spdx:CC0-1.0"]}
+
+
+def test_funders_ethics_and_papers_in_plain_words() -> None:
+    document = document_of({
+        "funders": [{"name": "NIH", "award_number": 101, "ror": "https://ror.org/01cwqze88"}], "ethics": "G-1",
+        "related": [{"relation": "IsDescribedBy", "doi": "10.1000/x", "resource_type": "JournalArticle"},
+                    {"relation": "IsDerivedFrom", "url": "https://example.org/data", "name": "Older"}],
+    })  # fmt: skip
+    assert document == {
+        "contributor": [{
+            "schemaKey": "Organization", "name": "NIH", "identifier": "https://ror.org/01cwqze88",
+            "roleName": ["dcite:Funder"], "awardNumber": "101", "includeInCitation": False,
+        }],
+        "ethicsApproval": [{"schemaKey": "EthicsApproval", "identifier": "G-1"}],
+        "relatedResource": [
+            {"schemaKey": "Resource", "identifier": "doi:10.1000/x", "url": "https://doi.org/10.1000/x",
+             "relation": "dcite:IsDescribedBy", "resourceType": "dcite:JournalArticle"},
+            {"schemaKey": "Resource", "url": "https://example.org/data", "name": "Older",
+             "relation": "dcite:IsDerivedFrom"},
+        ],
+    }  # fmt: skip
+    assert document_of(document) == document
+
+
+def test_an_ethics_approval_in_the_form_of_dandischema() -> None:
+    contact = {"schemaKey": "ContactPoint", "email": "irb@example.org"}
+    given = {"ethicsApproval": [{"schemaKey": "EthicsApproval", "identifier": "G-1", "contactPoint": contact}]}
+    assert document_of(given) == given
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Doe, Jane", {"name": "Doe, Jane"}),
+        ("Doe, Jane <j@x.org>; role=ContactPerson, Author; orcid=0000-0001-2345-6789; affiliation=A, B",
+         {"name": "Doe, Jane", "email": "j@x.org", "roles": ("ContactPerson", "Author"),
+          "identifier": "0000-0001-2345-6789", "affiliations": ("A, B",)}),
+    ],
+    ids=["name", "all"],
+)  # fmt: skip
+def test_contributors_in_a_line(text: str, expected: dict[str, Any]) -> None:
+    assert parse_contributor(text).model_dump(exclude_defaults=True) == expected
+
+
+@pytest.mark.parametrize("text", ["Doe, Jane; Author", "Doe, Jane; roles", "Doe, Jane; boss=1"])
+def test_what_is_no_contributor_is_refused(text: str) -> None:
+    with pytest.raises(BadRequest, match="role="):
+        parse_contributor(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "identifier", "url"),
+    [
+        ("IsDescribedBy 10.1000/x", "doi:10.1000/x", "https://doi.org/10.1000/x"),
+        ("IsDescribedBy https://doi.org/10.1000/x", "doi:10.1000/x", "https://doi.org/10.1000/x"),
+        ("IsDerivedFrom https://example.org/a", None, "https://example.org/a"),
+        ("IsDerivedFrom RRID:SCR_1", "RRID:SCR_1", None),
+    ],
+)
+def test_related_resources_in_a_line(text: str, identifier: str | None, url: str | None) -> None:
+    made = parse_related(text).document()
+    assert (made.get("identifier"), made.get("url")) == (identifier, url)
+
+
+def test_a_related_resource_needs_two_words() -> None:
+    with pytest.raises(BadRequest, match="IsDescribedBy"):
+        parse_related("10.1000/x")
+
+
+def test_what_a_contributor_lacks_is_said_in_words() -> None:
+    document = {"contributor": [{"schemaKey": "Person", "name": "Jane Doe", "identifier": "1"}]}
+    said = {p.place: p.message for p in problems_in(document)}
+    assert said["contributor.0.name"] == "a person is written 'Last, First'"
+    assert "0000-0000" in said["contributor.0.identifier"]

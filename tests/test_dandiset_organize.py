@@ -113,7 +113,7 @@ def test_every_kind_gets_its_place(mixed: Path, tmp_path: Path) -> None:
     assert after["dandiset/sub-m3/sub-m3_ses-s1_ophys.nwb"] == before["converted/c.nwb"]
 
 
-@pytest.mark.parametrize("mode", ["copy", "hardlink"])
+@pytest.mark.parametrize("mode", ["copy", "hardlink", "symlink"])
 def test_again_changes_nothing(mode: Any, mixed: Path, tmp_path: Path) -> None:
     first = organize(mixed, tmp_path / "dandiset", mode=mode, metadata={"name": "A test"})
     assert first.description == "created"
@@ -345,12 +345,45 @@ def test_a_hard_link_shares_the_file(mixed: Path, tmp_path: Path) -> None:
             assert file.status == ("copied" if file.relinked else "hardlinked")
 
 
-def test_where_links_are_not_possible_it_copies(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("mode", "impossible", "status"),
+    [
+        ("hardlink", ["link"], {"copied"}),
+        ("symlink", ["symlink"], {"copied", "hardlinked"}),
+        ("symlink", ["symlink", "link"], {"copied"}),
+    ],
+    ids=["no hard links", "no symbolic links", "neither"],
+)
+def test_where_links_are_not_possible_it_copies(
+    mode: Any, impossible: list[str], status: set[str], mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_link(*_: Any) -> None:
         raise OSError(errno.EPERM, "not permitted")
 
-    monkeypatch.setattr(os, "link", no_link)
-    assert statuses(organize(mixed, tmp_path / "out", mode="hardlink")) == {"copied"}
+    organize(mixed, tmp_path / "copied")
+    for name in impossible:
+        monkeypatch.setattr(os, name, no_link)
+    assert statuses(organize(mixed, tmp_path / "out", mode=mode)) == status
+    assert digests(tmp_path / "out") == digests(tmp_path / "copied")
+
+
+def test_a_symbolic_link_leads_to_the_file_and_folders_stay_folders(mixed: Path, tmp_path: Path) -> None:
+    before = digests(mixed)
+    report = organize(mixed, tmp_path / "out", mode="symlink")
+    for file in report.files:
+        target = report.dandiset / file.path
+        assert (file.status == "copied") is file.relinked
+        assert target.is_symlink() is not (file.relinked or target.is_dir())
+        links = [p for p in target.rglob("*") if p.is_file()] if target.is_dir() else []
+        assert all(p.readlink() == file.source / p.relative_to(target) for p in links)
+    assert digests(mixed) == before
+    (mixed / "c.nwb").rename(mixed / "moved.nwb")  # now a link leads nowhere
+    with pytest.raises(OutputExists, match=r"sub-m3_ses-s1_ophys\.nwb"):
+        organize(mixed, tmp_path / "out", mode="symlink")
+    report = organize(mixed, tmp_path / "out", mode="symlink", overwrite=True)
+    assert [(f.path.name, f.status) for f in report.changed] == [("sub-m3_ses-s1_ophys.nwb", "symlinked")]
+    organize(mixed, tmp_path / "copied")
+    assert digests(tmp_path / "out") == digests(tmp_path / "copied")
 
 
 def test_move_leaves_nothing_but_what_was_relinked(mixed: Path, tmp_path: Path) -> None:
@@ -471,7 +504,7 @@ def test_what_is_left_is_told_with_its_reason(mixed: Path, tmp_path: Path) -> No
     (mixed / "h.nwb.partial").write_bytes(b"half")
     (mixed / "odd.zarr").mkdir()
     left = {item.path.name: item.reason for item in organize(mixed, tmp_path / "out").left}
-    assert left["other.mp4"] == "no NWB file refers to it"
+    assert left["other.mp4"].startswith("no NWB file refers to it, and neither its name nor --table")
     assert left["h.nwb.partial"].startswith("unfinished")
     assert "neither" in left["odd.zarr"]
 
@@ -483,8 +516,9 @@ def test_progress_counts_bytes(mixed: Path, tmp_path: Path) -> None:
     assert steps[-1].done_bytes == steps[-1].total_bytes == sum(f.bytes for f in report.files)
 
 
-def test_the_dandi_command_finds_no_error(mixed: Path, tmp_path: Path) -> None:
-    report = organize(mixed, tmp_path / "out", metadata={"name": "A test"})
+@pytest.mark.parametrize("mode", ["copy", "symlink"])
+def test_the_dandi_command_finds_no_error(mode: Any, mixed: Path, tmp_path: Path) -> None:
+    report = organize(mixed, tmp_path / "out", mode=mode, metadata={"name": "A test"})
     environment = {
         **os.environ, "DANDI_NO_ET": "1", "NO_ET": "1", "DANDI_CACHE": "ignore", "HOME": str(tmp_path / "home"),
     }  # fmt: skip

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import re
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -253,13 +256,21 @@ def test_filters_that_every_reader_has(options: dict[str, Any], copy: Path) -> N
     assert "dandify.hdf5_filter" not in {f.id for f in validate(path).findings}
 
 
-def test_a_species_that_the_upload_would_refuse(tmp_path: Path) -> None:
+def test_a_species_that_only_the_plain_client_refuses(tmp_path: Path) -> None:
     root = dandiset(tmp_path, (add_units(session("m1", species="Sus scrofa")), "sub-m1/sub-m1_ses-s1_ecephys.nwb"))
-    (error,) = validate(root).errors
-    assert (error.id, error.key) == ("dandify.species", "species")
+    report = validate(root)
+    assert report.errors == ()
+    assert "dandi upload" in found(report, "dandify.species_lookup").message
     path = next(root.rglob("*.nwb"))
     with pytest.raises(ValueError, match="Cannot interpret species"):  # what the client itself does at the upload
         dandi_file(path, root).get_metadata(ignore_errors=False)
+
+
+def test_a_species_that_nobody_knows(tmp_path: Path) -> None:
+    root = dandiset(tmp_path, (add_units(session("m1", species="Mus muscula")), "sub-m1/sub-m1_ses-s1_ecephys.nwb"))
+    (error,) = validate(root).errors
+    assert (error.id, error.key) == ("dandify.species", "species")
+    assert "Mus musculus" in str(error.remedy)
 
 
 def test_a_species_given_as_url_is_not_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,6 +391,8 @@ def test_a_bids_dataset_is_validated_as_a_whole(tmp_path: Path) -> None:
     report = validate(root)
     assert report.errors == ()
     assert {v.kind for v in report.files} == {"bids", "ome-zarr", "hidden", "dandiset.yaml"}
+    hint = next(f for f in report.findings if f.id == "BIDS.SIDECAR_KEY_RECOMMENDED")
+    assert re.fullmatch(r"\w+: A data file's JSON sidecar is missing a key [^\n]*", hint.message)
     (root / "sub-01" / "odd.txt").write_text("x", encoding="utf-8")
     assert "BIDS.NOT_INCLUDED" in {f.id for f in validate(root).errors}
 
@@ -394,3 +407,80 @@ def test_old_nwb_files_are_read(tmp_path: Path) -> None:
         ("sub-151TimeseriesNoUnit", "pynwb.TimeSeries/data/unit"),
         ("sub-RAT123", "NWBI.check_subject_species_exists"),
     }
+
+
+# The same twice, publication, code in data
+
+
+def test_the_same_content_twice_is_named(copy: Path) -> None:
+    nwb, zarr, image_ = (next(copy.rglob(pattern)) for pattern in ("*.nwb", "*.nwb.zarr", "*.ome.zarr"))
+    video_ = next(copy.rglob("*.mp4"))
+    for source in (nwb, video_):
+        shutil.copyfile(source, source.with_name(f"z{source.name}"))
+    for source in (zarr, image_):
+        shutil.copytree(source, source.with_name(f"z{source.name}"))
+    chunk = zarr.with_name(f"z{zarr.name}") / "identifier" / "0"
+    chunk.write_bytes(chunk.read_bytes()[::-1])  # of the same size, but not the same
+    found = {
+        f.path.name: (f.severity, f.message) for f in validate(copy).findings if f.id == "dandify.duplicate" and f.path
+    }
+    assert found == {
+        f"z{nwb.name}": ("WARNING", f"holds the same as {nwb.name}"),
+        f"z{image_.name}": ("WARNING", f"holds the same as {image_.name}"),
+        f"z{video_.name}": ("HINT", f"holds the same as {video_.name}"),
+    }
+
+
+def test_what_keeps_a_dandiset_from_a_doi(copy: Path) -> None:
+    (copy / "dandiset.yaml").write_text(
+        "name: x\ncontributor: [{schemaKey: Person, name: Jane Doe}]\n", encoding="utf-8"
+    )
+    draft = {f.id for f in validate(copy).errors}
+    assert {f.id for f in validate(copy, doi=True).errors} - draft == {
+        "dandify.zarr_without_doi", "dandify.unpublishable", "dandify.dandiset_metadata",
+    }  # fmt: skip
+
+
+class Trap:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (self.path,))
+
+
+@pytest.mark.parametrize("suffix", [".nwb.zarr", ".ome.zarr", ".zarr"])
+def test_code_in_data_is_not_run(suffix: str, copy: Path, tmp_path: Path) -> None:
+    trap = pickle.dumps(np.array([Trap(tmp_path / "sprung")], dtype=object))
+    pickle.loads(trap)
+    (tmp_path / "sprung").rmdir()  # it is a trap
+    source = next(copy.rglob("*.nwb.zarr" if suffix == ".nwb.zarr" else "*.ome.zarr"))
+    folder = shutil.copytree(source, tmp_path / f"x{suffix}")
+    header = {
+        "zarr_format": 2, "shape": [1], "chunks": [1], "dtype": "|O", "compressor": None, "fill_value": None,
+        "order": "C", "filters": [{"id": "pickle", "protocol": 5}],
+    }  # fmt: skip
+    for place in ("identifier" if suffix == ".nwb.zarr" else "0", "extra"):
+        shutil.rmtree(folder / place, ignore_errors=True)
+        (folder / place).mkdir()
+        (folder / place / ".zarray").write_text(json.dumps(header), encoding="utf-8")
+        (folder / place / "0").write_bytes(trap)
+    target = copy / "sub-m1" / f"sub-m1_ses-9_x{suffix}"
+    folder.rename(target)
+    validate(copy)
+    assert not (tmp_path / "sprung").exists()
+    if suffix != ".zarr":
+        organize(target, tmp_path / "out", subject_id="m1", session_id="9")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_the_subject_of_nwb_in_bids_is_that_of_its_path(tmp_path: Path) -> None:
+    source = write(add_units(session("m1", "1")), tmp_path / "x.nwb")
+    organize(source, tmp_path / "out", layout="bids", metadata=COMPLETE)
+    path = next((tmp_path / "out").rglob("*.nwb"))
+    assert path.relative_to(tmp_path / "out").as_posix() == "sub-m1/ses-1/ecephys/sub-m1_ses-1_ecephys.nwb"
+    with h5py.File(path, "r+") as file:
+        file["general/subject/subject_id"][()] = "m2"
+    assert "m2" in found(validate(tmp_path / "out"), "dandify.subject_mismatch").message

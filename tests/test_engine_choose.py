@@ -63,6 +63,17 @@ def test_small_is_the_smallest_and_fast_is_isal() -> None:
     assert "(isal 1)" in chosen(values, "gzip:fast").name
 
 
+def test_what_shrinks_to_next_to_nothing_is_not_shuffled() -> None:
+    lines = np.repeat(np.arange(4000, dtype=np.int16) % 4, 500)
+    encoder = chosen(lines)
+    assert not encoder.shuffled
+    assert encoder.library == "isal"
+    assert "fastest" in encoder.reason
+    raw = np.frombuffer(bytearray(lines.tobytes()), np.uint8)
+    assert len(encoder.encode(raw, 2)) < 1.03 * len(Libdeflate(shuffled=False, level=1).encode(raw, 2))
+    assert chosen(lines, "gzip:small").library != "isal"
+
+
 def test_the_reason_names_the_sizes() -> None:
     name = chosen(chunk(ap, 200_000)).name
     assert name.startswith("shuffle+gzip (planar): smallest at 300 MB/s a core or more; slower ones must save 3%; 3.")

@@ -22,11 +22,12 @@ from dandify.sources import MemoryArray
 from dandify.store.encode import BloscZstd, Encoder, ShuffleGzip
 from dandify.store.pipeline import Job, Written, check, fill
 from dandify.store.plan import plan_dataset
+from dandify.store.progress import Passed
 from dandify.store.region import Blocks, Region
 from dandify.store.target import HDF5Target, Target, ZarrTarget, open_container
 
 
-def nothing(count: int) -> None:
+def nothing(_: object) -> None:
     """Progress that nobody looks at."""
 
 
@@ -106,13 +107,14 @@ def test_exact_type_changes(stored: str, read: str) -> None:
 
 def test_progress_adds_up() -> None:
     job = job_of(MemoryArray(VALUES), (7, 33), ShuffleGzip())
-    seen: list[int] = []
+    seen: list[Passed] = []
+    checked: list[int] = []
     with h5py.File.in_memory() as file:
         target = hdf5_target(file, job)
         written = fill(job, target, workers=2, advance=seen.append)
-        assert sum(seen) == VALUES.nbytes
-        check(job, target, written, workers=2, advance=seen.append)
-    assert sum(seen) == 2 * VALUES.nbytes
+        assert tuple(map(sum, zip(*seen, strict=True))) == (VALUES.nbytes, VALUES.nbytes, written.stored_bytes)
+        check(job, target, written, workers=2, advance=checked.append)
+    assert sum(checked) == VALUES.nbytes
 
 
 def flip(target: Target, index: tuple[int, ...]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from neuroconv.tools.hdmf import SliceableDataChunkIterator
 from neuroconv.tools.iterative_write import get_electrical_series_chunk_shape, get_image_series_chunk_shape
 from numpy.typing import NDArray
 
@@ -24,11 +25,11 @@ from dandify.store.encode import Bytes, Encoder
 from dandify.store.measure import Measured, measure, sample_regions
 from dandify.store.pipeline import Job, fill
 from dandify.store.plan import default_chunks, needed_bytes
-from dandify.store.readcost import read_costs, usual_chunks
+from dandify.store.readcost import proportional_chunks, read_costs, usual_chunks
 from dandify.store.region import Region, extent
 from dandify.store.shapes import HDF5_LIMITS, ZARR_LIMITS, count_of, quick, shapes_of, text
 from dandify.store.target import HDF5Target
-from recording_sets import SETS
+from recording_sets import MADE, SETS, RecordingSet
 
 HOUR = 3600 * 30_000
 
@@ -115,6 +116,21 @@ def test_movies_are_compared_with_the_chunks_of_neuroconv(shape: tuple[int, int,
     assert usual_chunks(shape, 2) == tuple(expected)
 
 
+@pytest.mark.parametrize("itemsize", [2, 4, 8])
+@pytest.mark.parametrize("shape", [(31_250_000, 4), (HOUR,), (8_000_000, 6), (1000, 3), (300_000, 3, 2)], ids=str)
+def test_other_series_are_compared_with_the_chunks_of_neuroconv(shape: tuple[int, ...], itemsize: int) -> None:
+    expected = SliceableDataChunkIterator.estimate_default_chunk_shape(
+        chunk_mb=10.0, maxshape=shape, dtype=np.dtype(f"V{itemsize}")
+    )
+    assert proportional_chunks(shape, itemsize) == tuple(expected)
+
+
+def test_few_columns_are_read_as_fast_as_the_least_chunk_allows() -> None:
+    usual = proportional_chunks((31_250_000, 4), 4)
+    best = quick(shapes_of((31_250_000, 4), 4, rate_hz=1_017.25, usual=usual), HDF5_LIMITS)
+    assert all(prod(s.chunks) * 4 < 1.3 * HDF5_LIMITS.least_bytes for s in best)
+
+
 @pytest.mark.parametrize("shape", [(HOUR, 384), (HOUR,), (9000, 512, 512)], ids=str)
 def test_costs_of_the_same_chunks_are_equal(shape: tuple[int, ...]) -> None:
     assert read_costs(shape, 2, usual_chunks(shape, 2), 30_000).ratios == (1.0, 1.0, 1.0)
@@ -169,11 +185,8 @@ def test_a_third_is_saved_on_channels_at_levels_of_their_own(ap_levels: NDArray[
         assert stored < 0.70 * usual.id.get_storage_size()
 
 
-@pytest.mark.parametrize("name", list(SETS))
-def test_the_same_data_give_the_same_plan(name: str) -> None:
-    one = SETS[name]
-    if one.rows is None:
-        pytest.skip("a clip is a file")
+@pytest.mark.parametrize("one", MADE, ids=lambda one: one.name)
+def test_the_same_data_give_the_same_plan(one: RecordingSet) -> None:
     source = MemoryArray(one.block(0))
     first, second = (measured(source, rate_hz=one.rate_hz) for _ in range(2))
     assert (first.plan, first.encoder, first.ratio) == (second.plan, second.encoder, second.ratio)

@@ -9,6 +9,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ def test_the_wheel_carries_every_module_and_nothing_else(wheel: Path) -> None:
         f"dandify/{f.relative_to(ROOT / 'src/dandify').as_posix()}" for f in (ROOT / "src/dandify").rglob("*.py")
     }
     assert modules <= names
+    assert {f"dandify/project/{f.name}" for f in (ROOT / "src/dandify/project").glob("*.tsv")} <= names
     assert all(n.startswith("dandify/") for n in names)
 
 
@@ -89,12 +91,16 @@ def test_every_import_is_declared_and_every_declaration_is_used() -> None:
     tops = {"ruamel.yaml" if name.startswith("ruamel.") else name.split(".")[0] for name in imported}
     used = {re.sub(r"[-_.]+", "-", top.lower()) for top in tops - sys.stdlib_module_names - {"dandify"}}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {
-        re.sub(r"[-_.]+", "-", found[0].lower())
-        for text in project["dependencies"]
-        if (found := re.match(r"[A-Za-z0-9_.-]+", text))
-    }
-    assert used - OPTIONAL == declared - LOADED_BY_OTHERS
+    declared = _names(project["dependencies"])
+    extras = _names(text for name, texts in project["optional-dependencies"].items() if name != "dev" for text in texts)
+    assert used - OPTIONAL == (declared | extras) - LOADED_BY_OTHERS
+    assert not declared & extras
+    assert extras <= _names(project["optional-dependencies"]["dev"])  # so that tests can use them
+
+
+def _names(requirements: Iterable[str]) -> set[str]:
+    found = (re.match(r"[A-Za-z0-9_.-]+", text) for text in requirements)
+    return {re.sub(r"[-_.]+", "-", name[0].lower()) for name in found if name}
 
 
 def _environment() -> dict[str, str]:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dandify.project.rules import SPECIES, is_duration, label, problems_of
+from dandify.project.rules import is_duration, label, problems_of
 
 GOOD: dict[str, list[Any]] = {
-    "species": [*SPECIES, "http://purl.obolibrary.org/obo/NCBITaxon_9823"],
+    "species": ["Mus musculus", "Sus scrofa", "Crassostrea gigas", "http://purl.obolibrary.org/obo/NCBITaxon_9823"],
     "sex": ["M", "F", "U", "O"],
     "age": ["P60D", "P8W", "P1Y2M", "P1D/P3D", "P1D/", "PT12H", "P2.5W"],
     "date_of_birth": ["2026-01-31", "2026-01-31T00:00:00+01:00"],
@@ -19,8 +19,11 @@ GOOD: dict[str, list[Any]] = {
     "subject_id": ["mouse 1", "a-b", "001"],
 }
 BAD: dict[str, list[tuple[Any, str]]] = {
-    "species": [("mouse", "Mus musculus"), ("Mus musclus", "Mus musculus"), ("Sus scrofa", "NCBITaxon"),
-                ("zebrafish", "Danio rerio")],
+    "species": [("mouse", "Mus musculus"), ("Mus musclus", "Mus musculus"), ("qqq", "NCBITaxon"),
+                ("Mus", "Mus musculus"), ("zebrafish", "Danio rerio"), ("sus scrofa", "Sus scrofa"),
+                ("rat", "'Rattus norvegicus' or"),
+                ("Mus musculus - House mouse", "Mus musculus"), ("Cupiennius salet", "Cupiennius salei"),
+                ("Felis silvestris", "NCBITaxon")],
     "sex": [("male", "'M'"), ("f", "'F'"), ("?", "U is unknown")],
     "age": [("60 days", "P60D"), ("P", "P60D"), ("PT", "P60D"), ("60", "P60D"), ("P60", "P60D"), ("P1D/3", "P60D")],
     "date_of_birth": [("01/02/2026", "2026-01-31")],
@@ -51,15 +54,6 @@ def test_worms_have_sexes_of_their_own() -> None:
 @pytest.mark.parametrize("start", ["2999-01-01T00:00:00+00:00", "soon"])
 def test_impossible_starts(start: str) -> None:
     assert [f.key for f in problems_of({}, {"session_start_time": start})] == ["session_start_time"]
-
-
-def test_the_client_resolves_every_species_of_ours() -> None:
-    from dandi.metadata.util import extract_species
-
-    for name in SPECIES:
-        species = extract_species({"species": name})
-        assert species is not None
-        assert str(species.identifier).startswith("http://purl.obolibrary.org/obo/NCBITaxon_")
 
 
 def test_ages_are_what_the_inspector_takes() -> None:

@@ -38,10 +38,11 @@ def test_the_commands_of_the_readme_run_in_its_order(tmp_path: Path, monkeypatch
                 continue  # serves until Ctrl-C; test_archive_running does it
             if arguments[:2] == ["convert", "dandify.yaml"]:
                 arguments[-1] = "converted-project"  # the same sessions once more, elsewhere
+            arguments = ["3s" if a == "60s" else a for a in arguments]
             result = CliRunner().invoke(main, arguments)
             assert result.exit_code == 0, f"{command}\n{result.output}"
             done.append(arguments[0])
-    assert done == ["scan", "convert", "convert", "organize", "validate", "upload"]
+    assert done == ["scan", "convert", "convert", "tune", "organize", "describe", "validate", "upload"]
     assert list((tmp_path / "my-dandiset").rglob("*.nwb"))
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import hdf5plugin
+import numcodecs
 import numpy as np
 import pytest
 import xxhash
@@ -23,6 +25,7 @@ from dandify.errors import BadRequest, OutputExists
 from dandify.nwb.write import write_nwb
 from dandify.sources import MemoryArray
 from dandify.sources.deferred import Deferred
+from dandify.store.compression import ReadersWarning
 from dandify.store.manifest import read_manifest, sha256_of
 from dandify.store.progress import Progress
 from nwb_cases import assert_same_content, ephys, everything, icephys, large_table, new_file, recording
@@ -172,6 +175,45 @@ def test_codecs_that_not_all_can_read_are_replaced(tmp_path: Path) -> None:
     assert filters_of(tmp_path / "b.nwb") == set()
 
 
+@pytest.mark.filterwarnings("ignore:.* compression may not be available:UserWarning")  # hdmf agrees
+@pytest.mark.parametrize(("asked", "number"), [
+    (dict(hdf5plugin.Zstd(clevel=5)), 32015),
+    (dict(hdf5plugin.Blosc(cname="lz4", clevel=5)), 32001),
+    (dict(hdf5plugin.Blosc(cname="zstd")), 32001),
+], ids=["zstd", "blosc-lz4", "blosc-zstd"])  # fmt: skip
+def test_plugins_that_a_dataio_asks_for_are_kept_and_named(asked: dict[str, Any], number: int, tmp_path: Path) -> None:
+    data = H5DataIO(VALUES, allow_plugin_filters=True, **asked)
+    with pytest.warns(ReadersWarning, match="x/data: .* cannot read it without a plugin"):
+        report = write_nwb(one(data), tmp_path / "a.nwb")
+    assert report.verified
+    with h5py.File(report.path) as file:
+        found = file["acquisition/x/data"]
+        plist = found.id.get_create_plist()
+        assert number in {plist.get_filter(k)[0] for k in range(plist.get_nfilters())}
+        np.testing.assert_array_equal(found[()], VALUES)
+
+
+def test_gzip_of_any_level_is_gzip(tmp_path: Path) -> None:
+    report = write_nwb(one(H5DataIO(VALUES, compression="gzip", compression_opts=9)), tmp_path / "a.nwb")
+    assert filters_of(report.path) == {"shuffle", "deflate"}
+
+
+@pytest.mark.parametrize("codec", [
+    numcodecs.LZ4(), numcodecs.GZip(2), numcodecs.Blosc("zlib", clevel=3, shuffle=numcodecs.Blosc.SHUFFLE),
+], ids=str)  # fmt: skip
+def test_codecs_that_a_dataio_asks_for_are_kept(codec: Any, tmp_path: Path) -> None:
+    report = write_nwb(one(ZarrDataIO(VALUES, compressor=codec)), tmp_path / "a.nwb.zarr", backend="zarr")
+    assert report.verified
+    found = zarr.open(str(report.path), "r")["acquisition/x/data"]
+    assert found.compressor == codec
+    np.testing.assert_array_equal(found[:], VALUES)
+
+
+def test_a_dataio_of_the_other_backend_says_nothing_of_filters(tmp_path: Path) -> None:
+    report = write_nwb(one(ZarrDataIO(VALUES, compressor=numcodecs.LZ4())), tmp_path / "a.nwb")
+    assert filters_of(report.path) == {"shuffle", "deflate"}
+
+
 def test_validators_find_nothing(tmp_path: Path) -> None:
     from nwbinspector import Importance, inspect_nwbfile
 
@@ -266,12 +308,16 @@ def test_unverified_is_said(tmp_path: Path) -> None:
 
 def test_progress(tmp_path: Path) -> None:
     seen: list[Progress] = []
-    write_nwb(everything(), tmp_path / "a.nwb", progress=seen.append)
+    report = write_nwb(everything(), tmp_path / "a.nwb", progress=seen.append)
     for stage in ("write", "verify"):
         steps = [p for p in seen if p.stage == stage]
         assert [p.done_bytes for p in steps] == sorted(p.done_bytes for p in steps)
         assert steps[-1].done_bytes == steps[-1].total_bytes
         assert "ElectricalSeries/data" in {p.name for p in steps}
+    written = [p for p in seen if p.stage == "write"]
+    assert all(p.encoded_bytes == p.done_bytes <= p.read_bytes for p in written)
+    assert written[-1].read_bytes == report.raw_bytes
+    assert written[-1].stored_bytes == report.stored_bytes
 
 
 @BACKENDS

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dandify.archive.serve import serve as serve_archive
     from dandify.archive.upload import upload
+    from dandify.dandiset.check import check
+    from dandify.dandiset.generate import describe
     from dandify.dandiset.organize import organize
     from dandify.dandiset.validate import validate
     from dandify.examples.run import demo
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
     from dandify.nwb.repack import repack
     from dandify.nwb.write import write_nwb
     from dandify.project.scan import scan
+    from dandify.report.view import view
     from dandify.runs.convert import convert
+    from dandify.runs.tune import tune
     from dandify.runs.verify import verify
     from dandify.sources.formats import formats
     from dandify.testing import check_converter
@@ -28,38 +32,46 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "check": "dandify.dandiset.check",
     "check_converter": "dandify.testing",
     "compare_nwb": "dandify.nwb.compare",
     "convert": "dandify.runs.convert",
     "demo": "dandify.examples.run",
+    "describe": "dandify.dandiset.generate",
     "formats": "dandify.sources.formats",
     "organize": "dandify.dandiset.organize",
     "plan_nwb": "dandify.nwb.plan",
     "repack": "dandify.nwb.repack",
     "scan": "dandify.project.scan",
     "serve_archive": "dandify.archive.serve:serve",
+    "tune": "dandify.runs.tune",
     "upload": "dandify.archive.upload",
     "validate": "dandify.dandiset.validate",
     "verify": "dandify.runs.verify",
+    "view": "dandify.report.view",
     "write_nwb": "dandify.nwb.write",
     "write_ome_zarr": "dandify.ngff.write",
 }
 
 __all__ = [
     "__version__",
+    "check",
     "check_converter",
     "compare_nwb",
     "convert",
     "demo",
+    "describe",
     "formats",
     "organize",
     "plan_nwb",
     "repack",
     "scan",
     "serve_archive",
+    "tune",
     "upload",
     "validate",
     "verify",
+    "view",
     "write_nwb",
     "write_ome_zarr",
 ]

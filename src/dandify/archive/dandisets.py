@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dandify.archive.rules import Refused, now
@@ -20,7 +21,16 @@ _SUMS = """,
     (SELECT count(*) FROM version_assets va WHERE va.version_id = v.id) AS files,
     (SELECT coalesce(sum(coalesce(b.size, z.size)), 0) FROM version_assets va JOIN assets s ON s.asset_id = va.asset_id
      LEFT JOIN blobs b ON b.blob_id = s.blob_id LEFT JOIN zarrs z ON z.zarr_id = s.zarr_id
-     WHERE va.version_id = v.id) AS bytes
+     WHERE va.version_id = v.id) AS bytes,
+    (SELECT count(*) FROM version_assets va LEFT JOIN validations n ON n.asset_id = va.asset_id
+     WHERE va.version_id = v.id AND n.errors IS NULL) AS unchecked,
+    (SELECT count(*) FROM version_assets va JOIN validations n ON n.asset_id = va.asset_id
+     WHERE va.version_id = v.id AND n.errors <> '[]') AS invalid,
+    (SELECT count(*) FROM version_assets va JOIN assets s ON s.asset_id = va.asset_id
+     WHERE va.version_id = v.id AND s.zarr_id IS NOT NULL) AS zarrs,
+    (SELECT p.version FROM versions p WHERE p.dandiset = v.dandiset AND p.published IS NOT NULL
+     ORDER BY p.published DESC LIMIT 1) AS newest,
+    (SELECT count(*) FROM versions p WHERE p.dandiset = v.dandiset AND p.published_from = v.modified) AS unchanged
 """
 _PLAIN, _SUMMARY = _VERSION.format(more=""), _VERSION.format(more=_SUMS)
 
@@ -66,6 +76,13 @@ def version(c: sqlite3.Connection, text: object, name: str, *, sums: bool = Fals
     return row
 
 
+def versions(c: sqlite3.Connection, text: object) -> list[sqlite3.Row]:
+    """Return the versions of a dandiset with sums, the newest first, the draft before all; refuse with 404."""
+    draft = version(c, text, DRAFT, sums=True)
+    published = f"{_SUMMARY} WHERE d.number = ? AND v.published IS NOT NULL ORDER BY v.published DESC"
+    return [draft, *c.execute(published, (draft["number"],)).fetchall()]
+
+
 def create(c: sqlite3.Connection, *, name: object, metadata: object, user: str) -> sqlite3.Row:
     """Add a dandiset with its draft."""
     _check(name, metadata)
@@ -89,6 +106,40 @@ def update(c: sqlite3.Connection, version_id: int, *, name: object, metadata: ob
         (name, json.dumps(metadata, ensure_ascii=False), version_id),
     )
     touch(c, version_id)
+
+
+def publish(c: sqlite3.Connection, draft: sqlite3.Row, metadata: dict[str, Any]) -> str:
+    """Copy a draft into a version of its own, named by the day and minute as at DANDI; return its name.
+
+    Parameters
+    ----------
+    c
+        In a transaction.
+    draft
+        With sums.
+    metadata
+        That of the published version.
+    """
+    moment = datetime.now(UTC)
+    taken = {row["version"] for row in c.execute("SELECT version FROM versions WHERE dandiset = ?", (draft["number"],))}
+    name = moment.strftime("0.%y%m%d.%H%M")
+    while name in taken:
+        moment += timedelta(minutes=1)
+        name = moment.strftime("0.%y%m%d.%H%M")
+    time = now()
+    made = c.execute(
+        "INSERT INTO versions (dandiset, version, name, metadata, created, modified, published, published_from)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            draft["number"], name, draft["name"], json.dumps({**metadata, "version": name}, ensure_ascii=False), time,
+            time, time, draft["modified"],
+        ),
+    ).lastrowid  # fmt: skip
+    c.execute(
+        "INSERT INTO version_assets SELECT ?, path, asset_id FROM version_assets WHERE version_id = ?",
+        (made, draft["id"]),
+    )
+    return name
 
 
 def touch(c: sqlite3.Connection, version_id: int) -> None:

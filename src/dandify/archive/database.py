@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dandify.errors import BadSource, DandifyError
 
-_VERSION = 1
+_VERSION = 2
 
 # An asset is never changed: a new one takes its place in the version, so that a published version can keep the old one.
 _SCHEMA = """
@@ -51,6 +51,14 @@ CREATE TABLE version_assets (
 CREATE INDEX version_assets_by_asset ON version_assets (asset_id);
 CREATE INDEX assets_by_blob ON assets (blob_id);
 CREATE INDEX assets_by_zarr ON assets (zarr_id);
+"""
+# What layout 2 adds: published versions, what dandischema says of assets, and of which state the manifests are.
+_SECOND = """
+ALTER TABLE versions ADD COLUMN published TEXT;       -- when; a draft has none
+ALTER TABLE versions ADD COLUMN published_from TEXT;  -- when the draft was last modified that it was made of
+ALTER TABLE versions ADD COLUMN manifested TEXT;      -- as which it was last written into the bucket's manifests
+CREATE TABLE validations (
+    asset_id TEXT PRIMARY KEY REFERENCES assets ON DELETE CASCADE, errors TEXT NOT NULL);  -- JSON, [] for none
 """
 
 
@@ -120,7 +128,9 @@ def open_database(path: Path) -> Database:
         connection.execute("PRAGMA foreign_keys = ON")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
-            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+            connection.executescript(f"BEGIN; {_SCHEMA} {_SECOND} PRAGMA user_version = {_VERSION}; COMMIT;")
+        elif version == 1:
+            connection.executescript(f"BEGIN; {_SECOND} PRAGMA user_version = {_VERSION}; COMMIT;")
     except sqlite3.DatabaseError as error:
         connection.close()
         if isinstance(error, sqlite3.OperationalError):

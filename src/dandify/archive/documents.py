@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from typing import Any
 
@@ -10,7 +11,9 @@ from dandischema.consts import ALLOWED_INPUT_SCHEMAS, DANDI_SCHEMA_VERSION
 from dandify import __version__
 from dandify.archive.bucket import blob_key, zarr_key
 from dandify.archive.dandisets import identifier, metadata_of
+from dandify.archive.rules import now
 from dandify.archive.state import Archive
+from dandify.archive.validation import asset_errors, dandiset_errors
 
 Json = dict[str, Any]
 
@@ -31,8 +34,8 @@ def info(archive: Archive) -> Json:
     }
 
 
-def dandiset(row: sqlite3.Row) -> Json:
-    """Return a dandiset with its draft."""
+def dandiset(archive: Archive, row: sqlite3.Row, published: sqlite3.Row | None = None) -> Json:
+    """Return a dandiset with its draft, and the version that was published last."""
     return {
         "identifier": identifier(row["number"]),
         "created": row["dandiset_created"],
@@ -41,16 +44,13 @@ def dandiset(row: sqlite3.Row) -> Json:
         "embargo_status": "OPEN",
         "star_count": 0,
         "is_starred": False,
-        "most_recent_published_version": None,
-        "draft_version": version(row),
+        "most_recent_published_version": None if published is None else version(archive, published),
+        "draft_version": version(archive, row),
     }
 
 
-def version(row: sqlite3.Row) -> Json:
-    """Return the summary of a version.
-
-    The embedded archive leaves the checks to ``dandify validate``: a draft is reported as pending, not as valid.
-    """
+def version(archive: Archive, row: sqlite3.Row) -> Json:
+    """Return the summary of a version."""
     return {
         "version": row["version"],
         "name": row["name"],
@@ -59,18 +59,36 @@ def version(row: sqlite3.Row) -> Json:
         "size": row["bytes"],
         "created": row["created"],
         "modified": row["modified"],
-        "status": "Pending",
+        "status": status(archive, row),
     }
 
 
-def version_info(row: sqlite3.Row) -> Json:
+def status(archive: Archive, row: sqlite3.Row) -> str:
+    """Return what the schema says of a version: Pending until all its assets are checked, Valid, or Invalid.
+
+    A draft that is as it was published is Published, as at DANDI.
+    """
+    if row["published"] or row["unchanged"]:
+        return "Published"
+    if row["unchecked"]:
+        return "Pending"
+    return "Invalid" if row["invalid"] or version_errors(archive, row) else "Valid"
+
+
+def version_errors(archive: Archive, row: sqlite3.Row) -> list[Json]:
+    """Return what keeps the metadata of a version from being published."""
+    whole = published_metadata(archive, row, "0.000101.0000")
+    return list(dandiset_errors(json.dumps(whole, sort_keys=True)))
+
+
+def version_info(archive: Archive, c: sqlite3.Connection, row: sqlite3.Row) -> Json:
     """Return the summary of a version with the dandiset it is of."""
     return {
-        **version(row),
-        "dandiset": dandiset(row),
-        "metadata": metadata_of(row),
-        "asset_validation_errors": [],
-        "version_validation_errors": [],
+        **version(archive, row),
+        "dandiset": dandiset(archive, row),
+        "metadata": version_metadata(archive, row),
+        "asset_validation_errors": asset_errors(c, row["id"]),
+        "version_validation_errors": [] if row["published"] else version_errors(archive, row),
         "contact_person": _contact(metadata_of(row)),
     }
 
@@ -79,7 +97,8 @@ def version_metadata(archive: Archive, row: sqlite3.Row) -> Json:
     """Return the metadata of a version: what was sent, and what the archive states itself."""
     sent = metadata_of(row)
     number, name = identifier(row["number"]), row["version"]
-    here = f"{archive.api_url}/dandisets/{number}/versions/{name}/"
+    assets_url = f"{archive.api_url}/dandisets/{number}/versions/{name}/assets/"
+    url = f"{archive.base_url}/dandiset/{number}/{name}"
     schema = str(sent.get("schemaVersion", DANDI_SCHEMA_VERSION))
     return {
         **sent,
@@ -90,16 +109,32 @@ def version_metadata(archive: Archive, row: sqlite3.Row) -> Json:
         "id": f"DANDI:{number}/{name}",
         "identifier": f"DANDI:{number}",
         "version": name,
-        "url": here,
+        "url": url,
+        "citation": _citation(sent, row["name"], name, url),
         "repository": archive.base_url,
         "dateCreated": row["dandiset_created"],
         "access": _OPEN_ACCESS,
-        "manifestLocation": [f"{here}assets/"],
+        "manifestLocation": [assets_url],
         "assetsSummary": {
             "schemaKey": "AssetsSummary",
             "numberOfBytes": row["bytes"],
             "numberOfFiles": row["files"],
         },
+    }
+
+
+def published_metadata(archive: Archive, draft: sqlite3.Row, name: str) -> Json:
+    """Return the metadata that a draft would have as a version of that name, but when and by what it was published."""
+    number = identifier(draft["number"])
+    found = version_metadata(archive, draft)
+    url = f"{archive.base_url}/dandiset/{number}/{name}"
+    return {
+        **found,
+        "id": f"DANDI:{number}/{name}",
+        "version": name,
+        "url": url,
+        "citation": _citation(found, draft["name"], name, url),
+        "manifestLocation": [f"{archive.api_url}/dandisets/{number}/versions/{name}/assets/"],
     }
 
 
@@ -162,6 +197,17 @@ def zarr_file(row: sqlite3.Row) -> Json:
 def blob(row: sqlite3.Row) -> Json:
     """Return the summary of a blob."""
     return {"blob_id": row["blob_id"], "etag": row["etag"], "sha256": row["sha256"], "size": row["size"]}
+
+
+def _citation(metadata: Json, title: str, name: str, url: str) -> str:
+    """Cite a version as the archive does: those who are to be named, year, title, version, address."""
+    people = metadata.get("contributor")
+    named = [
+        str(p["name"]) for p in (people if isinstance(people, list) else [])
+        if isinstance(p, dict) and p.get("name") and p.get("includeInCitation", p.get("schemaKey") == "Person")
+    ]  # fmt: skip
+    year = str(metadata.get("datePublished") or now())[:4]
+    return f"{'; '.join(named) or 'Anonymous'} ({year}) {title} (Version {name}) [Data set]. dandify archive. {url}"
 
 
 def _contact(metadata: Json) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from urllib.parse import urlencode
@@ -11,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from dandify.archive import documents, uploads, zarrs
+from dandify.archive import documents, manifests, uploads, zarrs
 from dandify.archive.bucket import blob_of_key, zarr_file_of_key, zarr_key
 from dandify.archive.rules import MAX_ZARR_FILE_BYTES, Refused, zarr_file_path
 from dandify.archive.web import Json, archive_of, paginated, read_json, read_object, required_user, routes, user_of
@@ -208,6 +209,12 @@ def _lookup(request: Request, key: str) -> tuple[Path, str, str, os.stat_result]
             etag = zarrs.file(c, *zarr_file)["md5"]
             if zarr_file[1].rpartition("/")[2] in _JSON_NAMES:
                 media_type = "application/json"
+    manifest = manifests.file_of_key(archive, key)
+    if manifest is not None:
+        content = manifest.read_bytes()
+        etag, media_type = hashlib.md5(content, usedforsecurity=False).hexdigest(), "application/json"
+        if manifest.suffix == ".yaml":
+            media_type = "application/yaml"
     if etag is None:
         raise Refused(404, "NoSuchKey")
     file = archive.bucket.file(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 
@@ -10,9 +11,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from dandify.archive import assets, dandisets, documents
+from dandify.archive import assets, dandisets, documents, manifests
 from dandify.archive.bucket import blob_key
-from dandify.archive.rules import Refused
+from dandify.archive.rules import Refused, now
+from dandify.archive.state import Archive
+from dandify.archive.validation import publication
 from dandify.archive.web import Json, archive_of, paginated, read_object, required_user, routes, user_of
 
 
@@ -50,7 +53,7 @@ async def list_dandisets(request: Request) -> Response:
                 empty=query.get("empty", "true").lower() != "false",
                 user=user,
             )
-            return count, [documents.dandiset(row) for row in rows]
+            return count, [_dandiset(archive_of(request), c, row) for row in rows]
 
     return await run_in_threadpool(paginated, request, fetch)
 
@@ -63,9 +66,10 @@ async def create_dandiset(request: Request) -> Response:
     body = await read_object(request)
 
     def run() -> Json:
-        with archive_of(request).db.writing() as c:
+        archive = archive_of(request)
+        with archive.db.writing() as c:
             return documents.dandiset(
-                dandisets.create(c, name=body.get("name"), metadata=body.get("metadata"), user=user)
+                archive, dandisets.create(c, name=body.get("name"), metadata=body.get("metadata"), user=user)
             )
 
     return JSONResponse(await run_in_threadpool(run))
@@ -73,7 +77,7 @@ async def create_dandiset(request: Request) -> Response:
 
 async def get_dandiset(request: Request) -> Response:
     """Return a dandiset."""
-    return await _with_version(request, documents.dandiset, name=dandisets.DRAFT)
+    return await _with_version(request, lambda c, row: _dandiset(archive_of(request), c, row), name=dandisets.DRAFT)
 
 
 async def delete_dandiset(request: Request) -> Response:
@@ -82,7 +86,11 @@ async def delete_dandiset(request: Request) -> Response:
 
     def run() -> None:
         with archive.db.writing() as c:
-            zarrs = dandisets.remove(c, dandisets.owned(c, request.path_params["dandiset"], user))
+            number = dandisets.owned(c, request.path_params["dandiset"], user)
+            if len(dandisets.versions(c, request.path_params["dandiset"])) > 1:
+                raise Refused(403, "Cannot delete dandisets with published versions.")
+            zarrs = dandisets.remove(c, number)
+        manifests.remove(archive, number)
         for zarr_id in zarrs:
             archive.bucket.remove_zarr(zarr_id)
 
@@ -91,13 +99,15 @@ async def delete_dandiset(request: Request) -> Response:
 
 
 async def list_versions(request: Request) -> Response:
-    """List the versions of a dandiset: its draft."""
+    """List the versions of a dandiset: its draft, and those that were published."""
     user_of(request)
+    archive, order = archive_of(request), request.query_params.get("order", "-created")
 
     def fetch(limit: int, offset: int) -> tuple[int, list[Json]]:
-        with archive_of(request).db.reading() as c:
-            row = dandisets.version(c, request.path_params["dandiset"], dandisets.DRAFT, sums=True)
-        return 1, [documents.version(row)][offset : offset + limit]
+        with archive.db.reading() as c:
+            rows = dandisets.versions(c, request.path_params["dandiset"])
+        rows.sort(key=lambda row: str(row["created"]), reverse=order.startswith("-"))
+        return len(rows), [documents.version(archive, row) for row in rows[offset : offset + limit]]
 
     return await run_in_threadpool(paginated, request, fetch)
 
@@ -105,12 +115,13 @@ async def list_versions(request: Request) -> Response:
 async def get_version(request: Request) -> Response:
     """Return the metadata of a version."""
     archive = archive_of(request)
-    return await _with_version(request, lambda row: documents.version_metadata(archive, row))
+    return await _with_version(request, lambda _, row: documents.version_metadata(archive, row))
 
 
 async def get_version_info(request: Request) -> Response:
     """Return the summary of a version."""
-    return await _with_version(request, documents.version_info)
+    archive = archive_of(request)
+    return await _with_version(request, lambda c, row: documents.version_info(archive, c, row))
 
 
 async def put_version(request: Request) -> Response:
@@ -122,21 +133,43 @@ async def put_version(request: Request) -> Response:
         with archive_of(request).db.writing() as c:
             row = _draft(c, request, user)
             dandisets.update(c, row["id"], name=body.get("name"), metadata=body.get("metadata"))
-            return documents.version_info(_summary(c, request, dandisets.DRAFT))
+            return documents.version_info(archive_of(request), c, _summary(c, request, dandisets.DRAFT))
 
     return JSONResponse(await run_in_threadpool(run))
 
 
 async def publish(request: Request) -> Response:
-    """Refuse: the embedded archive keeps drafts."""
-    user = required_user(request)
+    """Make a version of the draft that stays as it is; without a DOI, which only a registered archive can give."""
+    user, archive = required_user(request), archive_of(request)
 
-    def run() -> None:
-        with archive_of(request).db.reading() as c:
+    def run() -> Json:
+        with archive.db.writing() as c:
             _draft(c, request, user)
+            draft = _summary(c, request, dandisets.DRAFT)
+            if draft["zarrs"]:
+                raise Refused(400, "Cannot publish dandisets which contain zarrs.")
+            if (state := documents.status(archive, draft)) != "Valid":
+                raise Refused(400, f"Dandiset cannot be published: its draft is {state}; see versions/draft/info/.")
+            moment = now()
+            metadata = {**documents.published_metadata(archive, draft, "0.000101.0000"), **publication(moment)}
+            name = dandisets.publish(c, draft, metadata)
+            row = _summary(c, request, name)
+            return documents.version(archive, row)
 
-    await run_in_threadpool(run)
-    raise Refused(400, "The embedded archive keeps drafts only; publish at the DANDI archive.")
+    return JSONResponse(await run_in_threadpool(run), status_code=202)
+
+
+async def get_asset_validation(request: Request) -> Response:
+    """Say what the schema says of an asset."""
+    row = await run_in_threadpool(_asset, request)
+
+    def run() -> Json:
+        with archive_of(request).db.reading() as c:
+            found = c.execute("SELECT errors FROM validations WHERE asset_id = ?", (row["asset_id"],)).fetchone()
+        errors = [] if found is None else json.loads(found["errors"])
+        return {"status": "Pending" if found is None else "Invalid" if errors else "Valid", "validation_errors": errors}
+
+    return JSONResponse(await run_in_threadpool(run))
 
 
 async def list_assets(request: Request) -> Response:
@@ -218,14 +251,21 @@ async def _put_asset(request: Request, replacing: str | None) -> Response:
     return JSONResponse(await run_in_threadpool(run))
 
 
-async def _with_version(request: Request, show: Callable[[sqlite3.Row], Json], *, name: str | None = None) -> Response:
+async def _with_version(
+    request: Request, show: Callable[[sqlite3.Connection, sqlite3.Row], Json], *, name: str | None = None
+) -> Response:
     user_of(request)
 
     def run() -> Json:
         with archive_of(request).db.reading() as c:
-            return show(_summary(c, request, name or request.path_params["version"]))
+            return show(c, _summary(c, request, name or request.path_params["version"]))
 
     return JSONResponse(await run_in_threadpool(run))
+
+
+def _dandiset(archive: Archive, c: sqlite3.Connection, row: sqlite3.Row) -> Json:
+    newest = row["newest"] and dandisets.version(c, dandisets.identifier(row["number"]), row["newest"], sums=True)
+    return documents.dandiset(archive, row, newest or None)
 
 
 def _summary(c: sqlite3.Connection, request: Request, name: str) -> sqlite3.Row:
@@ -271,6 +311,7 @@ ROUTES: list[Route] = [
     *routes(_ASSET, put_asset, "PUT"),
     *routes(_ASSET, delete_asset, "DELETE"),
     *routes(_ASSET + "/info", get_asset_info, "GET"),
+    *routes(_ASSET + "/validation", get_asset_validation, "GET"),
     *routes(_ASSET + "/download", download_asset, "GET"),
     *routes("/api/assets/{asset}", get_asset, "GET"),
     *routes("/api/assets/{asset}/info", get_asset_info, "GET"),

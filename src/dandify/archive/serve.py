@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -14,14 +13,9 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
+from dandify.archive.loopback import STOP_SECONDS, listening, server_of, wait_until_started
 from dandify.archive.server import create_app
 from dandify.archive.state import URL_SECONDS, Archive
-from dandify.errors import BadRequest, DandifyError
-
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_START_SECONDS = 30
-_STOP_SECONDS = 10
-_BACKLOG = 512
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,7 @@ def serve(
     DandifyError
         Another server has the folder.
     """
-    with _listening(host, port) as listener:
+    with listening(host, port) as listener:
         server, serving, archive = _prepare(folder, listener, host)
         watcher = threading.Thread(target=_announce, args=(server, serving, ready), daemon=True)
         watcher.start()
@@ -108,10 +102,10 @@ class RunningArchive:
     def stop(self) -> None:
         """Finish the requests under way, then stop; doing it twice does no harm."""
         self._server.should_exit = True
-        self._thread.join(_STOP_SECONDS)
+        self._thread.join(STOP_SECONDS)
         if self._thread.is_alive():
             self._server.force_exit = True
-            self._thread.join(_STOP_SECONDS)
+            self._thread.join(STOP_SECONDS)
 
 
 @contextmanager
@@ -129,7 +123,7 @@ def running_archive(
     DandifyError
         Another server has the folder, or the server did not start.
     """
-    with _listening("127.0.0.1", port) as listener:
+    with listening("127.0.0.1", port) as listener:
         server, serving, archive = _prepare(folder, listener, "127.0.0.1", tokens=tokens, url_seconds=url_seconds)
         thread = threading.Thread(
             target=server.run, kwargs={"sockets": [listener]}, name="dandify-archive", daemon=True
@@ -137,36 +131,11 @@ def running_archive(
         running = RunningArchive(serving, server, thread)
         thread.start()
         try:
-            _wait_until_started(server, thread)
+            wait_until_started(server, thread)
             yield running
         finally:
             running.stop()
             archive.close()
-
-
-@contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    if host not in _LOOPBACK:
-        raise BadRequest(
-            f"the embedded archive listens on this machine only, not on {host}",
-            remedy="leave --host out; for a network use the DANDI archive",
-        )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named because asyncio turns Nagle's algorithm off only where it is; a small answer, which is
-    # written in two pieces, then takes 0.4 ms and not 40.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        if os.name == "posix":  # elsewhere this would let two servers have one port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise BadRequest(
-            f"port {port} of {host} cannot be used: {error.strerror}", remedy="leave --port out to take a free one"
-        ) from error
-    with listener:
-        yield listener
 
 
 def _prepare(
@@ -181,17 +150,7 @@ def _prepare(
     url = f"http://{name}:{listener.getsockname()[1]}"
     app = create_app(folder, base_url=url, tokens=tokens, url_seconds=url_seconds)
     token = next(iter(app.state.archive.tokens))
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=75,  # longer than a client pauses between two requests on one connection
-        timeout_graceful_shutdown=3,
-    )
-    return uvicorn.Server(config), Serving(url, token, folder), app.state.archive
+    return server_of(app), Serving(url, token, folder), app.state.archive
 
 
 def _announce(server: uvicorn.Server, serving: Serving, ready: Callable[[Serving], None] | None) -> None:
@@ -200,14 +159,3 @@ def _announce(server: uvicorn.Server, serving: Serving, ready: Callable[[Serving
         pause.wait(0.02)
     if server.started and ready is not None:
         ready(serving)
-
-
-def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
-    pause = threading.Event()
-    for _ in range(int(_START_SECONDS / 0.02)):
-        if server.started:
-            return
-        if not thread.is_alive():
-            break
-        pause.wait(0.02)
-    raise DandifyError("the embedded archive did not start", remedy="run dandify archive serve to see why")

@@ -1,4 +1,4 @@
-"""The embedded archive as a web application: DANDI's API, and the bucket behind it."""
+"""The embedded archive as a web application: DANDI's API, the bucket behind it, and pages to look at."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
-from dandify.archive import routes_data, routes_records
+from dandify.archive import documents, manifests, pages, routes_data, routes_records
 from dandify.archive.rules import Refused
 from dandify.archive.state import URL_SECONDS, open_archive
+from dandify.archive.validation import Validator
 from dandify.archive.web import gone, not_text, refusal, storage_trouble
 
 
@@ -42,12 +44,17 @@ def create_app(
         Another server has the folder, or its database cannot be read.
     """
     archive = open_archive(folder, base_url=base_url, tokens=tokens, url_seconds=url_seconds)
+    validator = Validator(
+        archive.db, lambda row: documents.asset_metadata(archive, row), lambda: manifests.write_stale(archive)
+    )
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        validator.start()
         try:
             yield
         finally:
+            await run_in_threadpool(validator.stop)
             archive.close()
 
     # Viewers in a browser read the bucket from any site, as they do DANDI's; writing needs the token or a signed URL.
@@ -59,7 +66,7 @@ def create_app(
         expose_headers=["ETag", "Content-Length", "Content-Range", "Accept-Ranges"],
     )
     app = Starlette(
-        routes=[*routes_records.ROUTES, *routes_data.ROUTES],
+        routes=[*routes_records.ROUTES, *routes_data.ROUTES, *pages.ROUTES],
         middleware=[cors],
         exception_handlers={
             Refused: refusal,

@@ -12,6 +12,9 @@ from typing import Any, Literal
 
 from dandify.archive.client import Target, find_archive, quiet_dandi, reason, session
 from dandify.archive.local import YAML, Record, asset_bytes, read_record, survey, write_identifier
+from dandify.archive.merge import merged, says_more
+from dandify.dandiset.assets import asset_metadata
+from dandify.dandiset.context import Context
 from dandify.errors import BadRequest, DandifyError
 
 Status = Literal["uploaded", "skipped", "failed"]
@@ -111,6 +114,9 @@ def upload(
 ) -> UploadReport:
     """Upload the assets of a dandiset; what the archive has already is not sent again.
 
+    The record of each asset is `dandify.dandiset.assets.asset_metadata`, for Zarr, images and videos too. What only the
+    archive says of an asset is kept; what it lacks of ours is added, also where the bytes are there already.
+
     Parameters
     ----------
     dandiset
@@ -152,7 +158,7 @@ def upload(
         with session(target, token) as client:
             remote, created = _remote(client, target, root, record)
             found = survey(root)
-            sender = _Sender(remote, validate, progress)
+            sender = _Sender(remote, root, validate, progress)
             with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
                 try:
                     results = list(pool.map(sender.send, found.assets))
@@ -213,8 +219,9 @@ def _remote(client: Any, target: Target, root: Path, record: Record) -> tuple[An
 class _Sender:
     """Sends assets, from several threads, and counts bytes."""
 
-    def __init__(self, remote: Any, validate: bool, progress: ProgressCallback | None) -> None:
+    def __init__(self, remote: Any, root: Path, validate: bool, progress: ProgressCallback | None) -> None:
         self._remote = remote
+        self._context = Context(root)
         self._validate = validate
         self._progress = progress
         self._lock = threading.Lock()
@@ -236,6 +243,8 @@ class _Sender:
         # What the client and the libraries under it raise for one bad file or a lost connection.
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, AssertionError, UploadError) as error:
             status, message = "failed", f"{type(error).__name__}: {error}"
+        except DandifyError as error:
+            status, message = "failed", error.cause
         self._tell(path, status, size, size)
         return AssetUpload(path, size, status, message)
 
@@ -254,11 +263,17 @@ class _Sender:
             existing = self._remote.get_asset_by_path(path)
         except NotFoundError:
             existing = None
-        # The client would send a Zarr's metadata again even if nothing changed, and so wipe out richer ones.
-        if existing is not None and _digest(existing, digest.algorithm.value) == digest.value:
-            return "skipped", "the archive has it"
         self._tell(path, "extracting metadata", 0, size)
-        metadata = asset.get_metadata(digest=digest, ignore_errors=False).model_dump(mode="json", exclude_none=True)
+        metadata = asset_metadata(asset.filepath, self._context.dandiset, digest=digest, context=self._context)
+        if existing is not None:
+            known = existing.get_raw_metadata()
+            same = (known.get("digest") or {}).get(digest.algorithm.value) == digest.value
+            metadata = merged(known, metadata, same_content=same)
+            if same and not says_more(metadata, known):
+                return "skipped", "the archive has it"
+            if same:  # the client would compare a Zarr file by file, and send nothing but this
+                existing.set_raw_metadata(metadata)
+                return "uploaded", "the archive had these bytes; its metadata were completed"
         sent = 0
         for step in asset.iter_upload(self._remote, metadata, replacing=existing):
             sent = max(sent, int(step.get("current", 0)) if step["status"] == "uploading" else 0)
@@ -286,8 +301,3 @@ def _problems(asset: Any) -> str:
     ]
     more = f"; and {len(errors) - _MAX_LISTED} more (dandify validate)" if len(errors) > _MAX_LISTED else ""
     return "; ".join(errors[:_MAX_LISTED]) + more
-
-
-def _digest(asset: Any, algorithm: str) -> str | None:
-    digests = asset.get_raw_metadata().get("digest") or {}
-    return digests.get(algorithm)

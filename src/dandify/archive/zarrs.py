@@ -162,6 +162,7 @@ def _forget(c: sqlite3.Connection, zarr_id: str, path: str) -> None:
 
 def _mark_pending(c: sqlite3.Connection, zarr_id: str) -> None:
     c.execute("UPDATE zarrs SET status = ?, checksum = NULL WHERE zarr_id = ?", (_PENDING, zarr_id))
+    c.execute("DELETE FROM validations WHERE asset_id IN (SELECT asset_id FROM assets WHERE zarr_id = ?)", (zarr_id,))
 
 
 def _base64md5(value: object) -> str:

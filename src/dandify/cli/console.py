@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich import filesize
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -55,13 +56,13 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def progress(*, as_json: bool = False) -> Iterator[ProgressCallback]:
-    """Yield a callback: it draws a bar per output on a terminal, and prints a line now and then elsewhere.
+    """Yield a callback: a bar for each stage of an output on a terminal, a line now and then elsewhere.
 
     Parameters
     ----------
     as_json
-        Print JSON lines on stderr instead, for programs: ``{"stage", "name", "done_bytes", "total_bytes", "seconds"}``,
-        one a second and one when a stage is done.
+        Print JSON lines on stderr instead, for programs: the fields of `Progress`, and ``seconds`` since the
+        start; one a second and one when a stage is done.
     """
     if as_json:
         yield _json_lines()
@@ -72,15 +73,23 @@ def progress(*, as_json: bool = False) -> Iterator[ProgressCallback]:
         return
     columns = (
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
     )  # fmt: skip
     with Progress(*columns, console=console, transient=True) as bars:
-        tasks: dict[tuple[str, str], TaskID] = {}
+        tasks: dict[str, TaskID] = {}
+        last: dict[str, Step] = {}
 
         def step(event: Step) -> None:
-            key = (event.stage, event.name)
-            if key not in tasks:
-                tasks[key] = bars.add_task(f"{event.stage} {event.name}", total=event.total_bytes)
-            bars.update(tasks[key], completed=event.done_bytes)
+            before = last.get(event.stage)
+            if before is None or event.total_bytes != before.total_bytes or event.done_bytes < before.done_bytes:
+                if before is not None:  # another output has begun
+                    bars.remove_task(tasks[event.stage])
+                tasks[event.stage] = bars.add_task("", total=event.total_bytes, detail="")
+            last[event.stage] = event
+            bars.update(
+                tasks[event.stage], description=f"{event.stage} {escape(event.name)}", completed=event.done_bytes,
+                detail=_detail(event),
+            )  # fmt: skip
 
         yield step
 
@@ -117,6 +126,16 @@ def status() -> Iterator[Callable[[str], None]]:
         yield lambda text: line.update(escape(text))
 
 
+def _detail(event: Step) -> str:
+    """How far reading is, and what the output takes."""
+    if not event.stored_bytes:
+        return f"read {filesize.decimal(event.read_bytes)}" if event.read_bytes else ""
+    ratio = event.encoded_bytes / event.stored_bytes
+    return (
+        f"read {filesize.decimal(event.read_bytes)}, stored {filesize.decimal(event.stored_bytes)} ({ratio:.2f} to 1)"
+    )
+
+
 def _json_lines() -> ProgressCallback:
     begun = said = time.monotonic()
 
@@ -137,6 +156,7 @@ def _plain_lines(console: Console) -> ProgressCallback:
         nonlocal last
         if time.monotonic() - last > _PLAIN_SECONDS:
             last = time.monotonic()
-            console.print(f"{event.stage} {event.name}: {event.done_bytes / max(1, event.total_bytes):.0%}")
+            share = f"{event.done_bytes / max(1, event.total_bytes):.0%}"
+            console.print(f"{event.stage} {event.name}: {share}" + (f", {found}" if (found := _detail(event)) else ""))
 
     return step

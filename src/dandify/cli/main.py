@@ -14,13 +14,17 @@ import click
 VERBS: Mapping[str, str] = MappingProxyType({
     "formats": "formats",
     "scan": "scan",
+    "check": "check",
+    "tune": "tune",
     "convert": "convert",
     "organize": "organize",
+    "describe": "describe",
     "validate": "validate",
     "upload": "upload",
     "archive": "archive",
     "verify": "verify",
     "repack": "repack",
+    "view": "view",
     "demo": "demo",
     "check-converter": "check_converter",
 })  # fmt: skip
@@ -81,7 +85,7 @@ class Verbs(click.Group):
 def main(project: str | None) -> None:
     """From the rig to DANDI: raw recordings to NWB and OME-Zarr, organized, validated and uploaded.
 
-    scan a folder, convert it, organize the results into a dandiset, validate it, upload it.
+    scan a folder, check and convert it, organize the results into a dandiset, validate it, upload it.
     """
     # dandi and hdmf look for newer versions on the network at import; a rig may have none, and nobody asked.
     os.environ.setdefault("DANDI_NO_ET", "1")

@@ -15,10 +15,22 @@ import click
 )
 @click.option(
     "--mode",
-    type=click.Choice(["copy", "hardlink", "move"]),
+    type=click.Choice(["copy", "hardlink", "symlink", "move"]),
     default="copy",
     show_default=True,
     help="How files get there; what has to be edited is always copied.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["auto", "dandi", "bids"]),
+    default="auto",
+    show_default=True,
+    help="Of a new dandiset; bids is for microscopy. auto says why it chose.",
+)
+@click.option(
+    "--table",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV or TSV of what files do not state: path, subject_id, session_id, sample_id, stain, suffix ...",
 )
 @click.option("--name", help="Name of the dandiset, for dandiset.yaml.")
 @click.option("--description", help="Description of the dandiset, for dandiset.yaml.")
@@ -34,12 +46,14 @@ import click
 @click.option("--dry-run", is_flag=True, help="Print the tree and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
-    converted: tuple[Path, ...], dandiset: Path, mode: Literal["copy", "hardlink", "move"], name: str | None,
-    description: str | None,
+    converted: tuple[Path, ...], dandiset: Path, mode: Literal["copy", "hardlink", "symlink", "move"], name: str | None,
+    description: str | None, layout: Literal["auto", "dandi", "bids"], table: Path | None,
     license_: str | None, config: Path | None, subject_id: str | None, session_id: str | None,
     overwrite: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Lay out CONVERTED, folders or files of `dandify convert` or of other tools, as a dandiset.
+
+    NWB and OME-Zarr say themselves what they are of; of images and videos their names say it, or --table.
 
     Names depend on each file alone. Videos that NWB files refer to come along, and the copies refer to them relatively.
     """
@@ -54,8 +68,8 @@ def command(
     metadata |= {k: v for k, v in given.items() if v}
     with progress() as step:
         report = dandify.organize(
-            converted, dandiset, mode=mode, overwrite=overwrite, dry_run=dry_run, metadata=metadata or None,
-            subject_id=subject_id, session_id=session_id,
+            converted, dandiset, mode=mode, layout=layout, table=table, overwrite=overwrite, dry_run=dry_run,
+            metadata=metadata or None, subject_id=subject_id, session_id=session_id,
             progress=lambda p: step(Step("organize", dandiset.name, p.done_bytes, p.total_bytes)),
         )  # fmt: skip
     if as_json:

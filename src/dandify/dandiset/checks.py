@@ -10,14 +10,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from dandify.dandiset.describe import YAML, problems_in, read_description
 from dandify.errors import BadSource
 from dandify.findings import Finding, Severity
 
-VIDEOS: Final = (".mp4", ".avi", ".wmv", ".mov", ".flv", ".mkv")  # dandi/consts.py
-PICTURES: Final = (".png", ".jpg", ".jpeg", ".gif")
 _PATH_LENGTH: Final = 512
 _ZARR_OBJECT_BYTES: Final = 5 * 2**30  # dandi sends each file of a Zarr in one part
 
@@ -86,6 +84,8 @@ def translate(result: Any, path: Path) -> Iterator[Finding]:
     places = sorted(set((result.within_asset_paths or {}).values()) - {None, "", "/"})
     inside = f" [{'; '.join(places)}]" if places else ""
     code, message = inspector_failure(str(result.id), result.message or str(result.id))
+    if code.startswith("BIDS."):
+        message = _bids_line(message)
     if code.startswith("pynwb.") and hasattr(result.origin_result, "name"):
         code = f"pynwb.{result.origin_result.name}"  # dandi puts the whole message into the id
     yield Finding(
@@ -93,6 +93,15 @@ def translate(result: Any, path: Path) -> Iterator[Finding]:
         severities.get(result.severity.name, "ERROR"), f"{message}{inside}", result.path or path,
         remedy=REMEDIES.get(code),
     )  # fmt: skip
+
+
+def _bids_line(message: str) -> str:
+    """Return what a BIDS validator says in one line: the key it is about, and what for, without the field's manual."""
+    said, _, manual = message.partition("issueMessage:")
+    said, _, key = said.partition("subCode:")
+    where = f"{key.strip()}: " if key.strip() else ""
+    first = next((line.strip() for line in manual.strip().splitlines()), "").removeprefix("Field description: ")
+    return where + " ".join([*said.split(), *([f"({first.rstrip('.')})"] if first else [])])
 
 
 def inspector_failure(code: str, message: str) -> tuple[str, str]:
@@ -139,11 +148,11 @@ def sizes(path: Path) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def ome_zarr(path: Path) -> Iterator[Finding]:
-    """Check an OME-Zarr: metadata, scales, chunks, what does not belong there."""
+def ome_zarr(path: Path, *, data: Literal["full", "sample", "none"] = "full") -> Iterator[Finding]:
+    """Check an OME-Zarr: metadata, scales, chunks, values, what does not belong there."""
     from dandify.ngff.check import check_ome_zarr
 
-    for problem in check_ome_zarr(path):
+    for problem in check_ome_zarr(path, data=data):
         inside = problem.path.relative_to(path).as_posix() if path in problem.path.parents else ""
         yield Finding(
             problem.id, "dandify", "file", problem.severity,
@@ -157,8 +166,16 @@ def ome_zarr(path: Path) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def dandiset(base: Path, *, assets: int, zarrs: int) -> Iterator[Finding]:
-    """Yield what is to be said of the dandiset as a whole."""
+def alone(path: Path) -> Iterator[Finding]:
+    """Yield what is to be said of an image that lies in no dandiset."""
+    yield Finding(
+        "dandify.not_in_dandiset", "dandify", "file", "HINT", "lies in no dandiset, and is checked for itself", path,
+        remedy="dandify organize puts it into one",
+    )  # fmt: skip
+
+
+def dandiset(base: Path, *, assets: int, zarrs: int, doi: bool = False) -> Iterator[Finding]:
+    """Yield what is to be said of the dandiset as a whole; with ``doi``, what keeps it from one is an error."""
     file = base / YAML
     if not assets:
         yield Finding("dandify.no_assets", "dandify", "dandiset", "ERROR", "nothing in it can be uploaded", base)
@@ -177,19 +194,19 @@ def dandiset(base: Path, *, assets: int, zarrs: int) -> Iterator[Finding]:
     for problem in problems:
         if problem.blocks == "draft":
             yield Finding(
-                "dandify.dandiset_metadata", "dandischema", "dandiset", "WARNING",
+                "dandify.dandiset_metadata", "dandischema", "dandiset", "ERROR" if doi else "WARNING",
                 f"{problem.place}: {problem.message}", file,
                 remedy="mend it in dandiset.yaml; the archive takes uploads, but gives no DOI", key=problem.place,
             )  # fmt: skip
     lacking = [problem.place for problem in problems if problem.blocks == "publication"]
     if lacking:
         yield Finding(
-            "dandify.unpublishable", "dandischema", "dandiset", "HINT",
+            "dandify.unpublishable", "dandischema", "dandiset", "ERROR" if doi else "HINT",
             f"for a DOI it needs {', '.join(lacking)}", file, remedy="write them into dandiset.yaml",
         )  # fmt: skip
     if zarrs:
         yield Finding(
-            "dandify.zarr_without_doi", "dandify", "dandiset", "HINT",
+            "dandify.zarr_without_doi", "dandify", "dandiset", "ERROR" if doi else "HINT",
             f"the archive gives no DOI to a dandiset with Zarr, and this one has {zarrs}", base,
             remedy="where a DOI is needed, put images into a dandiset of their own",
         )  # fmt: skip

@@ -9,12 +9,14 @@ from typing import Any, Final
 
 import h5py
 
-from dandify.dandiset.checks import PICTURES, REMEDIES, VIDEOS, dandi, inspector_failure, quiet_dandi
+from dandify.dandiset.checks import REMEDIES, dandi, inspector_failure, quiet_dandi
 from dandify.dandiset.facts import Facts, Kind, read_facts, unsafe_arrays
 from dandify.dandiset.names import ids_in_name
+from dandify.dandiset.plain import PICTURES, VIDEOS
 from dandify.errors import BadSource
 from dandify.findings import Finding, Severity
-from dandify.project.rules import TAXON_URL, problems_of
+from dandify.project.rules import problems_of
+from dandify.project.species import find_species
 
 # Filters of every HDF5 library, of Neurosift's h5wasm too: deflate, shuffle, fletcher32, nbit, scaleoffset.
 _BUILT_IN: Final = frozenset({1, 2, 3, 5, 6})
@@ -62,8 +64,7 @@ def nwb(path: Path, base: Path, kind: Kind, *, in_bids: bool = False) -> Iterato
     if kind == "nwb-zarr":
         found += nwb_zarr(path)
     yield from _with_rules(facts, found)
-    if not in_bids:
-        yield from ids_in_path(facts, base)
+    yield from ids_in_path(facts, base)
     yield from media(facts, base)
     if kind == "nwb":
         yield from hdf5_filters(path)
@@ -111,8 +112,9 @@ def media(facts: Facts, base: Path) -> Iterator[Finding]:
                 else "dandify organize brings the file along and names it relatively"
             )  # fmt: skip
             yield Finding(
-                f"dandify.{wrong[0]}", "dandify", "file", "ERROR", f"{where}, {wrong[1]}", facts.path, remedy=remedy
-            )
+                f"dandify.{wrong[0]}", "dandify", "file", "WARNING" if reference.optional else "ERROR",
+                f"{where}, {wrong[1]}", facts.path, remedy=remedy,
+            )  # fmt: skip
 
 
 def hdf5_filters(path: Path) -> Iterator[Finding]:
@@ -151,7 +153,8 @@ def extraction(facts: Facts) -> Iterator[Finding]:
         from dandi.metadata.nwb import get_metadata
         from dandi.metadata.util import process_ndtypes, species_map
 
-        unlisted = bool(TAXON_URL.fullmatch(species)) and not any(s.uri in (species, species[:-1]) for s in species_map)
+        known = find_species(species)
+        unlisted = bool(species) and (known is None or all(s.uri != known.url for s in species_map))
         try:
             record = dict(get_metadata(facts.path))
             if unlisted:
@@ -165,8 +168,8 @@ def extraction(facts: Facts) -> Iterator[Finding]:
     if unlisted:
         yield Finding(
             "dandify.species_lookup", "dandi", "file", "WARNING",
-            f"the client looks {species} up at ontobee.org while it uploads, and fails where that does not answer",
-            facts.path, remedy="upload with a network connection", key="species",
+            f"`dandi upload` itself does not know {species}: it refuses a name, and looks a URL up at ontobee.org",
+            facts.path, remedy="dandify upload knows it, and needs no network for that", key="species",
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from dandify.dandiset.people import Contributor, Ethics, Funder, Related
 from dandify.errors import BadRequest, BadSource
 
 YAML: Final = "dandiset.yaml"
@@ -29,67 +30,6 @@ _SERVER: Final = frozenset({
 })  # fmt: skip
 
 
-class Contributor(BaseModel):
-    """A person or an organization that had a part in it.
-
-    Attributes
-    ----------
-    name
-        ``Last, First`` of a person.
-    kind
-        ``Person`` or ``Organization``.
-    roles
-        As DANDI names them: ``ContactPerson``, ``Author``, ``DataCollector``, ``Funder``, ...
-    email
-        Needed of the contact person.
-    identifier
-        The ORCID of a person, the ROR URL of an organization.
-    award_number
-        Of a funder.
-    affiliations
-        Names of organizations.
-    cite
-        Whether it stands in the citation.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-    name: str
-    kind: Literal["Person", "Organization"] = Field("Person", alias="schemaKey")
-    roles: tuple[str, ...] = Field((), alias="roleName")
-    email: str | None = None
-    identifier: str | None = Field(None, validation_alias=AliasChoices("identifier", "orcid", "ror"))
-    award_number: str | None = Field(None, alias="awardNumber")
-    affiliations: tuple[str, ...] = Field((), alias="affiliation")
-    url: str | None = None
-    cite: bool = Field(True, alias="includeInCitation")
-
-    @field_validator("roles", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("affiliations", mode="before")
-    @classmethod
-    def _names(cls, value: Any) -> Any:
-        return [v.get("name") if isinstance(v, Mapping) else v for v in value] if isinstance(value, list) else value
-
-    def document(self) -> dict[str, Any]:
-        """Return it as dandischema has it."""
-        made: dict[str, Any] = {"schemaKey": self.kind, "name": self.name}
-        if self.identifier:
-            made["identifier"] = self.identifier.removeprefix("https://orcid.org/")
-        made |= {key: value for key, value in (("email", self.email), ("url", self.url)) if value}
-        if self.roles:
-            made["roleName"] = [role if ":" in role else f"dcite:{role}" for role in self.roles]
-        if self.affiliations:
-            made["affiliation"] = [{"schemaKey": "Affiliation", "name": name} for name in self.affiliations]
-        if self.award_number:
-            made["awardNumber"] = self.award_number
-        made["includeInCitation"] = self.cite
-        return made
-
-
 class DandisetMetadata(BaseModel):
     """What is said of a dandiset; nothing has a default, because nothing is invented.
 
@@ -103,10 +43,16 @@ class DandisetMetadata(BaseModel):
         ``CC0-1.0`` or ``CC-BY-4.0``.
     contributors
         Persons and organizations.
+    funders
+        Organizations that paid for it, with award numbers. DANDI has them among the contributors.
     keywords, protocol, acknowledgement
         As DANDI's schema has them; ``protocol`` are URLs.
+    ethics
+        Approvals by ethics committees: a number, or more.
+    related
+        Papers, datasets and programs.
     more
-        Other fields of DANDI's schema, in its own form: ``ethicsApproval``, ``relatedResource``, ``about``, ...
+        Other fields of DANDI's schema, in its own form: ``about``, ``studyTarget``, ...
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -115,15 +61,22 @@ class DandisetMetadata(BaseModel):
     description: str | None = None
     license: tuple[str, ...] = ()
     contributors: tuple[Contributor, ...] = Field((), alias="contributor")
+    funders: tuple[Funder, ...] = ()
+    ethics: tuple[Ethics, ...] = Field(
+        (), alias="ethicsApproval", validation_alias=AliasChoices("ethics", "ethicsApproval")
+    )
+    related: tuple[Related, ...] = Field(
+        (), alias="relatedResource", validation_alias=AliasChoices("related", "relatedResource")
+    )
     keywords: tuple[str, ...] = ()
     protocol: tuple[str, ...] = ()
     acknowledgement: str | None = None
     more: dict[str, Any] = Field(default_factory=dict)
 
-    @field_validator("license", "keywords", "protocol", mode="before")
+    @field_validator("license", "keywords", "protocol", "contributors", "funders", "ethics", "related", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
+        return [value] if isinstance(value, (str, Mapping)) else value
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> DandisetMetadata:
@@ -134,7 +87,7 @@ class DandisetMetadata(BaseModel):
         BadRequest
             Naming every value that does not fit.
         """
-        own = {*cls.model_fields, "contributor"}
+        own = {*cls.model_fields, "contributor", "ethicsApproval", "relatedResource"}
         known = {key: value for key, value in values.items() if key in own}
         rest = {key: value for key, value in values.items() if key not in own and key not in _SERVER}
         try:
@@ -149,10 +102,12 @@ class DandisetMetadata(BaseModel):
             "name": self.name,
             "description": self.description,
             "license": [item if ":" in item else f"spdx:{item}" for item in self.license],
-            "contributor": [c.document() for c in self.contributors],
+            "contributor": [*(c.document() for c in self.contributors), *(f.document() for f in self.funders)],
             "keywords": list(self.keywords),
             "protocol": list(self.protocol),
             "acknowledgement": self.acknowledgement,
+            "ethicsApproval": [approval.document() for approval in self.ethics],
+            "relatedResource": [resource.document() for resource in self.related],
             **self.more,
         }
         return {key: value for key, value in made.items() if value not in (None, [], "")}
@@ -190,8 +145,18 @@ def problems_in(document: Mapping[str, Any]) -> Iterator[MetadataProblem]:
                 continue
             contact = place[0] == "contributor" and found["type"] == "value_error" and "ontact" in found["msg"]
             missing = found["type"] == "missing" and len(place) == 1
-            message = "is missing" if found["type"] == "missing" else found["msg"]
+            message = "is missing" if found["type"] == "missing" else _in_words(place, found["msg"])
             yield MetadataProblem(".".join(place), message, "publication" if missing or contact else "draft")
+
+
+def _in_words(place: list[str], message: str) -> str:
+    """Say what is expected where the schema only has a pattern."""
+    if place[0] == "contributor" and "pattern" in message:
+        return {
+            "name": "a person is written 'Last, First'",
+            "identifier": "an ORCID is 0000-0000-0000-000X, of an organization it is https://ror.org/...",
+        }.get(place[-1], message)
+    return message
 
 
 def read_description(dandiset: Path) -> dict[str, Any] | None:

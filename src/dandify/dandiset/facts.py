@@ -14,10 +14,11 @@ from typing import Any, Final, Literal
 import h5py
 import numpy as np
 
-from dandify.dandiset.names import MODALITY, ids_in_name, modalities_of
+from dandify.dandiset.names import MODALITY, entities_in_name, ids_in_name, modalities_of
 from dandify.errors import BadSource
 
 Kind = Literal["nwb", "nwb-zarr", "ome-zarr"]
+FileKind = Literal["nwb", "nwb-zarr", "ome-zarr", "image", "video"]
 
 MANIFEST: Final = ".manifest.json"
 PARTIAL: Final = ".partial"
@@ -25,6 +26,7 @@ _OME_KEYS: Final = ("ome", "multiscales", "plate", "well", "bioformats2raw.layou
 # Filters whose decoding makes text and nothing else. A pickle would run code out of the data.
 _TEXT_FILTERS: Final = frozenset({"vlen-utf8", "vlen-bytes", "json2"})
 _SUBJECT: Final = ("subject_id", "species", "sex", "age", "date_of_birth", "weight", "strain", "genotype")
+_NAMED_VIDEOS: Final = ("original_videos", "labeled_videos")  # of PoseEstimation, ndx-pose before 0.3
 _ENTITIES: Final = {"tissue_sample_id": "tis", "slice_id": "slice", "cell_id": "cell"}
 
 
@@ -42,12 +44,16 @@ class ExternalFile:
         Its place in the list; None for an ExternalImage, which is one file.
     name
         As it is stated: a path relative to the NWB file, an absolute path, or a URL.
+    optional
+        Whether it is only said where something came from (``original_videos`` of a pose estimation), and no data are
+        lacking if it is not there.
     """
 
     dataset: str
     object_id: str
     index: int | None
     name: str
+    optional: bool = False
 
     @property
     def is_url(self) -> bool:
@@ -73,15 +79,20 @@ class Facts:
     modalities
         Of an NWB file, see `dandify.dandiset.names.modalities_of`.
     entities
-        Tissue, slice and cell of an intracellular recording, probes; see `dandify.dandiset.names.ENTITIES`.
+        Tissue, slice and cell of an intracellular recording, probes (see `dandify.dandiset.names.ENTITIES`); sample,
+        stain, chunk and ``suffix`` of an image, as BIDS calls them.
     external_files
         Media that an NWB file refers to, in the order of its lists.
     subject
         The subject's metadata, by NWB's keys.
+    links
+        HDF5 links to other files, ``/place -> file``: they break when the file is brought elsewhere.
+    pixel_size_um
+        Of an image, x y or x y z, as a table says it; empty where the image is to say it.
     """
 
     path: Path
-    kind: Kind
+    kind: FileKind
     subject_id: str | None
     session_id: str | None
     session_start_time: datetime | None
@@ -89,6 +100,8 @@ class Facts:
     entities: Mapping[str, str] = field(default_factory=dict)
     external_files: tuple[ExternalFile, ...] = ()
     subject: Mapping[str, str] = field(default_factory=dict)
+    links: tuple[str, ...] = ()
+    pixel_size_um: tuple[float, ...] = ()
 
 
 def kind_of(path: Path) -> Kind | None:
@@ -123,9 +136,10 @@ def read_facts(path: Path, kind: Kind) -> Facts:
         session_id=tree.texts.get("/general/session_id"),
         session_start_time=_time(start),
         modalities=modalities_of(tree.types, tree.parents),
-        entities=tree.entities,
+        entities=tree.named_entities(),
         external_files=tuple(tree.external),
         subject=subject,
+        links=tuple(tree.links),
     )
 
 
@@ -158,11 +172,26 @@ class _Tree:
     parents: dict[str, str] = field(default_factory=dict)
     entities: dict[str, str] = field(default_factory=dict)
     external: list[ExternalFile] = field(default_factory=list)
+    cells: set[str] = field(default_factory=set)
+    probes: set[str] = field(default_factory=set)
+    links: list[str] = field(default_factory=list)
 
-    def add_external(self, dataset: str, object_id: str, names: list[str], *, single: bool) -> None:
+    def add_external(self, dataset: str, object_id: str, names: list[str], *, single: bool = False) -> None:
+        optional = dataset.endswith(_NAMED_VIDEOS)
         self.external += [
-            ExternalFile(dataset, object_id, None if single else i, name) for i, name in enumerate(names) if name
+            ExternalFile(dataset, object_id, None if single else i, name, optional)
+            for i, name in enumerate(names)
+            if name
         ]
+
+    def named_entities(self) -> dict[str, str]:
+        """Return what stands in the name: one cell is it, several are none; probes are all of them."""
+        found = dict(self.entities)
+        if len(self.cells) == 1:
+            found.setdefault("cell", next(iter(self.cells)))
+        if self.probes:
+            found.setdefault("probe", "+".join(sorted(self.probes)))
+        return found
 
     def learn_parents(self, specification: str) -> None:
         """Take over what a cached specification says of inheritance."""
@@ -195,6 +224,7 @@ def _hdf5(path: Path) -> _Tree:
                 if (dataset := file.get(key)) is not None and (value := _text(dataset[()])):
                     tree.texts[key] = value
             file.visititems(lambda name, item: _hdf5_item(tree, f"/{name}", item))
+            file.visititems_links(lambda name, link: _hdf5_link(tree, f"/{name}", link))
             if tree.types - set(MODALITY):
                 _hdf5_parents(tree, file)
     except OSError as error:
@@ -209,16 +239,31 @@ def _hdf5_item(tree: _Tree, place: str, item: Any) -> None:
     if kind:
         tree.types.add(kind)
     if isinstance(item, h5py.Dataset):
-        if place.endswith("/external_file"):
+        if _names_files(place, _text(item.parent.attrs.get("neurodata_type"))):
             names = [_text(value) or "" for value in np.atleast_1d(item[()])]
-            tree.add_external(place, _text(item.parent.attrs.get("object_id")) or "", names, single=False)
+            tree.add_external(place, _text(item.parent.attrs.get("object_id")) or "", names)
         elif kind == "ExternalImage" and item.shape in ((), (1,)):
             tree.add_external(place, _text(item.attrs.get("object_id")) or "", [_text(item[()]) or ""], single=True)
+        return
+    if "probe_id" in item.attrs or "probe_id" in item:  # AIBS' EcephysProbe, which dandi names files by too
+        tree.probes.add(_id(item.attrs["probe_id"] if "probe_id" in item.attrs else item["probe_id"][()]))
+    if kind == "IntracellularElectrode" and "cell_id" in item and (cell := _text(item["cell_id"][()])):
+        tree.cells.add(cell)
     elif kind == "DandiIcephysMetadata":
         for key, entity in _ENTITIES.items():
             value = _text(item[key][()]) if key in item else _text(item.attrs.get(key))
             if value:
                 tree.entities[entity] = value
+
+
+def _hdf5_link(tree: _Tree, place: str, link: Any) -> None:
+    if isinstance(link, h5py.ExternalLink):
+        tree.links.append(f"{place} -> {link.filename}")
+
+
+def _names_files(place: str, parent: str | None) -> bool:
+    """Whether a dataset holds names of files."""
+    return place.endswith("/external_file") or (parent == "PoseEstimation" and place.endswith(_NAMED_VIDEOS))
 
 
 def _hdf5_parents(tree: _Tree, file: h5py.File) -> None:
@@ -248,13 +293,16 @@ def _zarr(path: Path) -> _Tree:
             tree.types.add(kind)
         if place in _TEXTS and (values := _zarr_texts(folder)) and values[0]:
             tree.texts[place] = values[0]
-        elif place.endswith("/external_file"):
-            object_id = str(zarr_attributes(folder.parent).get("object_id", ""))
-            tree.add_external(place, object_id, _zarr_texts(folder), single=False)
+        elif place.endswith(("/external_file", *_NAMED_VIDEOS)):
+            parent = zarr_attributes(folder.parent)
+            if _names_files(place, parent.get("neurodata_type")):
+                tree.add_external(place, str(parent.get("object_id", "")), _zarr_texts(folder))
         elif kind == "ExternalImage":
             tree.add_external(place, str(attributes.get("object_id", "")), _zarr_texts(folder)[:1], single=True)
         elif place.startswith("/specifications/") and (folder / ".zarray").is_file():
             tree.learn_parents("".join(_zarr_texts(folder)[:1]))
+        elif kind == "IntracellularElectrode" and (folder / "cell_id").is_dir():
+            tree.cells |= {cell for cell in _zarr_texts(folder / "cell_id")[:1] if cell}
         elif kind == "DandiIcephysMetadata":
             for key, entity in _ENTITIES.items():
                 if (folder / key).is_dir() and (values := _zarr_texts(folder / key)) and values[0]:
@@ -308,6 +356,7 @@ def _of_image(path: Path) -> Facts:
         subject_id=_word(subject.get("subject_id")) or named_subject,
         session_id=_word(session.get("session_id")) or named_session,
         session_start_time=_time(_word(session.get("session_start_time"))),
+        entities=entities_in_name(path.name.split(".")[0]),
         subject={key: str(subject[key]) for key in _SUBJECT if subject.get(key)},
     )
 
@@ -322,6 +371,11 @@ def _text(value: Any) -> str | None:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return str(value) if isinstance(value, str) else None
+
+
+def _id(value: Any) -> str:
+    """Return an id that is stored as text or as a number."""
+    return _text(value) or str(np.ravel(value)[0])
 
 
 def _time(text: str | None) -> datetime | None:

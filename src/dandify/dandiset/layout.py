@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal, TypeVar
+from types import MappingProxyType
+from typing import Literal
 
-from dandify.dandiset.facts import Facts, kind_of, read_facts
+from dandify.dandiset.bids_names import bids_nwb_path, bids_video_path, micr_path
+from dandify.dandiset.facts import Facts
+from dandify.dandiset.labels import label_conflicts
 from dandify.dandiset.media import Medium, media_of
-from dandify.dandiset.names import image_name, image_path, nwb_path, sanitize_label, session_label
+from dandify.dandiset.names import image_name, image_path, nwb_path
+from dandify.dandiset.plain import MICROSCOPY, ome_suffix, split_suffix
 from dandify.errors import BadRequest, BadSource, MissingMetadata, Need
 
-_MAX_LISTED = 10
+Layout = Literal["dandi", "bids"]
 
-K = TypeVar("K")
+_MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,70 @@ class Placement:
 
     source: Path
     target: PurePosixPath
-    kind: Literal["nwb", "nwb-zarr", "ome-zarr", "media"]
+    kind: Literal["nwb", "nwb-zarr", "ome-zarr", "image", "video", "media", "table"]
     media: tuple[Medium, ...] = ()
 
 
+def choose_layout(
+    wanted: Literal["dandi", "bids", "auto"], files: Sequence[Facts], dandiset: Path
+) -> tuple[Layout, str]:
+    """Return the layout, and why it is that one.
+
+    Parameters
+    ----------
+    wanted
+        ``auto`` goes on with what the dandiset is; a new one is ``bids`` where all files are images of which the sample
+        and the kind of microscopy are known, else ``dandi``.
+    files
+        What is to be organized.
+    dandiset
+        Its folder.
+
+    Raises
+    ------
+    BadRequest
+        If the dandiset is of the other layout.
+    """
+    is_bids = (dandiset / "dataset_description.json").is_file()  # written before anything else
+    if is_bids or any(dandiset.glob("sub-*/*")):
+        there: Layout = "bids" if is_bids else "dandi"
+        if wanted not in ("auto", there):
+            raise BadRequest(
+                f"is laid out as {there}, not as {wanted}",
+                file=dandiset,
+                remedy="choose another folder with --dandiset",
+            )
+        return there, "the dandiset is laid out so already"
+    if wanted != "auto":
+        return wanted, "it was asked for"
+    if other := next((f for f in files if f.kind not in ("image", "ome-zarr")), None):
+        return "dandi", f"there are other files than images, such as {other.path.name}: BIDS 1.11 has no place for them"
+    if lacking := next((f for f in files if not (f.entities.get("sample") and f.entities.get("suffix"))), None):
+        return (
+            "dandi",
+            f"BIDS wants the sample and the kind of microscopy of each image, and {lacking.path.name} lacks one",
+        )
+    return "bids", "there are only images, and the sample and the kind of microscopy of each are known"
+
+
+def unplaceable(facts: Facts, layout: Layout) -> str | None:
+    """Return why a file has no place in a layout; None if it has one."""
+    suffix = split_suffix(facts.path)[1]
+    if layout == "dandi" and facts.kind == "image" and suffix.endswith(MICROSCOPY):
+        return "dandi uploads TIFF only in a BIDS dataset (--layout bids); or dandify convert makes an OME-Zarr of it"
+    if layout == "bids" and suffix == ".gif":
+        return "BIDS takes no GIF"
+    return None
+
+
 def plan_layout(
-    files: Sequence[Facts], dandiset: Path, *, subject_id: str | None = None, session_id: str | None = None
+    files: Sequence[Facts],
+    dandiset: Path,
+    *,
+    layout: Layout = "dandi",
+    companions: Mapping[Path, PurePosixPath] = MappingProxyType({}),
+    subject_id: str | None = None,
+    session_id: str | None = None,
 ) -> tuple[Placement, ...]:
     """Return a place for every file and medium.
 
@@ -51,6 +112,10 @@ def plan_layout(
         What they say of themselves.
     dandiset
         Its folder, for the ids of what is there already.
+    layout
+        ``dandi``: all that is of a subject in one folder. ``bids``: microscopy as BIDS has it, the rest beside.
+    companions
+        Files about a BIDS dataset, and their places.
     subject_id, session_id
         Of files that state none.
 
@@ -61,16 +126,18 @@ def plan_layout(
     BadRequest
         If two ids, or two files, would get one name.
     BadSource
-        If media are missing.
+        If media are missing, or data are in other files.
     """
     stated = [_supplied(f, subject_id, session_id) for f in files]
-    needs = [need for f in stated for need in _needs(f)]
+    needs = [need for f in stated for need in needs_of(f, layout)]
     if needs:
         raise MissingMetadata(needs, where="the name of a file in the dandiset")
-    _refuse_shared_labels(stated, dandiset)
-    placed: list[Placement] = []
+    _refuse_links(stated)
+    if conflict := next(label_conflicts(stated, dandiset), None):
+        raise conflict
+    placed = [Placement(source, target, "table") for source, target in companions.items()]
     for facts in stated:
-        placed += _places(facts)
+        placed += _places(facts, layout)
     _refuse_missing([m for p in placed for m in p.media])
     _refuse_shared_names(placed)
     return tuple(placed)
@@ -84,29 +151,70 @@ def _supplied(facts: Facts, subject_id: str | None, session_id: str | None) -> F
     )
 
 
-def _needs(facts: Facts) -> Iterator[Need]:
+def needs_of(facts: Facts, layout: Layout) -> Iterator[Need]:
+    """Yield what a name in a layout needs and a file does not state."""
+    of = str(facts.path)
     if not facts.subject_id:
-        yield Need("subject_id", "id of the subject", "--subject-id VALUE", str(facts.path))
-    if not facts.session_id and facts.session_start_time is None:
-        yield Need("session_id", "id of the session", "--session-id VALUE", str(facts.path))
+        yield Need("subject_id", "id of the subject", "--subject-id VALUE, or a column of --table", of)
+    if layout == "bids" and facts.kind in ("image", "ome-zarr"):
+        for key, what in (
+            ("sample", "id of the sample"),
+            ("suffix", "kind of microscopy by BIDS's word, such as SPIM"),
+        ):
+            if not facts.entities.get(key):
+                column = "sample_id" if key == "sample" else key
+                yield Need(column, what, f"a column {column} of --table", of)
+    elif not facts.session_id and facts.session_start_time is None and not (layout == "bids" and facts.kind == "video"):
+        yield Need("session_id", "id of the session", "--session-id VALUE, or a column of --table", of)
 
 
-def _places(facts: Facts) -> Iterator[Placement]:
-    assert facts.subject_id is not None
-    start = facts.session_start_time
-    if facts.kind == "ome-zarr":
-        name = image_name(facts.path.name)
-        target = image_path(facts.subject_id, facts.session_id, name, session_start_time=start)
-        yield Placement(facts.path, target, "ome-zarr")
-        return
-    target = nwb_path(
-        facts.subject_id, facts.session_id, facts.modalities, session_start_time=start, entities=facts.entities,
-        suffix=".nwb.zarr" if facts.kind == "nwb-zarr" else ".nwb",
-    )  # fmt: skip
+def _places(facts: Facts, layout: Layout) -> Iterator[Placement]:
+    try:
+        target = (_bids_target if layout == "bids" else _target)(facts)
+    except BadRequest as error:
+        raise BadRequest(error.cause, file=facts.path, remedy=error.remedy) from None
     media = media_of(facts, target)
     yield Placement(facts.path, target, facts.kind, media)
     for destination, source in {m.target: m.source for m in media}.items():
         yield Placement(source, destination, "media")
+
+
+def _target(facts: Facts) -> PurePosixPath:
+    subject, session, start = facts.subject_id or "", facts.session_id, facts.session_start_time
+    if facts.kind in ("nwb", "nwb-zarr"):
+        return nwb_path(
+            subject, session, facts.modalities, session_start_time=start, entities=facts.entities,
+            suffix=_nwb_suffix(facts),
+        )  # fmt: skip
+    suffix = ".ome.zarr" if facts.kind == "ome-zarr" else split_suffix(facts.path)[1]
+    return image_path(subject, session, image_name(facts.path.name), session_start_time=start, suffix=suffix)
+
+
+def _bids_target(facts: Facts) -> PurePosixPath:
+    subject, session, start = facts.subject_id or "", facts.session_id, facts.session_start_time
+    stem, suffix = split_suffix(facts.path)
+    if facts.kind in ("nwb", "nwb-zarr"):
+        return bids_nwb_path(
+            subject, session, facts.modalities, facts.entities, _nwb_suffix(facts), session_start_time=start
+        )
+    if facts.kind == "video":
+        return bids_video_path(subject, session, image_name(stem), suffix, session_start_time=start)
+    return micr_path(subject, session, facts.entities, ome_suffix(facts.path, suffix), session_start_time=start)
+
+
+def _nwb_suffix(facts: Facts) -> str:
+    return ".nwb.zarr" if facts.kind == "nwb-zarr" else ".nwb"
+
+
+def _refuse_links(files: Sequence[Facts]) -> None:
+    """Refuse NWB files whose data are in other files: brought elsewhere they would be broken, and dandi takes none."""
+    for facts in files:
+        if facts.links:
+            more = f", and {len(facts.links) - 1} more" if len(facts.links) > 1 else ""
+            raise BadSource(
+                f"a part of it is a link to another file: {facts.links[0]}{more}", file=facts.path,
+                remedy="make it one file: NWBHDF5IO(OUT, 'w').export(src_io, write_args={'link_data': False})",
+            )  # fmt: skip
 
 
 def _refuse_missing(media: Sequence[Medium]) -> None:
@@ -122,48 +230,6 @@ def _refuse_missing(media: Sequence[Medium]) -> None:
     )  # fmt: skip
 
 
-def _refuse_shared_labels(files: Sequence[Facts], dandiset: Path) -> None:
-    """Keep two animals out of one folder, and two sessions from one name: also against what is there already."""
-    subjects: dict[str, tuple[str, Path]] = {}
-    sessions: dict[tuple[str, str], tuple[str, Path]] = {}
-    wanted = {sanitize_label(f.subject_id or "").casefold() for f in files}
-    for facts in (*files, *_present(dandiset, wanted)):
-        subject = facts.subject_id or ""
-        label = sanitize_label(subject)
-        _claim(subjects, label.casefold(), subject, facts.path, "subjects", f"sub-{label}")
-        session = session_label(facts.session_id, facts.session_start_time)
-        if session is not None:
-            stated = facts.session_id or session
-            key = (label.casefold(), session.casefold())
-            _claim(sessions, key, stated, facts.path, f"sessions of subject {subject!r}", f"ses-{session}")
-
-
-def _claim(seen: dict[K, tuple[str, Path]], key: K, stated: str, path: Path, what: str, name: str) -> None:
-    other, where = seen.setdefault(key, (stated, path))
-    if other != stated:
-        raise BadRequest(
-            f"two {what} would both be {name}: {other!r} ({where}) and {stated!r}", file=path,
-            remedy="names keep letters, digits and '+' only, and no file system is trusted with their case; "
-            "change one of the ids",
-        )  # fmt: skip
-
-
-def _present(dandiset: Path, labels: set[str]) -> Iterator[Facts]:
-    """Read the ids of the NWB files that the touched subjects have in the dandiset already."""
-    if not dandiset.is_dir():
-        return
-    for folder in sorted(dandiset.glob("sub-*")):
-        if not folder.is_dir() or folder.name.removeprefix("sub-").casefold() not in labels:
-            continue
-        for path in sorted(folder.iterdir()):
-            kind = kind_of(path)
-            if kind in ("nwb", "nwb-zarr"):
-                with suppress(BadSource):  # damaged: `validate` tells, and it may be about to be replaced
-                    facts = read_facts(path, kind)
-                    if facts.subject_id:
-                        yield facts
-
-
 def _refuse_shared_names(placed: Sequence[Placement]) -> None:
     seen: dict[str, Placement] = {}
     for placement in placed:
@@ -171,5 +237,6 @@ def _refuse_shared_names(placed: Sequence[Placement]) -> None:
         if other is not placement:
             raise BadRequest(
                 f"two files would both be {placement.target}: {other.source} and {placement.source}",
-                remedy="they state the same subject and session; give them different session ids, or leave one out",
+                remedy="they state the same subject and session; give them different session ids, tell them apart by a "
+                "column of --table (description, run, acquisition ...), or leave one out",
             )

@@ -39,14 +39,15 @@ def media_of(facts: Facts, nwb_target: PurePosixPath) -> tuple[Medium, ...]:
 
     The number is the place in the list, so a list that mixes kinds of files keeps its order. The suffix is written in
     lower case, because dandi uploads ``.mp4`` and leaves ``.MP4``. A file that one NWB file names twice comes once.
+    What is optional and not there stays what it is.
     """
     stem = nwb_target.name.split(".")[0]
     links: dict[Path, PurePosixPath] = {}
     found = []
-    for reference in facts.external_files:
-        if reference.is_url:
-            continue
+    for reference in sorted(facts.external_files, key=lambda e: e.optional):  # a video is named by its ImageSeries
         source = reference.resolve(facts.path)
+        if reference.is_url or (reference.optional and not source.is_file()):
+            continue
         name = f"{reference.object_id}_external_file_{reference.index or 0}{source.suffix.lower()}"
         link = links.setdefault(source, PurePosixPath(stem, name))
         found.append(Medium(reference, source, nwb_target.parent / link, str(link)))

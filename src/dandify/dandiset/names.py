@@ -57,6 +57,7 @@ _KNOWN: Final = frozenset({*MODALITY, *_EVENTS, "Units"})
 ENTITIES: Final = ("tis", "slice", "cell", "desc", "probe")
 """Optional parts of an NWB file's name, in the order that dandi wants."""
 
+_IMAGE_SUFFIX: Final = r"(\.ome)?\.(zarr|ngff|png|jpe?g|gif|mp4|avi|wmv|mov|flv|mkv)$"
 _NAMED = re.compile(r"sub-(?P<subject>[^_.]+)(?:_ses-(?P<session>[^_.]+))?(?:[_.]|$)")
 
 
@@ -119,9 +120,14 @@ def nwb_path(
 
 
 def image_path(
-    subject_id: str, session_id: str | None, image: str, *, session_start_time: datetime | None = None
+    subject_id: str,
+    session_id: str | None,
+    image: str,
+    *,
+    session_start_time: datetime | None = None,
+    suffix: str = ".ome.zarr",
 ) -> PurePosixPath:
-    """Return ``sub-<id>/sub-<id>_ses-<id>_<image>.ome.zarr``.
+    """Return ``sub-<id>/sub-<id>_ses-<id>_<image>.ome.zarr``, or that of a picture or video.
 
     There is no other dot in the name, because DANDI tells an OME-Zarr by exactly these suffixes.
 
@@ -131,6 +137,8 @@ def image_path(
         See `nwb_path`.
     image
         The image's own name: the file's, without suffixes and without a ``sub-<id>_ses-<id>_`` of dandify.
+    suffix
+        ``.ome.zarr``, or ``.png``, ``.mp4``, ...
 
     Raises
     ------
@@ -138,12 +146,12 @@ def image_path(
         If there is neither a session id nor a start.
     """
     folder, stem = _stem(subject_id, session_id, session_start_time)
-    return PurePosixPath(folder, f"{stem}_{label(image) or 'image'}.ome.zarr")
+    return PurePosixPath(folder, f"{stem}_{label(image) or 'image'}{suffix}")
 
 
 def image_name(file_name: str) -> str:
     """Return an image's own name from that of its file: ``sub-m1_ses-1_stack.ome.zarr`` is ``stack``."""
-    stem = re.sub(r"(\.ome)?\.(zarr|ngff)$", "", file_name, flags=re.IGNORECASE)
+    stem = re.sub(_IMAGE_SUFFIX, "", file_name, flags=re.IGNORECASE)
     found = re.fullmatch(r"sub-[^_.]+(?:_ses-[^_.]+)?_(?P<own>.+)", stem)
     return found["own"] if found else stem
 
@@ -152,6 +160,18 @@ def ids_in_name(file_name: str) -> tuple[str | None, str | None]:
     """Return the subject and session that a name in DANDI's or BIDS's form states."""
     found = _NAMED.match(file_name)
     return (found["subject"], found["session"]) if found else (None, None)
+
+
+def entities_in_name(stem: str) -> dict[str, str]:
+    """Return the parts of a BIDS name but subject and session: ``{"sample": "A", "suffix": "SPIM"}``.
+
+    ``suffix`` is what it ends with, if anything is said of a sample; else it may be any word.
+    """
+    *pairs, last = stem.split("_")
+    found = {key: value for key, dash, value in (p.partition("-") for p in (*pairs, last)) if dash and key and value}
+    if "sample" in found and "-" not in last:
+        found["suffix"] = last
+    return {key: found[key] for key in ("sample", "acq", "stain", "run", "chunk", "suffix") if key in found}
 
 
 def modalities_of(types: Iterable[str], parents: Mapping[str, str] = MappingProxyType({})) -> tuple[str, ...]:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from dandify.dandiset.bids_files import DESCRIPTION, plan_sidecars, stated_description, write_bids_files
+from dandify.dandiset.bids_names import companion_path
 from dandify.dandiset.describe import DandisetMetadata, document_of, read_description, write_description
-from dandify.dandiset.facts import MANIFEST, PARTIAL, Facts, kind_of, read_facts
-from dandify.dandiset.layout import Placement, plan_layout
+from dandify.dandiset.facts import PARTIAL, kind_of, read_facts
+from dandify.dandiset.found import LeftFile, find
+from dandify.dandiset.generate import write_tables
+from dandify.dandiset.layout import Layout, Placement, choose_layout, plan_layout, unplaceable
 from dandify.dandiset.media import is_relinked, relink
 from dandify.dandiset.place import Action, Mode, put, remove, same, size_of
-from dandify.errors import BadRequest, DandifyError, OutputExists, UnknownFormat
+from dandify.dandiset.plain import sidecar_of
+from dandify.dandiset.table import read_table
+from dandify.errors import DandifyError, OutputExists, UnknownFormat
 
 
 @dataclass(frozen=True)
@@ -28,9 +34,11 @@ class OrganizedFile:
     source
         Where it came from.
     kind
-        ``nwb``, ``nwb-zarr``, ``ome-zarr`` or ``media`` (a video or picture that an NWB file refers to).
+        ``nwb``, ``nwb-zarr``, ``ome-zarr``, ``image``, ``video``, ``media`` (a video or picture that an NWB file
+        refers to), or ``table`` (a file about a BIDS dataset).
     status
-        What was done, or would be done in a dry run: ``copied``, ``hardlinked``, ``moved`` or ``unchanged``.
+        What was done, or would be done in a dry run: ``copied``, ``hardlinked``, ``symlinked``, ``moved`` or
+        ``unchanged``.
     bytes
         Its size.
     relinked
@@ -43,14 +51,6 @@ class OrganizedFile:
     status: Action
     bytes: int
     relinked: bool = False
-
-
-@dataclass(frozen=True)
-class LeftFile:
-    """A file among the input that is no part of the dandiset, and why."""
-
-    path: Path
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,10 @@ class OrganizeReport:
         What was given and has no place in a dandiset.
     description
         What became of ``dandiset.yaml``.
+    layout, because
+        ``dandi`` or ``bids``, and why it is that one.
+    generated
+        Files of the ``bids`` layout that were written or completed: descriptions, JSON beside images.
     dry_run
         Whether nothing was done.
     """
@@ -75,6 +79,9 @@ class OrganizeReport:
     files: tuple[OrganizedFile, ...]
     left: tuple[LeftFile, ...]
     description: Literal["created", "updated", "unchanged"]
+    layout: Layout
+    because: str
+    generated: tuple[Path, ...] = ()
     dry_run: bool = False
 
     @property
@@ -100,6 +107,8 @@ def organize(
     dandiset: Path | str,
     *,
     mode: Mode = "copy",
+    layout: Literal["dandi", "bids", "auto"] = "auto",
+    table: Path | str | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
     metadata: DandisetMetadata | Mapping[str, Any] | None = None,
@@ -107,7 +116,7 @@ def organize(
     session_id: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> OrganizeReport:
-    """Lay NWB files and OME-Zarr images out as a dandiset, with the media that the NWB files refer to.
+    """Lay NWB files, images and videos out as a dandiset, with the media that the NWB files refer to.
 
     Names depend on each file alone, so files can be added at any time. What is in its place already is left alone; a
     run that was stopped is continued by running it again. The given files are not changed: an NWB file that refers to
@@ -116,12 +125,18 @@ def organize(
     Parameters
     ----------
     converted
-        Files and folders: the output of ``dandify convert``, or NWB (HDF5, Zarr v2) and OME-Zarr of other tools.
+        Files and folders: the output of ``dandify convert``, or NWB (HDF5, Zarr v2) and OME-Zarr of other tools; also
+        TIFF, pictures and videos whose names (as DANDI or BIDS write them) or ``table`` say what they are of.
     dandiset
         Folder of the dandiset; made if need be.
     mode
-        ``copy``, ``hardlink`` or ``move``. Media, which are raw data, and files that have to be changed are copied
-        rather than moved.
+        ``copy``, ``hardlink``, ``symlink`` or ``move``; links fall back where the system cannot make them, see
+        `dandify.dandiset.place.put`. Media, which are raw data, are copied rather than moved, and files that have to be
+        changed are always copied.
+    layout
+        ``dandi``, ``bids``, or whichever suits; see `dandify.dandiset.layout.choose_layout`.
+    table
+        CSV or TSV of what files do not state of themselves, see `dandify.dandiset.table.COLUMNS`.
     overwrite
         Replace files that are there and differ, and values of ``dandiset.yaml``.
     dry_run
@@ -151,19 +166,41 @@ def organize(
     root = Path(dandiset).absolute()
     inputs = [Path(p).absolute() for p in ([converted] if isinstance(converted, (str, Path)) else converted)]
     document_of(metadata)  # refused before any work
-    facts, left = _find(inputs, root)
-    placements = plan_layout(facts, root, subject_id=subject_id, session_id=session_id)
+    found, left = find(inputs, root, read_table(Path(table)) if table else None)
+    chosen, because = choose_layout(layout, found, root)
+    reasons = {f.path: reason for f in found if (reason := unplaceable(f, chosen))}
+    facts = [f for f in found if f.path not in reasons]
+    if not facts:
+        path, reason = next(iter(reasons.items()))
+        raise UnknownFormat(f"nothing can be organized: {reason}", file=path)
+    left += [LeftFile(path, reason) for path, reason in reasons.items()]
+    companions: dict[Path, PurePosixPath] = {}
+    if chosen == "bids":
+        companions = {item.path: place for item in left if (place := companion_path(item.path))}
+        left = [item for item in left if item.path not in companions and item.path.name != DESCRIPTION]
+    placements = plan_layout(
+        facts, root, layout=chosen, companions=companions, subject_id=subject_id, session_id=session_id
+    )
+    sidecars = plan_sidecars(placements, {f.path: f.pixel_size_um for f in facts}) if chosen == "bids" else {}
+    if chosen == "dandi":
+        jsons = {sidecar_of(f.path) for f in found if f.kind in ("image", "ome-zarr")} - {None}
+        left += [LeftFile(path, "dandi uploads JSON only in a BIDS dataset (--layout bids)") for path in jsons if path]
     unchanged = _settled(placements, root, overwrite=overwrite)
     todo = [p for p in placements if p.target not in unchanged]
     sizes = {p.target: size_of(p.source) for p in placements}
+    generated: tuple[Path, ...] = ()
+    if not dry_run and mode == "copy":
+        _require_room(root, sum(sizes[p.target] for p in todo))
+    if chosen == "bids":  # first, because a run that is stopped must be continued in the same layout
+        title = (read_description(root) or document_of(metadata)).get("name")
+        stated = stated_description(inputs, title=title or None, otherwise=root.name)
+        generated = write_bids_files(root, stated, sidecars, overwrite=overwrite, dry_run=dry_run)
     if dry_run:
         done: dict[PurePosixPath, Action] = {p.target: _expected(p, mode) for p in todo}
     else:
-        if mode == "copy":
-            _require_room(root, sum(sizes[p.target] for p in todo))
+        write_tables(root, chosen, {p.target: p.source for p in placements})
         done = _carry_out(todo, root, mode, sizes, progress)
     description = _describe(root, metadata, overwrite=overwrite, dry_run=dry_run)
-    referred = {p.source for p in placements if p.kind == "media"}
     return OrganizeReport(
         dandiset=root,
         files=tuple(
@@ -172,55 +209,13 @@ def organize(
             )
             for p in sorted(placements, key=lambda p: str(p.target))
         ),
-        left=tuple(item for item in left if item.path not in referred),
+        left=tuple(left),
         description=description,
+        layout=chosen,
+        because=because,
+        generated=tuple(path.relative_to(root) for path in generated),
         dry_run=dry_run,
     )  # fmt: skip
-
-
-def _find(inputs: Sequence[Path], root: Path) -> tuple[list[Facts], list[LeftFile]]:
-    """Read what is given, once each, whichever way it is reached."""
-    facts: dict[Path, Facts] = {}
-    left: dict[Path, LeftFile] = {}
-    for given in inputs:
-        if not given.exists():
-            raise BadRequest("no such file or folder", file=given)
-        if given == root or root in given.parents:
-            raise BadRequest(
-                "lies in the dandiset that it is to be organized into", file=given,
-                remedy="give the converted files, and another folder for --dandiset",
-            )  # fmt: skip
-        for path, reason in _walk(given, root):
-            if reason:
-                left.setdefault(path, LeftFile(path, reason))
-            elif path not in facts and (kind := kind_of(path)) is not None:
-                facts[path] = read_facts(path, kind)
-    if not facts:
-        raise UnknownFormat(
-            "no NWB file and no OME-Zarr is here", file=inputs[0] if len(inputs) == 1 else None,
-            remedy="dandify convert makes them from recordings; dandify scan shows what is here",
-        )  # fmt: skip
-    return list(facts.values()), list(left.values())
-
-
-def _walk(path: Path, root: Path) -> Iterator[tuple[Path, str]]:
-    """Yield files and Zarrs, each with the reason why it is left; an empty one for those that are organized."""
-    if path == root:
-        return
-    if path.name.endswith((PARTIAL, ".replaced")):
-        yield path, "unfinished; run dandify convert again"
-    elif path.is_dir() and path.suffix not in (".zarr", ".ngff"):
-        for child in sorted(path.iterdir()):
-            if not child.name.startswith("."):
-                yield from _walk(child, root)
-    elif kind_of(path) is not None:
-        yield path, ""
-    elif path.name.endswith(MANIFEST):
-        yield path, "dandify's record of a conversion stays with you"
-    elif path.is_dir():
-        yield path, "neither an OME-Zarr nor NWB"
-    else:
-        yield path, "no NWB file refers to it"
 
 
 def _settled(placements: Sequence[Placement], root: Path, *, overwrite: bool) -> set[PurePosixPath]:
@@ -274,7 +269,7 @@ def _is_edited_copy(placement: Placement, target: Path) -> bool:
 def _expected(placement: Placement, mode: Mode) -> Action:
     if placement.media or (placement.kind == "media" and mode == "move"):
         return "copied"
-    actions: dict[Mode, Action] = {"copy": "copied", "hardlink": "hardlinked", "move": "moved"}
+    actions: dict[Mode, Action] = {"copy": "copied", "hardlink": "hardlinked", "symlink": "symlinked", "move": "moved"}
     return actions[mode]
 
 

@@ -12,8 +12,8 @@ from typing import Literal
 
 from dandify.errors import DandifyError
 
-Mode = Literal["copy", "hardlink", "move"]
-Action = Literal["copied", "hardlinked", "moved", "unchanged"]
+Mode = Literal["copy", "hardlink", "symlink", "move"]
+Action = Literal["copied", "hardlinked", "symlinked", "moved", "unchanged"]
 
 PARTIAL = ".partial"
 _REPLACED = ".replaced"
@@ -22,8 +22,11 @@ _REPLACED = ".replaced"
 def same(a: Path, b: Path) -> bool:
     """Whether two files or folders hold the same.
 
-    Size and time of the last change decide, as in rsync; where only the size agrees, the bytes do.
+    Size and time of the last change decide, as in rsync; where only the size agrees, the bytes do. A link to a file
+    that is gone holds nothing.
     """
+    if not b.exists():
+        return False
     if a.is_dir() != b.is_dir():
         return False
     if a.is_dir():
@@ -53,7 +56,9 @@ def put(source: Path, target: Path, *, mode: Mode, edit: Callable[[Path], None] 
     source, target
         From where, and to where.
     mode
-        ``hardlink`` falls back to a copy where the file system cannot link; ``move`` across file systems copies first.
+        ``hardlink`` falls back to a copy where the file system cannot link, ``symlink`` to a hard link and then a copy:
+        Windows lets only some users make symbolic links. Of a Zarr every file is a link and the folders are not,
+        because dandi takes no folder that is a link. ``move`` across file systems copies first.
     edit
         Changes the copy before it gets its final name; such a file is always copied, and the source is kept.
 
@@ -69,7 +74,9 @@ def put(source: Path, target: Path, *, mode: Mode, edit: Callable[[Path], None] 
             _copy(source, temporary)
             edit(temporary)
             _keep_times(source, temporary)
-        elif mode == "hardlink" and _link(source, temporary):
+        elif mode == "symlink" and _link(source, temporary, os.symlink):
+            return "symlinked"
+        elif mode in ("hardlink", "symlink") and _link(source, temporary, os.link):
             return "hardlinked"
         else:
             _copy(source, temporary)
@@ -117,7 +124,7 @@ def _partial(target: Path) -> Iterator[Path]:
 
 
 def _take_place(temporary: Path, target: Path) -> None:
-    if target.is_dir() or (temporary.is_dir() and target.exists()):
+    if target.is_dir() or (temporary.is_dir() and os.path.lexists(target)):
         old = target.with_name(target.name + _REPLACED)
         remove(old)
         target.rename(old)
@@ -153,16 +160,16 @@ def _keep_times(source: Path, target: Path) -> None:
     os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-def _link(source: Path, target: Path) -> bool:
-    """Hard-link a file or every file of a folder; False, and nothing left, where the system cannot."""
+def _link(source: Path, target: Path, link: Callable[[Path, Path], None]) -> bool:
+    """Link a file or every file of a folder; False, and nothing left, where the system cannot."""
     try:
         if source.is_dir():
             for name in files_below(source):
                 (target / name).parent.mkdir(parents=True, exist_ok=True)
-                os.link(source / name, target / name)
+                link(source / name, target / name)
         else:
-            os.link(source, target)
-    except OSError:
+            link(source, target)
+    except (OSError, NotImplementedError):
         remove(target)
         return False
     return True

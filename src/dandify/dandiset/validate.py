@@ -1,4 +1,4 @@
-"""Checks a dandiset as the archive will, and what the archive does not look at."""
+"""Checks a dandiset, or a single image, as the archive will, and what the archive does not look at."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from dandify.dandiset import checks, checks_nwb
 from dandify.dandiset.describe import YAML
+from dandify.dandiset.duplicates import duplicates
 from dandify.dandiset.facts import MANIFEST, PARTIAL, kind_of
+from dandify.dandiset.plain import PICTURES, VIDEOS, plain_kind
 from dandify.errors import BadRequest
 from dandify.findings import Finding
 
 _ZARRS: Final = (".zarr", ".ngff")
 _ASSETS: Final = frozenset({"nwb", "nwb-zarr", "ome-zarr", "zarr", "video", "picture", "bids"})
+_SHARES: Final = ("full", "sample", "none")
 _ORDER: Final = {"ERROR": 0, "WARNING": 1, "HINT": 2}
+
+
+Share = Literal["full", "sample", "none"]
 
 
 @dataclass(frozen=True)
@@ -104,17 +110,23 @@ class _Job:
     base: Path
     kind: str
     in_bids: bool
+    data: Share
 
 
 def validate(
-    path: Path | str, *, workers: int | None = None, progress: ProgressCallback | None = None
+    path: Path | str,
+    *,
+    workers: int | None = None,
+    doi: bool = False,
+    data: Share = "full",
+    progress: ProgressCallback | None = None,
 ) -> ValidationReport:
-    """Check a dandiset, or a file or folder of it.
+    """Check a dandiset, a file or folder of it, or an OME-Zarr of any tool, wherever it lies.
 
     Runs the validators of the dandi client (pynwb, nwbinspector with the dandi configuration, Zarr structure, names,
     BIDS), and what they leave out: OME-Zarr content, NWB in Zarr, subjects in paths and files, missing media, HDF5
-    filters that some readers lack, the server's rules for paths and sizes, and the extraction of metadata as the upload
-    does it. Nothing is changed, and the network is not used.
+    filters that some readers lack, the server's rules for paths and sizes, the same content twice, and the extraction
+    of metadata as the upload does it. Nothing is changed, the network is not used, and no code in data is run.
 
     Parameters
     ----------
@@ -123,21 +135,28 @@ def validate(
     workers
         Processes. More than one pays from a few dozen NWB files on; a script that asks for it needs the usual
         ``if __name__ == "__main__":``. None is one.
+    doi
+        Whether it is to be published: what would stand in the way of that is an error then.
+    data
+        How much of OME-Zarr images is decoded, and compared level by level or with the checksums of their manifests:
+        ``full``, a ``sample`` of one chunk in sixteen, or ``none``: then headers, indexes and lengths only.
     progress
         Called after each file.
 
     Raises
     ------
     BadRequest
-        If there is no such file or folder.
+        If there is no such file or folder, or ``data`` is something else.
     """
     root = Path(path).absolute()
     if not root.exists():
         raise BadRequest("no such file or folder", file=root)
+    if data not in _SHARES:
+        raise BadRequest(f"data {data!r}", remedy=f"one of {', '.join(_SHARES)}")
     dandiset = next((f for f in (root, *root.parents) if (f / YAML).is_file()), None)
     base = dandiset or (root if _is_folder(root) else root.parent)
     bids = _bids_datasets(base) if _is_folder(root) else []
-    jobs = [_job(p, base, bids) for p in _files(root)]
+    jobs = [_job(p, base, bids, data) for p in _files(root)]
     findings: list[Finding] = []
     verdicts: list[FileVerdict] = []
     for folder in bids:
@@ -147,9 +166,12 @@ def validate(
         bad = {f.path for f in findings if f.severity == "ERROR"} if job.in_bids else set()
         ok = job.path not in bad and not any(f.severity == "ERROR" for f in found)
         verdicts.append(FileVerdict(job.path.relative_to(base), job.kind, ok))
-    if root == base or dandiset is None:
+    if dandiset is None and [j.kind for j in jobs] == ["ome-zarr"] and jobs[0].path == root:
+        findings += checks.alone(root)
+    elif root == base or dandiset is None:
         assets = [v for v in verdicts if v.kind in _ASSETS]
-        findings += checks.dandiset(base, assets=len(assets), zarrs=sum("zarr" in v.kind for v in assets))
+        findings += checks.dandiset(base, assets=len(assets), zarrs=sum("zarr" in v.kind for v in assets), doi=doi)
+        findings += duplicates((base / v.path, v.kind) for v in assets if _holds_data(v))
     findings = sorted(dict.fromkeys(findings), key=lambda f: (str(f.path or ""), _ORDER[f.severity], f.id))
     return ValidationReport(root, tuple(findings), tuple(verdicts))
 
@@ -192,14 +214,19 @@ def _findings(job: _Job) -> Iterator[Finding]:
     if job.kind in ("nwb", "nwb-zarr"):
         yield from checks_nwb.nwb(path, base, "nwb" if job.kind == "nwb" else "nwb-zarr", in_bids=job.in_bids)
         return
-    if not job.in_bids:
+    if not job.in_bids and (path.is_file() or path.suffix in _ZARRS):  # an image within a plate is none for dandi
         yield from checks.dandi(path, base)
     if job.kind == "ome-zarr":
-        yield from checks.ome_zarr(path)
+        yield from checks.ome_zarr(path, data=job.data)
+
+
+def _holds_data(verdict: FileVerdict) -> bool:
+    """Whether it is worth a word if two are the same: tables and JSON of a BIDS dataset often are."""
+    return verdict.kind != "bids" or plain_kind(verdict.path) is not None
 
 
 def _unknown(path: Path) -> Finding:
-    if path.suffix.lower() in (".nwb", *checks.VIDEOS, *checks.PICTURES):
+    if path.suffix.lower() in (".nwb", *VIDEOS, *PICTURES):
         return Finding(
             "dandify.suffix_case", "dandify", "file", "ERROR",
             f"dandi does not upload {path.suffix}, in capitals", path,
@@ -211,7 +238,7 @@ def _unknown(path: Path) -> Finding:
 
 
 def _is_folder(path: Path) -> bool:
-    return path.is_dir() and path.suffix not in _ZARRS
+    return path.is_dir() and path.suffix not in _ZARRS and kind_of(path) != "ome-zarr"
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -235,9 +262,9 @@ def _bids_datasets(base: Path) -> list[Path]:
     return found
 
 
-def _job(path: Path, base: Path, bids: Sequence[Path]) -> _Job:
+def _job(path: Path, base: Path, bids: Sequence[Path], data: Share) -> _Job:
     in_bids = any(folder in path.parents for folder in bids)
-    return _Job(path, base, _kind(path, base, in_bids=in_bids), in_bids)
+    return _Job(path, base, _kind(path, base, in_bids=in_bids), in_bids, data)
 
 
 def _kind(path: Path, base: Path, *, in_bids: bool) -> str:
@@ -255,6 +282,6 @@ def _kind(path: Path, base: Path, *, in_bids: bool) -> str:
         return "nwb"
     if in_bids:
         return "bids"
-    if path.suffix in checks.VIDEOS:
+    if path.suffix in VIDEOS:
         return "video"
-    return "picture" if path.suffix in checks.PICTURES else "unknown"
+    return "picture" if path.suffix in PICTURES else "unknown"

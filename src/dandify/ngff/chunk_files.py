@@ -10,6 +10,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
+from dandify.ngff.check_tree import known_stray
 from dandify.ngff.problems import Problem
 from dandify.ngff.stored import DOCUMENTS, StoredArray, raw_bytes
 from dandify.ngff.verify import open_level
@@ -17,6 +18,8 @@ from dandify.store.region import Region
 from dandify.store.shard import MISSING, read_index
 
 _BLOSC = struct.Struct("<4B3I")  # version, its codec's version, flags, typesize; nbytes, blocksize, cbytes (c-blosc 1)
+_BLOSC_READ: Final = 4096  # header, and the table of up to 1,020 blocks: chunks have some dozens
+_COPIED: Final = 0x2  # flag: the bytes were not compressible
 _AGAIN: Final = "write the image again, or fetch the file from a good copy"
 _COMPARED: Final = 16  # missing chunks that are looked up in another level before that is enough to know
 _PROBE: Final = 64  # values along each axis that are read for that
@@ -47,11 +50,17 @@ def check_files(array: StoredArray) -> tuple[list[Problem], list[Region]]:
             problems.append(Problem(code, "ERROR", path, str(error), _AGAIN))
     for path in sorted(p for p in array.path.rglob("*") if p.is_file()):
         name = path.relative_to(array.path).as_posix()
-        if name not in expected and name not in DOCUMENTS and _like_chunk(name):
+        if name in expected or name in DOCUMENTS or known_stray(path.name):
+            continue
+        if _like_chunk(name):
             problems.append(Problem(
                 "ngff.chunk_outside", "WARNING", path, f"a chunk outside of the array, whose shape is {array.shape}",
                 "delete it, if the shape is right",
             ))  # fmt: skip
+        else:
+            problems.append(
+                Problem("ngff.stray", "WARNING", path, "is no chunk of the array that it lies in", "delete it")
+            )
     return problems, missing
 
 
@@ -142,9 +151,25 @@ def _check_payload(array: StoredArray, file: BinaryIO, offset: int, length: int)
         raise ValueError(f"{where}is empty")
     if array.codec == "blosc":
         file.seek(offset)
-        header = file.read(_BLOSC.size)
-        stated = _BLOSC.unpack(header)[-1] if len(header) == _BLOSC.size else None
-        if stated != length:
-            raise ValueError(f"{where}has {length} bytes, and its header says {stated}: cut off or damaged")
+        if wrong := _blosc_fault(file.read(min(length, _BLOSC_READ)), length, raw_bytes(array)):
+            raise ValueError(f"{where}{wrong}: cut off or damaged")
     elif array.codec == "" and (size := raw_bytes(array)) not in (None, length):
         raise ValueError(f"{where}has {length} bytes, {size} expected: cut off or damaged")
+
+
+def _blosc_fault(head: bytes, length: int, raw: int | None) -> str:
+    """Hold the header of a Blosc frame, and the table of its blocks, against its length; empty if they fit."""
+    if len(head) < _BLOSC.size:
+        return f"has {length} bytes, less than the header of Blosc"
+    version, _, flags, typesize, size, block, stated = _BLOSC.unpack_from(head)
+    if stated != length:
+        return f"has {length} bytes, and its header says {stated}"
+    if version not in (1, 2) or not typesize or raw not in (None, size) or not 0 < block <= max(size, 1):
+        return f"has a header of Blosc that cannot be (version {version}, {size} bytes in blocks of {block})"
+    if flags & _COPIED:
+        return "" if length == size + _BLOSC.size else f"has {length} bytes, and {size} uncompressed ones"
+    count = -(-size // block)
+    places = np.frombuffer(head, "<u4", min(count, (len(head) - _BLOSC.size) // 4), _BLOSC.size)
+    if len(places) and (places.min() < _BLOSC.size + 4 * count or places.max() >= length):
+        return "has a table of blocks that points elsewhere"
+    return ""

@@ -61,6 +61,21 @@ class StoredArray:
         """Inner chunks of a shard along each axis."""
         return tuple(o // i for o, i in zip(self.outer, self.inner, strict=True))
 
+    @property
+    def plain(self) -> bool:
+        """Its values are of a type that NumPy knows."""
+        return raw_bytes(self) is not None
+
+    @property
+    def stored(self) -> bool:
+        """There is a file of chunks."""
+        return any((self.path / name).is_file() for name in self.files())
+
+    def file_of(self, value: tuple[int, ...]) -> Path:
+        """Give the file that holds a value, or would."""
+        place = (str(v // o) for v, o in zip(value, self.outer, strict=True))
+        return self.path / ((self.separator or "/").join((*self.prefix, *place)) or "0")
+
     def files(self) -> dict[str, tuple[int, ...]]:
         """Name within the folder, and place in the grid, of every file that can hold chunks."""
         counts = (range(-(-n // o)) for n, o in zip(self.shape, self.outer, strict=True))

@@ -12,14 +12,19 @@ import numpy as np
 from hdmf.backends.hdf5.h5_utils import H5DataIO
 from hdmf.build import DatasetBuilder, GroupBuilder
 from hdmf.data_utils import AbstractDataChunkIterator, DataIO
-from pynwb import NWBFile, TimeSeries, get_manager
+from numcodecs.abc import Codec
+from pynwb import NWBFile, TimeSeries, get_class, get_manager
 from pynwb.base import TimeSeriesReference, TimeSeriesReferenceVectorData
+from pynwb.ecephys import ElectricalSeries
+from pynwb.image import ImageSeries
 
 from dandify.nwb.structure import walk
 from dandify.sources.arrays import Cropped
 from dandify.sources.contract import Array
 from dandify.sources.deferred import Deferred
 from dandify.sources.recordings import array_of
+from dandify.store.compression import DEFAULTS, ReadersWarning, compression_of_filter, who_cannot_read
+from dandify.store.readcost import proportional_chunks
 
 LEAST_BULK_BYTES = 64 * 1024  # below, hdmf writes as fast, and one more chunked dataset costs readers a look-up
 
@@ -46,6 +51,10 @@ class Bulk:
         What a DataIO asks for.
     rate_hz
         Samples a second, where the object states it.
+    compression
+        What a DataIO asks for: a name of `dandify.store.compression.COMPRESSIONS`, or a codec of numcodecs.
+    usual
+        Chunks that neuroconv would have made, where these are not the usual ones of recordings and movies.
     """
 
     builder: DatasetBuilder
@@ -56,6 +65,8 @@ class Bulk:
     chunks: tuple[int, ...] | None
     maxshape: tuple[int | None, ...] | None
     rate_hz: float | None = None
+    compression: Any = None
+    usual: tuple[int, ...] | None = None
 
 
 def find_bulk(root: GroupBuilder, *, native: type, least_bytes: int = LEAST_BULK_BYTES) -> tuple[Bulk, ...]:
@@ -81,9 +92,11 @@ def find_bulk(root: GroupBuilder, *, native: type, least_bytes: int = LEAST_BULK
             builder["data"] = data if isinstance(data, np.ndarray) else array[tuple(slice(None) for _ in array.shape)]
         else:
             name = "/".join(place.split("/")[-2:])
-            chunks, maxshape = _asked(wrapped, name)
+            chunks, maxshape, compression = _asked(wrapped, name, native)
             stored = _stored_dtype(builder, array)
-            found.append(Bulk(builder, name, place, array, stored, chunks, maxshape, _rate_of(builder)))
+            usual = _usual(builder, array, stored)
+            rate = _rate_of(builder)
+            found.append(Bulk(builder, name, place, array, stored, chunks, maxshape, rate, compression, usual))
     return tuple(found)
 
 
@@ -111,21 +124,41 @@ def _rate_of(builder: DatasetBuilder) -> float | None:
     return float(rate) if rate and rate > 0 else None
 
 
-def _asked(wrapped: Any, name: str) -> tuple[tuple[int, ...] | None, tuple[int | None, ...] | None]:
-    """Chunks and maximal shape that a DataIO asks for. Its codec is not kept: gzip and shuffle take its place."""
+def _usual(builder: DatasetBuilder, array: Array, stored: np.dtype[Any]) -> tuple[int, ...] | None:
+    """Chunks that neuroconv would have made of data that are neither of electrodes nor of images."""
+    owner = builder.parent
+    kind, namespace = (owner.attributes.get(a) for a in ("neurodata_type", "namespace")) if owner else (None, None)
+    if builder.name == "data" and kind and issubclass(get_class(kind, namespace), (ElectricalSeries, ImageSeries)):
+        return None
+    return proportional_chunks(array.shape, stored.itemsize)
+
+
+def _asked(wrapped: Any, name: str, native: type) -> tuple[tuple[int, ...] | None, tuple[int | None, ...] | None, Any]:
+    """Chunks, maximal shape and compression that a DataIO asks for; gzip where it asks for what is not encoded here."""
     if not isinstance(wrapped, DataIO):
-        return None, None
+        return None, None, None
     asked = wrapped.io_settings
-    if isinstance(wrapped, H5DataIO) and not _readable(wrapped):
-        warnings.warn(
-            f"{name}: shuffle and gzip take the place of compression={asked.get('compression')!r}, "
-            "which not every reader could undo",
-            stacklevel=2,
-        )
+    compression = None
+    if not isinstance(wrapped, native):
+        pass  # it speaks of another backend's filters
+    elif isinstance(wrapped, H5DataIO):
+        if asked.get("compression") is not None:
+            compression = compression_of_filter(asked["compression"], asked.get("compression_opts"))
+        if asked.get("fletcher32") or (compression is None and asked.get("compression") not in (None, False)):
+            warnings.warn(
+                f"{name}: shuffle and gzip take the place of compression={asked.get('compression')!r}"
+                f"{' and fletcher32' if asked.get('fletcher32') else ''}, which not every reader could undo",
+                stacklevel=2,
+            )
+        elif unread := who_cannot_read("hdf5", compression):
+            warnings.warn(f"{name}: {unread}", ReadersWarning, stacklevel=2)
+    elif isinstance(asked.get("compressor"), Codec):
+        compression = asked["compressor"]
     chunks, maxshape = asked.get("chunks"), asked.get("maxshape")
     return (
         tuple(int(c) for c in chunks) if isinstance(chunks, (tuple, list)) else None,
         tuple(maxshape) if isinstance(maxshape, (tuple, list)) else None,
+        compression if compression != DEFAULTS["hdf5"] else None,
     )
 
 

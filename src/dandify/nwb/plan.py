@@ -11,7 +11,7 @@ from hdmf.build import GroupBuilder
 from pynwb import NWBFile
 
 from dandify.nwb.defer import find_bulk
-from dandify.nwb.request import WriteRequest, require_chunks, worker_count
+from dandify.nwb.request import StreamChoice, WriteRequest, require_chunks, worker_count
 from dandify.nwb.structure import refuse_compound_references, show_structure
 from dandify.nwb.transforms import Asked, require_known, transform_bulk
 from dandify.nwb.write import refuse_unwritable
@@ -107,12 +107,13 @@ def plan_nwb(
     workers: int | None = None,
     chunks: Mapping[str, Sequence[int]] | None = None,
     transforms: Asked = MappingProxyType({}),
+    streams: Mapping[str, StreamChoice] = MappingProxyType({}),
 ) -> NWBPlan:
     """Plan as `write_nwb` would: chunk shapes and encoders by samples, sizes, memory. Nothing is written.
 
     Parameters
     ----------
-    nwbfile, path, backend, compression, memory, workers, chunks, transforms
+    nwbfile, path, backend, compression, memory, workers, chunks, transforms, streams
         As of `write_nwb`. Series that are to be transformed are read as a whole, for that is what proves it.
 
     Raises
@@ -126,7 +127,12 @@ def plan_nwb(
     require_known(transforms)
     refuse_unwritable(nwbfile, path, backend, compression)
     request = WriteRequest(
-        backend, compression or DEFAULTS[backend], parse_bytes(memory), worker_count(workers), chunks or {}
+        backend,
+        compression or DEFAULTS[backend],
+        parse_bytes(memory),
+        worker_count(workers),
+        chunks or {},
+        streams,
     )
     found: list[DatasetPlan] = []
 
@@ -135,7 +141,9 @@ def plan_nwb(
             refuse_compound_references(root)
         bulk = find_bulk(root, native=request.native)
         require_chunks(request.chunks, bulk)
-        for changed in transform_bulk(root, bulk, transforms, workers=request.workers):
+        request.require_streams(bulk)
+        asked = {**request.transforms_of(bulk), **transforms}
+        for changed in transform_bulk(root, bulk, asked, workers=request.workers):
             b = changed.bulk
             found.append(_described(b.name, b.place, request.measured(b), request.workers))
 

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from hdmf.backends.hdf5.h5_utils import H5DataIO
@@ -14,12 +15,39 @@ from hdmf_zarr import ZarrDataIO
 from dandify.errors import BadRequest
 from dandify.nwb.defer import Bulk
 from dandify.sources.deferred import Deferred
-from dandify.store.compression import declared, encoder_for, zarr_codec
+from dandify.store.compression import (
+    ReadersWarning,
+    declared,
+    encoder_for,
+    require_compression,
+    who_cannot_read,
+    zarr_codec,
+)
 from dandify.store.encode import Bytes, Encoder
+from dandify.store.frames import ZarrCodec
 from dandify.store.manifest import SourceFile, versions
 from dandify.store.measure import Measured, measure
 from dandify.store.pipeline import Job
 from dandify.store.shapes import HDF5_LIMITS, ZARR_LIMITS, text
+
+
+@dataclass(frozen=True)
+class StreamChoice:
+    """How one series is to be written.
+
+    Attributes
+    ----------
+    compression
+        Name of a compression; None for that of the file.
+    chunks
+        Shape of a chunk; None for a measured one.
+    transforms
+        Names of exact transforms.
+    """
+
+    compression: str | None = None
+    chunks: tuple[int, ...] | None = None
+    transforms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,6 +62,8 @@ class WriteRequest:
         What the engine may hold and use.
     chunks
         Shapes that the caller asks for, by names of datasets.
+    streams
+        The same and more, by names or patterns of series; passed over where a file has none of the name.
     """
 
     backend: str
@@ -41,6 +71,7 @@ class WriteRequest:
     memory_bytes: int
     workers: int
     chunks: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    streams: Mapping[str, StreamChoice] = field(default_factory=dict)
 
     @property
     def native(self) -> type:
@@ -61,13 +92,16 @@ class WriteRequest:
     def measured(self, bulk: Bulk) -> Measured:
         """Plan a dataset and choose its encoder, by samples of it."""
         asked = self._asked(bulk)
+        compression = self._choice(bulk).compression or bulk.compression or self.compression
 
         def choose(pieces: Sequence[Bytes]) -> Encoder:
-            return encoder_for(self.backend, self.compression, bulk.dtype.itemsize, lambda: pieces)
+            if compression is not None and not isinstance(compression, str):
+                return ZarrCodec(compression)
+            return encoder_for(self.backend, compression, bulk.dtype.itemsize, lambda: pieces)
 
         return measure(
             bulk.array, bulk.dtype, choose, memory_bytes=self.memory_bytes, workers=self.workers,
-            rate_hz=bulk.rate_hz,
+            rate_hz=bulk.rate_hz, usual=bulk.usual,
             limits=HDF5_LIMITS if self.backend == "hdf5" else ZARR_LIMITS, chunks=asked or bulk.chunks, name=bulk.name,
             asked="as asked for" if asked else "as the data's DataIO asks for",
         )  # fmt: skip
@@ -77,7 +111,37 @@ class WriteRequest:
         for name in names_of(bulk):
             if name in self.chunks:
                 return tuple(self.chunks[name])
-        return None
+        return self._choice(bulk).chunks
+
+    def _choice(self, bulk: Bulk) -> StreamChoice:
+        names = names_of(bulk)
+        exact = [self.streams[name] for name in names if name in self.streams]
+        by_pattern = (c for pattern, c in self.streams.items() if any(fnmatchcase(name, pattern) for name in names))
+        return exact[0] if exact else next(by_pattern, StreamChoice())
+
+    def require_streams(self, found: Sequence[Bulk]) -> None:
+        """Refuse what is asked for streams and cannot be, and warn of who will not read it.
+
+        Raises
+        ------
+        BadRequest
+            Naming the stream.
+        """
+        for bulk in found:
+            choice = self._choice(bulk)
+            if choice.compression is not None:
+                require_compression(self.backend, choice.compression)
+                if unread := who_cannot_read(self.backend, choice.compression):
+                    warnings.warn(unread, ReadersWarning, stacklevel=2)
+            if choice.chunks is not None:
+                require_chunks({bulk.place: choice.chunks}, [bulk])
+
+    def transforms_of(self, found: Sequence[Bulk]) -> dict[str, tuple[str, ...]]:
+        """Give the transforms that are asked for streams: left out, as those of a pattern, where they cannot be."""
+        # "[/]" makes a pattern of a path that matches nothing else
+        return {
+            f"[/]{bulk.place[1:]}": self._choice(bulk).transforms for bulk in found if self._choice(bulk).transforms
+        }
 
     def job(self, bulk: Bulk) -> Job:
         """Plan a dataset, and put an empty one in its place."""

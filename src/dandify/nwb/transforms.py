@@ -64,6 +64,13 @@ def require_known(asked: Asked) -> None:
                 )
 
 
+def possible_transforms(root: GroupBuilder, bulk: Bulk) -> tuple[str, ...]:
+    """Name the transforms that a dataset could hold, whether or not they change anything."""
+    if bulk.builder.name != "data":
+        return ()
+    return tuple(name for name in TRANSFORMS if _refusal(root, bulk, (name,)) is None)
+
+
 def transform_bulk(
     root: GroupBuilder, found: Sequence[Bulk], asked: Asked, *, workers: int
 ) -> tuple[Transforming, ...]:

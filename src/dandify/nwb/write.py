@@ -17,7 +17,7 @@ from pynwb import NWBFile
 from dandify.errors import BadRequest
 from dandify.nwb.defer import find_bulk
 from dandify.nwb.record import record
-from dandify.nwb.request import WriteRequest, require_chunks, worker_count
+from dandify.nwb.request import StreamChoice, WriteRequest, require_chunks, worker_count
 from dandify.nwb.structure import write_hdf5_structure, write_zarr_structure
 from dandify.nwb.transforms import Asked, require_known, transform_bulk
 from dandify.store.compression import (
@@ -59,6 +59,7 @@ def write_nwb(
     sources: Sequence[Path | str | SourceFile] = (),
     extra_manifest: Mapping[str, Any] | None = None,
     transforms: Asked = MappingProxyType({}),
+    streams: Mapping[str, StreamChoice] = MappingProxyType({}),
 ) -> WriteReport:
     """Write an NWBFile as pynwb would, but fast, verified, and whole or not at all.
 
@@ -79,6 +80,8 @@ def write_nwb(
         ``gzip:fast`` takes ISA-L, ``gzip:small`` the smallest of all. All three are HDF5's own deflate, with or without
         shuffle. ``zstd``, ``blosc-zstd`` and ``blosc-lz4`` need a plugin in most readers, which a warning names.
         For Zarr: ``blosc-zstd`` (default), ``blosc-lz4``, ``zstd``, ``gzip``.
+        A DataIO of the backend that asks for another of these, or in Zarr for any codec, is obeyed; shuffle and gzip
+        take the place of other filters of HDF5, with a warning.
     memory
         Cap for what the engine holds at one time: ``500MB``, ``1GB``. What the NWBFile itself holds in memory, and the
         interpreter with its libraries, come on top.
@@ -108,6 +111,9 @@ def write_nwb(
         physical values; the manifest records what `dandify.store.transforms.undo` needs to give the source's integers
         back. Each such series is read once more, before anything is written. ``{"*": ("divide", "recentre")}`` is for
         all that can.
+    streams
+        Compression, chunk shape and transforms by the name or pattern of a series, as `dandify.tune` recommends them.
+        Names that the file has not are passed over, and ``chunks`` counts more.
 
     Raises
     ------
@@ -129,7 +135,12 @@ def write_nwb(
     require_known(transforms)
     refuse_unwritable(nwbfile, path, backend, compression)
     request = WriteRequest(
-        backend, compression or DEFAULTS[backend], parse_bytes(memory), worker_count(workers), chunks or {}
+        backend,
+        compression or DEFAULTS[backend],
+        parse_bytes(memory),
+        worker_count(workers),
+        chunks or {},
+        streams,
     )
     described = describe_sources(Path(s) if isinstance(s, str) else s for s in sources)
     if paged and backend != "hdf5":
@@ -141,7 +152,9 @@ def write_nwb(
     def prepare(root: GroupBuilder) -> None:
         found = find_bulk(root, native=request.native)
         require_chunks(request.chunks, found)
-        for changed in transform_bulk(root, found, transforms, workers=request.workers):
+        request.require_streams(found)
+        asked = {**request.transforms_of(found), **transforms}
+        for changed in transform_bulk(root, found, asked, workers=request.workers):
             details[changed.bulk.place] = changed.details
             jobs.append(request.job(changed.bulk))
         require_room(path, estimate_bytes(path, jobs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -37,6 +37,18 @@ class SessionEntry(BaseModel):
     sources: list[SourceEntry | str] = Field(min_length=1, description="Files and folders of the session.")
 
 
+class StreamOutput(BaseModel):
+    """How one stream is written, as ``dandify tune --apply`` measures it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    compression: str | None = Field(None, description="Name of a compression, like gzip:planar.")
+    chunks: list[Annotated[int, Field(ge=1)]] | None = Field(None, description="Shape of a chunk.")
+    transforms: list[Literal["divide", "recentre"]] = Field(
+        default_factory=list, description="Exact changes of stored integers in NWB files."
+    )
+
+
 class Output(BaseModel):
     """How outputs are written."""
 
@@ -44,6 +56,10 @@ class Output(BaseModel):
 
     backend: Literal["hdf5", "zarr"] = Field("hdf5", description="Of NWB files.")
     ngff: Literal["0.4", "0.5"] = Field("0.5", description="Version of OME-Zarr.")
+    streams: dict[str, StreamOutput] = Field(
+        default_factory=dict,
+        description="By the name or pattern of an NWB series, or of an image; `Image` for all other images.",
+    )
 
 
 class Config(BaseModel):

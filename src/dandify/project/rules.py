@@ -5,31 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from difflib import get_close_matches
-from types import MappingProxyType
 from typing import Any
 
 from dandify.findings import Finding
+from dandify.project.species import TAXON_URL, find_species, nearest_species, species_table
 
-SPECIES: Mapping[str, tuple[str, ...]] = MappingProxyType({
-    "Mus musculus": ("mouse", "house mouse", "mice"),
-    "Homo sapiens": ("human", "man", "patient"),
-    "Rattus norvegicus": ("rat", "brown rat", "norway rat", "rattus"),
-    "Rattus rattus": ("black rat",),
-    "Macaca mulatta": ("rhesus", "rhesus macaque", "rhesus monkey", "macaque", "monkey"),
-    "Macaca nemestrina": ("pig-tailed macaque", "pigtail macaque", "pigtail monkey"),
-    "Macaca radiata": ("bonnet macaque", "bonnet monkey"),
-    "Callithrix jacchus": ("marmoset", "common marmoset"),
-    "Drosophila melanogaster": ("fly", "fruit fly", "drosophila"),
-    "Danio rerio": ("zebrafish", "zebra fish"),
-    "Caenorhabditis elegans": ("c. elegans", "worm", "roundworm", "nematode"),
-    "Meriones unguiculatus": ("gerbil", "mongolian gerbil", "mongolian jird"),
-    "Polistes fuscatus": ("paper wasp", "common paper wasp"),
-})  # fmt: skip
-"""Species that the dandi client resolves by name, with the words people use for them. Others it takes as NCBITaxon URL,
-but looks them up on the network, and the upload fails where there is none (dandi 0.81, metadata/util.py)."""
-
-TAXON_URL = re.compile(r"https?://purl\.obolibrary\.org/obo/NCBITaxon_\d+/?")
+_TAXON_EXAMPLE = "http://purl.obolibrary.org/obo/NCBITaxon_<number>"
 _LATIN = re.compile(r"[A-Z][a-z]+ [a-z]+( [a-z]+)?")
 _DURATION = re.compile(
     r"P(?!$)(\d+(\.\d+)?Y)?(\d+(\.\d+)?M)?(\d+(\.\d+)?W)?(\d+(\.\d+)?D)?"
@@ -88,16 +69,20 @@ def _ids(subject: Mapping[str, Any], session: Mapping[str, Any]) -> Iterator[Fin
 
 def _species(subject: Mapping[str, Any]) -> Iterator[Finding]:
     value = subject.get("species")
-    if not value or value in SPECIES or TAXON_URL.fullmatch(str(value)):
+    if not value or TAXON_URL.fullmatch(str(value)):
         return
     text = str(value)
-    words = {word: latin for latin, names in SPECIES.items() for word in (latin.lower(), *names)}
-    near = get_close_matches(text.strip().lower(), words, n=3, cutoff=0.75)
-    names = list(dict.fromkeys(words[n] for n in near))
-    what = "is not a name that DANDI resolves" if _LATIN.fullmatch(text) else "is not a Latin name or NCBITaxon URL"
+    known = find_species(text)
+    if known is not None and text in (known.name, *known.synonyms):
+        return
+    names = (known.name,) if known else nearest_species(text)
+    what = (
+        f"is none of the {len(species_table())} that dandify knows" if _LATIN.fullmatch(text)
+        else "is not a Latin name or NCBITaxon URL"
+    )  # fmt: skip
     remedy = (
         f"did you mean {' or '.join(repr(n) for n in names)}?" if names
-        else f"use one of {', '.join(SPECIES)}, or the URL http://purl.obolibrary.org/obo/NCBITaxon_<number>"
+        else f"look it up in NCBI Taxonomy, and give the URL {_TAXON_EXAMPLE}"
     )  # fmt: skip
     yield _error("species", "subject", f"species {text!r} {what}", remedy)
 

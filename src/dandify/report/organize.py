@@ -17,13 +17,15 @@ def print_organize(report: OrganizeReport, console: Console) -> None:
     """Print the tree, what was done with each file, and what to run next."""
     tree = Tree(f"[bold]{escape(report.dandiset.name)}[/]")
     branches: dict[tuple[str, ...], Tree] = {(): tree}
-    for file in report.files:
-        parts = file.path.parts
+    lines = [(f.path, str(f.status)) for f in report.files] + [(path, "generated") for path in report.generated]
+    for path, status in sorted(lines):
+        parts = path.parts
         for depth in range(1, len(parts)):
             if parts[:depth] not in branches:
                 branches[parts[:depth]] = branches[parts[: depth - 1]].add(escape(parts[depth - 1]))
-        branches[parts[:-1]].add(f"{escape(parts[-1])}  [dim]{file.status}[/]")
+        branches[parts[:-1]].add(f"{escape(parts[-1])}  [dim]{status}[/]")
     console.print(tree)
+    console.print(f"layout {report.layout}, because {report.because}", soft_wrap=True, markup=False)
     for reason, number in Counter(left.reason for left in report.left).items():
         names = [left.path.name for left in report.left if left.reason == reason]
         shown = ", ".join(names[:_SHOWN]) + (f" and {number - _SHOWN} more" if number > _SHOWN else "")

@@ -12,8 +12,18 @@ _COLORS = {"ERROR": "red", "WARNING": "yellow", "HINT": "dim"}
 _SHOWN_HINTS = 3  # per file; all of them with --json
 
 
-def print_validation(report: ValidationReport, console: Console) -> None:
-    """Print every file with its verdict and findings, and a last line that counts."""
+def print_validation(report: ValidationReport, console: Console, *, then: str | None = None) -> None:
+    """Print every file with its verdict and findings, a line that counts, and what to run next if all is well.
+
+    Parameters
+    ----------
+    report
+        Of `dandify.validate` or `dandify.check`.
+    console
+        Where to.
+    then
+        The next command; by default the upload.
+    """
     by_path: dict[str, list[Finding]] = {}
     for finding in report.findings:
         by_path.setdefault(_inside(finding, report), []).append(finding)
@@ -26,8 +36,8 @@ def print_validation(report: ValidationReport, console: Console) -> None:
         _print(findings, console)
     counts = [sum(f.severity == s for f in report.findings) for s in ("ERROR", "WARNING", "HINT")]
     console.print(f"{len(report.files)} files: {counts[0]} errors, {counts[1]} warnings, {counts[2]} hints")
-    if not report.errors:
-        console.print(f"next: dandify upload {report.path} --to NAME|URL", soft_wrap=True)
+    if not report.errors and not any(f.id == "dandify.not_in_dandiset" for f in report.findings):
+        console.print(f"next: {then or f'dandify upload {report.path} --to NAME|URL'}", soft_wrap=True)
 
 
 def _print(findings: list[Finding], console: Console) -> None:
@@ -58,4 +68,6 @@ def _inside(finding: Finding, report: ValidationReport) -> str:
             best
         ):
             best = name
+    if not best and finding.path.is_relative_to(report.path) and finding.path != report.path:
+        return finding.path.relative_to(report.path).as_posix()
     return best or finding.path.name

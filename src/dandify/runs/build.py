@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dandify.runs.plan import SessionPlan
+from dandify.runs.plan import ImagePlan, SessionPlan
 from dandify.sources import Cropped, Stream
 
 if TYPE_CHECKING:
@@ -46,6 +48,32 @@ def first_planes(stream: Stream) -> Stream:
         for axis, n in zip(stream.axes, stream.array.shape, strict=True)
     )
     return replace(stream, array=Cropped(stream.array, kept), shape=kept)
+
+
+def stated_of(image: ImagePlan) -> dict[str, Any]:
+    """Collect what the files state of an image and OME-Zarr has no place for, as JSON values for its manifest.
+
+    Facts of the acquisition, the place of the stage for this image, and the channels with their wavelengths.
+    """
+    facts = dict(image.source.facts)
+    if stages := facts.pop("stage_position_um", None):
+        facts["stage_position_um"] = stages.get(image.stream.name)
+    channels = [
+        {f.name: value for f in fields(c) if (value := getattr(c, f.name)) not in (None, "")}
+        for c in image.stream.channels
+    ]  # fmt: skip
+    found = {"format": image.source.format, "name": image.stream.name, "facts": facts, "channels": channels}
+    return {k: _plain(v) for k, v in found.items() if v}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if isinstance(value, bool | int | float | str) else str(value)
 
 
 def _external(plan: SessionPlan, folder: Path) -> dict[Path, str]:

@@ -11,14 +11,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from dandify.errors import BadRequest, DandifyError
-from dandify.project.config import PlannedSession, PlannedSource, read_config
+from dandify.project.config import Output, PlannedSession, PlannedSource, StreamOutput, read_config
 from dandify.project.metadata import Layer, parse_assignments
-from dandify.runs.build import first_planes, nwbfile_of
+from dandify.runs.build import first_planes, nwbfile_of, stated_of
 from dandify.runs.dry_run import PlannedOutputs, plan_outputs
 from dandify.runs.plan import ImagePlan, SessionPlan, plan_sessions
 from dandify.store.progress import ProgressCallback
 
 if TYPE_CHECKING:
+    from dandify.nwb.request import StreamChoice
     from dandify.store.report import WriteReport
 
 
@@ -177,7 +178,10 @@ def convert(
     }  # fmt: skip
     done = []
     for plan in plans:
-        nwb_options = {"compression": compression, "chunks": chunks, "transforms": transforms}
+        nwb_options = {
+            "compression": compression, "chunks": chunks, "transforms": transforms,
+            "streams": _choices(project.output if project else Output(), compression),
+        }  # fmt: skip
         if dry_run:
             result = _planned_session(
                 plan, stub=stub, skip=skip_existing, backend=backend or "hdf5", memory=memory, workers=workers,
@@ -187,11 +191,33 @@ def convert(
             result = _convert_session(
                 plan, backend=backend or "hdf5", ngff=ngff or "0.5", stub=stub, skip=skip_existing, options=options,
                 nwb_options={**nwb_options, "verify": verify, "paged": paged},
+                tuned=project.output.streams if project else {},
             )  # fmt: skip
         if result.error and len(plans) == 1:
             raise result.error
         done.append(result)
     return ConvertReport(Path(out).absolute(), tuple(done))
+
+
+def _choices(output: Output, compression: str | None) -> dict[str, StreamChoice]:
+    """How dandify.yaml wants streams to be written; a compression that is asked for here counts more."""
+    from dandify.nwb.request import StreamChoice
+
+    return {
+        name: StreamChoice(
+            None if compression else said.compression, tuple(said.chunks) if said.chunks else None,
+            tuple(said.transforms),
+        )
+        for name, said in output.streams.items()
+    }  # fmt: skip
+
+
+def _image_choice(image: ImagePlan, tuned: Mapping[str, StreamOutput]) -> dict[str, Any]:
+    """Options of `write_ome_zarr` that dandify.yaml has for an image, by its name or for all images."""
+    said = tuned.get(image.stream.name) or tuned.get("Image")
+    if said is None:
+        return {}
+    return {"chunks": said.chunks} | ({"compression": said.compression} if said.compression else {})
 
 
 def _planned_session(plan: SessionPlan, *, stub: bool, skip: bool, **options: Any) -> ConvertedSession:
@@ -211,6 +237,7 @@ def _convert_session(
     skip: bool,
     nwb_options: dict[str, Any],
     options: dict[str, Any],
+    tuned: Mapping[str, StreamOutput],
 ) -> ConvertedSession:
     written: list[WriteReport] = []
     skipped = tuple(o for o in plan.outputs if skip and o.exists())
@@ -226,7 +253,7 @@ def _convert_session(
                 _write_nwb(plan, backend=backend, stub=stub, details=details, options={**options, **nwb_options})
             )
         written += [
-            _write_image(image, ngff=ngff, stub=stub, details=details, options=options)
+            _write_image(image, ngff=ngff, stub=stub, details=details, options=options | _image_choice(image, tuned))
             for image in plan.images
             if image.output not in skipped
         ]
@@ -259,4 +286,5 @@ def _write_image(
 
     image.output.parent.mkdir(parents=True, exist_ok=True)
     stream = first_planes(image.stream) if stub else image.stream
+    details = {**details, "image": stated_of(image)}
     return write_ome_zarr(stream, image.output, version=ngff, sources=image.source.files, details=details, **options)

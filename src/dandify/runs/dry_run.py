@@ -15,6 +15,7 @@ from dandify.runs.plan import ImagePlan, SessionPlan
 
 if TYPE_CHECKING:
     from dandify.nwb.plan import NWBPlan
+    from dandify.nwb.request import StreamChoice
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class PlannedOutputs:
 def plan_outputs(
     plan: SessionPlan, skipped: Collection[Path], *, stub: bool, backend: str, compression: str | None, memory: str,
     workers: int | None, chunks: Mapping[str, Sequence[int]] | None, transforms: Mapping[str, Sequence[str]],
+    streams: Mapping[str, StreamChoice],
 ) -> PlannedOutputs:  # fmt: skip
     """Plan the outputs of a session, but those that are skipped.
 
@@ -65,7 +67,7 @@ def plan_outputs(
     if plan.nwb and plan.nwb not in skipped:
         nwb = plan_nwb(
             nwbfile_of(plan, stub=stub), plan.nwb, backend=backend, compression=compression, memory=memory,
-            workers=workers, chunks=chunks, transforms=transforms,
+            workers=workers, chunks=chunks, transforms=transforms, streams=streams,
         )  # fmt: skip
     return PlannedOutputs(nwb, tuple(_planned(i, stub=stub) for i in plan.images if i.output not in skipped))
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
-from dandify.errors import BadRequest, MissingMetadata, Need, OutputExists
-from dandify.project.config import PlannedSession, PlannedSource
-from dandify.project.metadata import KEYS, Layer, Metadata, merge, missing, parse_start
+from dandify.errors import BadRequest, MissingMetadata, OutputExists
+from dandify.project.config import PlannedSession
+from dandify.project.metadata import KEYS, Layer, Metadata, parse_start
+from dandify.project.opened import Opened, open_session, timed
 from dandify.project.rules import label, problems_of
-from dandify.project.scan import require_sources, scan, session_facts
 from dandify.sources import Source, Stream
-from dandify.sources.registry import by_name
 
 NO_FLAGS = Layer("command line", MappingProxyType({}))
 
@@ -89,7 +87,7 @@ def plan_sessions(
     dandify.errors.BadSource, dandify.errors.UnknownFormat
         If a source cannot be opened.
     """
-    opened = [_open(request, flags) for request in requests]
+    opened = [open_session(request, flags) for request in requests]
     needs = [need for session in opened for need in session.needs]
     if needs:
         where = "the session" if len(requests) == 1 else f"{len(requests)} sessions"
@@ -106,77 +104,7 @@ def plan_sessions(
     return plans
 
 
-@dataclass(frozen=True)
-class _Opened:
-    """A session whose headers were read."""
-
-    sources: tuple[Source, ...]
-    own: Mapping[Path, Mapping[str, Any]]  # what is said of each source, by its path
-    unknown: tuple[Path, ...]
-    metadata: Metadata
-    needs: tuple[Need, ...]
-
-
-def _open(request: PlannedSession, flags: Layer) -> _Opened:
-    shared = merge([*request.layers, flags])
-    found: dict[Path, Source] = {}
-    said: dict[Path, Mapping[str, Any]] = {}
-    unknown: dict[Path, None] = {}
-    for planned in request.sources:
-        own = merge([*request.layers, flags, planned.layer]).level("source")
-        sources, left = _sources_of(planned)
-        unknown |= dict.fromkeys(left)
-        for source in sources:
-            # A source may be named and lie in a folder that is named too; what was said of it first holds.
-            said.setdefault(source.path, own)
-            found.setdefault(source.path, _supplied(source, own))
-    sources = tuple(found.values())
-    facts = Layer("the files", session_facts(sources))
-    metadata = merge([facts, Layer("metadata", shared.values)])
-    metadata = Metadata(metadata.values, {**metadata.origins, **shared.origins})
-    required = [n for n in missing(metadata) if n.key not in ("session_start_time", "timezone") or _timed(sources)]
-    owned = {file for source in sources for file in source.files}
-    return _Opened(
-        sources,
-        said,
-        tuple(file for file in unknown if file not in owned),
-        metadata,
-        (*required, *(n for s in sources for n in s.needs)),
-    )
-
-
-def _sources_of(planned: PlannedSource) -> tuple[tuple[Source, ...], tuple[Path, ...]]:
-    """Open what a planned source names; with it, the files beside that nobody knows."""
-    if planned.format:
-        converter = by_name(planned.format)
-        root = converter.claim(planned.path) or planned.path
-        return (converter.open(root, planned.options),), ()
-    report = scan(planned.path, ignore=planned.ignore)
-    sources = require_sources(report)
-    unknown = tuple(u.path for u in report.unknown)
-    if not planned.options:
-        return sources, unknown
-    if len(sources) != 1:
-        raise BadRequest(
-            f"options are given for one source, and there are {len(sources)}", file=planned.path,
-            remedy="name each source by its own path in dandify.yaml",
-        )  # fmt: skip
-    return (by_name(sources[0].format).open(sources[0].path, planned.options),), unknown
-
-
-def _supplied(source: Source, values: Mapping[str, Any]) -> Source:
-    """Give a source those of the user's values that are about it: what it asks for, and image facts to images."""
-    asked = {n.key.split(".")[0] for n in source.needs}
-    images = "axes" in asked or any(s.kind == "Image" for s in source.streams)  # pages without axes are no stream yet
-    return source.with_facts({k: v for k, v in values.items() if images or k in asked})
-
-
-def _timed(sources: Sequence[Source]) -> bool:
-    """Whether there is an NWB file, which needs a start; an image alone does not."""
-    return any(stream.kind != "Image" for source in sources for stream in source.streams)
-
-
-def _plan(session: _Opened, out: Path, backend: str) -> SessionPlan:
+def _plan(session: Opened, out: Path, backend: str) -> SessionPlan:
     sources, metadata = session.sources, session.metadata
     timezone = metadata.get("timezone")
     start = (
@@ -186,7 +114,7 @@ def _plan(session: _Opened, out: Path, backend: str) -> SessionPlan:
     )
     name = f"sub-{label(metadata.get('subject_id'))}_ses-{label(metadata.get('session_id'))}"
     folder = out / name
-    recordings = tuple(s for s in sources if _timed([s]))
+    recordings = tuple(s for s in sources if timed([s]))
     images = []
     for source in sources:
         pictures = [s for s in source.streams if s.kind == "Image"]

@@ -21,6 +21,7 @@ from dandify.sources.contract import (
     Stream,
     Verdict,
 )
+from dandify.sources.strided import StridedFile
 from dandify.sources.tiff import TiffPages
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "RecordArray",
     "Source",
     "Stream",
+    "StridedFile",
     "TiffPages",
     "Verdict",
 ]

@@ -37,6 +37,26 @@ def seconds(value: Any, unit: str) -> float | None:
     return _converted(value, _SECONDS.get(unit.strip().lower()))
 
 
+def kept_axes(lengths: Mapping[str, int], samples: int = 1) -> tuple[tuple[str, ...], tuple[int, ...], int | None]:
+    """Give planes in the order t c z their axes; those of length 1 are left out.
+
+    Parameters
+    ----------
+    lengths
+        In planes; axes that are not named have one.
+    samples
+        Values of a pixel. They go along c.
+
+    Returns
+    -------
+    tuple
+        Axes before y and x, their lengths (that of c counts the samples), and which of them goes over the samples.
+    """
+    counts = {a: lengths.get(a, 1) * (samples if a == "c" else 1) for a in "tcz"}
+    axes = tuple(a for a, n in counts.items() if n > 1)
+    return axes, tuple(counts[a] for a in axes), axes.index("c") if samples > 1 else None
+
+
 def arrange(array: TiffPages, axes: str, lengths: Sequence[int]) -> tuple[TiffPages, tuple[str, ...]]:
     """Give pages their axes, in the order t c z; axes of length 1 are left out.
 
@@ -143,8 +163,12 @@ class ImageSource(Source):
         if "time_increment_s" in self.facts:
             stated["t"] = self.facts["time_increment_s"]
         streams = tuple(
-            replace(s, scale={a: v for a, v in {**stated, **s.scale, **sizes}.items() if a in s.axes}) for s in streams
-        )
+            replace(
+                s, scale={a: v for a, v in {**stated, **s.scale, **sizes}.items() if a in s.axes},
+                # Places were told in the pixel sizes of the file.
+                origin={a: v for a, v in s.origin.items() if sizes.get(a, s.scale.get(a)) == s.scale.get(a)},
+            ) for s in streams
+        )  # fmt: skip
         if "channel_names" in supplied:
             names = supplied["channel_names"]
             names = facts["channel_names"] = tuple([names] if isinstance(names, str) else map(str, names))

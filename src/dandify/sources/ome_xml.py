@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dandify.sources.contract import Channel
 from dandify.sources.microscopy import micrometres, seconds
+from dandify.sources.stated import date_of, nanometres, objective_in_words, parse_xml
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -135,16 +136,7 @@ def parse_ome(text: str) -> OmeMetadata:
     ValueError
         If it is no XML, or lacks what the specification requires.
     """
-    from xml.etree import ElementTree
-
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise ValueError("OME-XML with a document type; that is not allowed in it")
-    try:
-        root = ElementTree.fromstring(text.encode())
-    except ElementTree.ParseError as error:
-        raise ValueError(f"its OME-XML cannot be read: {error}") from None
-    for element in root.iter():  # drop the namespace, which is the version
-        element.tag = element.tag.rpartition("}")[2]
+    root = parse_xml(text, "OME-XML")  # without namespaces, which are the versions
     binary = root.find("BinaryOnly")
     instruments = {e.get("ID"): e for e in root.iter("Instrument")}
     devices = {_words(m, "Manufacturer", "Model") for i in instruments.values() for m in i.findall("Microscope")} - {""}
@@ -189,7 +181,7 @@ def _image(image: Element, root: Element) -> OmeImage:
         scale={a: v for a, v in scale.items() if v is not None},
         channels=channels if count == 1 and len(channels) == size["c"] else (),
         samples=count,
-        date=_date(image.findtext("AcquisitionDate") or image.findtext("AcquiredDate")),
+        date=date_of(image.findtext("AcquisitionDate") or image.findtext("AcquiredDate")),
         objective=_objective(image, root),
     )
 
@@ -207,17 +199,19 @@ def _block(data: Element) -> Block:
 
 
 def _described(channel: Element) -> bool:
-    return any(channel.get(key) for key in ("Name", "Color", "EmissionWavelength"))
+    return any(channel.get(key) for key in ("Name", "Color", "EmissionWavelength", "ExcitationWavelength"))
 
 
 def _channel(channel: Element) -> Channel:
-    color, wave = channel.get("Color"), channel.get("EmissionWavelength")
-    length = micrometres(wave, channel.get("EmissionWavelengthUnit", "nm")) if wave else None
+    def wavelength(kind: str) -> float | None:
+        return nanometres(channel.get(f"{kind}Wavelength"), channel.get(f"{kind}WavelengthUnit", "nm"))
+
+    color = channel.get("Color")
     rgb = None
     if color and color.lstrip("-").isdigit():
         rgb = f"{int(color) >> 8 & 0xFFFFFF:06X}"  # a signed 32-bit integer RGBA
     name = (channel.get("Name") or "").strip() or channel.get("ID") or ""
-    return Channel(name, color=rgb, wavelength_nm=None if length is None else float(f"{length * 1000:.12g}"))
+    return Channel(name, color=rgb, wavelength_nm=wavelength("Emission"), excitation_nm=wavelength("Excitation"))
 
 
 def _objective(image: Element, root: Element) -> str | None:
@@ -227,23 +221,11 @@ def _objective(image: Element, root: Element) -> str | None:
     wanted = None if settings is None else settings.get("ID")
     for objective in root.iter("Objective"):
         if wanted and objective.get("ID") == wanted:
-            power, aperture = objective.get("NominalMagnification"), objective.get("LensNA")
-            parts = [
-                _words(objective, "Manufacturer", "Model"),
-                f"{float(power):g}x" if power and _is_number(power) else "",
-                f"NA {float(aperture):g}" if aperture and _is_number(aperture) else "",
-                {"Other": "", "Unknown": ""}.get(objective.get("Immersion", ""), objective.get("Immersion", "")),
-            ]
-            return ", ".join(p for p in parts if p) or None
+            return objective_in_words(
+                _words(objective, "Manufacturer", "Model"), objective.get("NominalMagnification"),
+                objective.get("LensNA"), objective.get("Immersion"),
+            )  # fmt: skip
     return None
-
-
-def _date(text: str | None) -> datetime | None:
-    try:
-        found = datetime.fromisoformat((text or "").strip())
-    except ValueError:
-        return None
-    return found if found.year > 1970 else None  # Bio-Formats and unset clocks begin there
 
 
 def _words(element: Element, *keys: str, between: str = " ") -> str:
@@ -263,10 +245,3 @@ def _integer(element: Element, key: str, default: int | None = None) -> int:
     if number < (0 if default is not None else 1):
         raise ValueError(f"{key}={number} in its OME-XML")
     return number
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

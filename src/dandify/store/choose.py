@@ -19,6 +19,8 @@ from dandify.store.region import Blocks, Region
 
 PIECES = 3  # the first chunk, one in the middle, and the last full one
 PIECE_BYTES = 512 * 1024  # of each of them: as good as all of it, and a dataset costs 50 ms
+NEXT_TO_NOTHING = 0.02  # of the raw bytes: below, time decides, not size
+ALIKE = 1.03  # of libdeflate 1's size: what no choice exceeds
 WORTH = 0.03  # of the size: what an encoder of a slower class must save
 
 
@@ -135,8 +137,18 @@ def choose_encoder(pieces: Sequence[Bytes], itemsize: int, objective: str = "gzi
         if best is None or size < least * (1 - WORTH * step):
             least, best = size, encoder
     assert best is not None  # every objective has a class
+    words = _WORDS[objective]
+    if objective == "gzip":
+        yardstick = min((n for _, n, e in sized if isinstance(e, Libdeflate)))
+        plain = [(n, e) for _, n, e in sized if isinstance(e, ShuffleGzip) and n <= NEXT_TO_NOTHING * raw]
+        plain = [(n, e) for n, e in plain if n <= ALIKE * yardstick and (not e.shuffled or itemsize == 1)]
+        if plain:  # bytes in order are runs that every reader copies at once; shuffled, they are undone one by one
+            (least, best), words = (
+                plain[0],
+                f"fastest to write and read, and less than {NEXT_TO_NOTHING:.0%} all the same",
+            )
     others = ", ".join(f"{_short(e)} {_ratio(raw, n)}" for _, n, e in sorted(sized, key=lambda p: p[1]) if e != best)
-    return Chosen(best, f"{_WORDS[objective]}; {_ratio(raw, least)} of pieces" + (f", {others}" if others else ""))
+    return Chosen(best, f"{words}; {_ratio(raw, least)} of pieces" + (f", {others}" if others else ""))
 
 
 def pieces_of(source: Blocks, plan: ChunkPlan, *, name: str) -> list[Bytes]:

@@ -11,16 +11,35 @@ import h5py
 
 from dandify.errors import BadRequest
 from dandify.store.choose import OBJECTIVES, choose_encoder
-from dandify.store.encode import BloscZstd, Bytes, Encoder
-from dandify.store.frames import BLOSC_FILTER, DECLARED_LEVEL, ZSTD_FILTER, Blosc, ZarrGzip, Zstd
+from dandify.store.deflate import Libdeflate, Planar, ZlibNg
+from dandify.store.encode import BloscZstd, Bytes, Encoder, ShuffleGzip
+from dandify.store.frames import BLOSC_FILTER, DECLARED_LEVEL, ZSTD_FILTER, Blosc, ZarrCodec, ZarrGzip, Zstd
 
 _BLOSC_CODES = MappingProxyType({"lz4": 1, "zstd": 5})  # BLOSC_LZ4, BLOSC_ZSTD of blosc.h
 DEFAULTS = MappingProxyType({"hdf5": "gzip", "zarr": "blosc-zstd"})
-COMPRESSIONS = MappingProxyType({
-    "hdf5": (*OBJECTIVES, "zstd", "blosc-zstd", "blosc-lz4"),
-    "zarr": ("blosc-zstd", "blosc-lz4", "zstd", "gzip"),
+_EXACT: MappingProxyType[str, Callable[[bool], Encoder]] = MappingProxyType({
+    "gzip:isal": lambda shuffled: ShuffleGzip(shuffled=shuffled),
+    "gzip:planar": lambda shuffled: Planar(shuffled=shuffled),
+    "gzip:planar-thorough": lambda shuffled: Planar(shuffled=shuffled, thorough=True),
+    "gzip:libdeflate-1": lambda shuffled: Libdeflate(1, shuffled),
+    "gzip:libdeflate-6": lambda shuffled: Libdeflate(6, shuffled),
+    "gzip:libdeflate-9": lambda shuffled: Libdeflate(9, shuffled),
+    "gzip:zlib-ng-2": lambda shuffled: ZlibNg(2, shuffled),
 })  # fmt: skip
-"""Names by backend, the default first."""
+_BLOSC = MappingProxyType({
+    "blosc-zstd": Blosc("zstd", 1),
+    "blosc-zstd-3": Blosc("zstd", 3),
+    "blosc-zstd-5": Blosc("zstd", 5),
+    "blosc-zstd-bytes": Blosc("zstd", 1, bits=False),
+    "blosc-lz4": Blosc("lz4", 5),
+    "blosc-lz4-bytes": Blosc("lz4", 5, bits=False),
+})  # fmt: skip
+PLAIN = "-plain"  # behind the name of an exact encoder: bytes are not shuffled before
+COMPRESSIONS = MappingProxyType({
+    "hdf5": (*OBJECTIVES, *_EXACT, *(name + PLAIN for name in _EXACT), "zstd", *_BLOSC),
+    "zarr": (*_BLOSC, "zstd", "gzip"),
+})  # fmt: skip
+"""Names by backend. ``gzip``, ``gzip:fast`` and ``gzip:small`` choose an encoder by measuring, the others name one."""
 
 _NO_PLUGIN = (
     "MATLAB and MatNWB, HDF5's own tools (h5dump), and pynwb, NWB Inspector and dandi as they are installed cannot "
@@ -28,9 +47,7 @@ _NO_PLUGIN = (
     "readers in a browser (h5wasm) show wrong numbers and no error"
 )
 _READERS = MappingProxyType({
-    ("hdf5", "zstd"): _NO_PLUGIN,
-    ("hdf5", "blosc-zstd"): _NO_PLUGIN,
-    ("hdf5", "blosc-lz4"): _NO_PLUGIN,
+    **dict.fromkeys((("hdf5", name) for name in ("zstd", *_BLOSC)), _NO_PLUGIN),
     ("zarr", "zstd"): "readers by way of LINDI (Neurosift) decode Blosc and gzip only",
 })  # fmt: skip
 
@@ -69,6 +86,26 @@ def require_compression(backend: str, compression: str | None) -> str:
     return name
 
 
+def compression_of_filter(number: object, options: Sequence[int] | int | None) -> str | None:
+    """Name the compression that an HDF5 filter stands for, as h5py takes it; None for what dandify does not encode.
+
+    Parameters
+    ----------
+    number
+        ``gzip``, or the number of a filter plugin.
+    options
+        Of the filter.
+    """
+    if number == "gzip" or (isinstance(number, int) and number < 10):  # the number is gzip's level then
+        return DEFAULTS["hdf5"]
+    if number == ZSTD_FILTER:
+        return "zstd"
+    if number == BLOSC_FILTER and isinstance(options, Sequence) and len(options) > 6:
+        inner = {code: name for name, code in _BLOSC_CODES.items()}.get(options[6])
+        return f"blosc-{inner}" if inner else None
+    return None
+
+
 def encoder_for(backend: str, compression: str, itemsize: int, pieces: Callable[[], Sequence[Bytes]]) -> Encoder:
     """Give what encodes a dataset.
 
@@ -83,11 +120,13 @@ def encoder_for(backend: str, compression: str, itemsize: int, pieces: Callable[
     """
     if backend == "hdf5" and compression in OBJECTIVES:
         return choose_encoder(pieces(), itemsize, compression)
+    if compression.startswith("gzip:"):
+        encoder = _EXACT[compression.removesuffix(PLAIN)](not compression.endswith(PLAIN))
+        return encoder.learnt(pieces(), itemsize) if isinstance(encoder, Planar) else encoder
     if compression == "gzip":
         return ZarrGzip()
-    if compression.startswith("blosc-"):
-        inner = compression.removeprefix("blosc-")
-        return BloscZstd() if inner == "zstd" and backend == "zarr" else Blosc(inner, 1 if inner == "zstd" else 5)
+    if compression in _BLOSC:
+        return BloscZstd() if compression == "blosc-zstd" and backend == "zarr" else _BLOSC[compression]
     if backend == "zarr" or itemsize == 1:
         return Zstd()
     sample = pieces()
@@ -138,7 +177,8 @@ def declared(encoder: Encoder) -> Declared:
         found = Declared(ZSTD_FILTER, (encoder.level,), encoder.shuffled)
     elif isinstance(encoder, Blosc):
         # the first four are filled in by the filter itself: versions, size of a value and of a chunk
-        found = Declared(BLOSC_FILTER, (0, 0, 0, 0, encoder.level, 2, _BLOSC_CODES[encoder.inner]), False)
+        shuffle = 2 if encoder.bits else 1
+        found = Declared(BLOSC_FILTER, (0, 0, 0, 0, encoder.level, shuffle, _BLOSC_CODES[encoder.inner]), False)
     else:
         return Declared("gzip", DECLARED_LEVEL, bool(getattr(encoder, "shuffled", False)))
     from dandify.store.hdf5_read import load_plugins
@@ -151,5 +191,5 @@ def declared(encoder: Encoder) -> Declared:
 
 def zarr_codec(encoder: Encoder) -> Any:
     """Give the numcodecs codec that a Zarr array must declare for an encoder's chunks to be read."""
-    assert isinstance(encoder, (BloscZstd, Blosc, Zstd, ZarrGzip))  # what `encoder_for` gives for Zarr
+    assert isinstance(encoder, (BloscZstd, Blosc, Zstd, ZarrGzip, ZarrCodec))  # what `encoder_for` gives for Zarr
     return encoder.codec

@@ -158,8 +158,11 @@ class Planar:
             plane = planes[k * size : (k + 1) * size]
             known = self.known[k] if len(self.known) == itemsize else None
             before = state.copy()
-            way = None
-            if known is not None and not known.others:
+            way: _Way | None = None
+            if known is not None and known.settled:
+                way = _matched
+                _code(plane, way, out, state)
+            elif known is not None and not known.others:
                 least = known.repeats.least if known.repeats else 0
                 code_best(plane, known.distances, known.leasts, LOOKED_AT, least, FEW_BITS, out, state)
             else:
@@ -236,12 +239,15 @@ class _Known:
         Match searches to try.
     most
         What a byte became at most on the pieces, in bytes.
+    settled
+        ISA-L's match search won on every piece: nothing else is tried.
     """
 
     runs: tuple[_Runs, ...]
     repeats: _Repeats | None
     others: tuple[Callable[[Bytes], bytes], ...]
     most: float
+    settled: bool = False
 
     @cached_property
     def distances(self) -> NDArray[np.int64]:
@@ -279,7 +285,10 @@ def _known(weighed: Sequence[_Weighed], stored: float) -> _Known:
     else:
         lesser = best
     most = max(min(b, s) / n for b, s, n in zip(best, lesser, (w.sampled for w in weighed), strict=True))
-    return _Known(tuple(sorted(kept)), repeats, tuple(others), most)
+    settled = others == [_matched] and all(
+        w.matched < MATCHED_GAIN * min(w.runs[0], w.repeats[0] if w.repeats and repeats else w.runs[0]) for w in weighed
+    )
+    return _Known(tuple(sorted(kept)), repeats, tuple(others), most, settled)
 
 
 def _way(plane: Bytes, thorough: bool, known: _Known | None = None) -> _Way:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from dandify.store.groups import gather, groups_of
 from dandify.store.partial import flush_file, flushed_meanwhile
 from dandify.store.pipeline import Job, Written, check, fill
-from dandify.store.progress import Progress, ProgressCallback
+from dandify.store.progress import Passed, Progress, ProgressCallback
 from dandify.store.resume import Attempt
 from dandify.store.space import free_bytes
 from dandify.store.target import open_container
@@ -61,7 +61,7 @@ def fill_container(
     """
     written = []
     with open_container(path, write=True) as container, flushed_meanwhile(path):
-        for job, advance in _counted("write", jobs, progress):
+        for job, advance in _written(jobs, progress):
             target, earlier = container.target(job.place), attempt.earlier(job.place)
             written.append(fill(job, target, workers=workers, advance=advance, earlier=earlier))
     attempt.resumed = sum(w.resumed for w in written)
@@ -91,7 +91,7 @@ def check_container(
         if path.is_file():
             flush_file(path)
         with open_container(path, write=False) as container:
-            for (job, advance), known in zip(_counted("verify", jobs, progress), written, strict=True):
+            for (job, advance), known in zip(_verified(jobs, progress), written, strict=True):
                 every = 1 if verify == "full" else SAMPLED
                 check(job, container.target(job.place), known, workers=workers, advance=advance, every=every)
     return tuple(Filled(job, known, verify == "full") for job, known in zip(jobs, written, strict=True))
@@ -121,20 +121,31 @@ def _sampled(job: Job) -> int:
     return int(plan.raw_bytes * stored / raw)
 
 
-def _counted(
-    stage: str, jobs: Sequence[Job], progress: ProgressCallback | None
-) -> list[tuple[Job, Callable[[int], None]]]:
+def _written(jobs: Sequence[Job], progress: ProgressCallback | None) -> Iterator[tuple[Job, Callable[[Passed], None]]]:
+    """Pair each job with what turns its bytes into progress over all jobs."""
+    total = sum(job.plan.raw_bytes for job in jobs)
+    read = encoded = stored = 0
+    for job in jobs:
+
+        def advance(passed: Passed, name: str = job.name) -> None:
+            nonlocal read, encoded, stored
+            read, encoded, stored = read + passed.read, encoded + passed.encoded, stored + passed.stored
+            if progress is not None:
+                progress(Progress("write", name, encoded, total, read, encoded, stored))
+
+        yield job, advance
+
+
+def _verified(jobs: Sequence[Job], progress: ProgressCallback | None) -> Iterator[tuple[Job, Callable[[int], None]]]:
     """Pair each job with what turns its bytes into progress over all jobs."""
     total = sum(job.plan.raw_bytes for job in jobs)
     done = 0
+    for job in jobs:
 
-    def counter(job: Job) -> Callable[[int], None]:
-        def advance(count: int) -> None:
+        def advance(count: int, name: str = job.name) -> None:
             nonlocal done
             done += count
             if progress is not None:
-                progress(Progress(stage, job.name, done, total))
+                progress(Progress("verify", name, done, total))
 
-        return advance
-
-    return [(job, counter(job)) for job in jobs]
+        yield job, advance

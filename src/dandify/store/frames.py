@@ -46,22 +46,33 @@ class Zstd:
 
 @dataclass(frozen=True)
 class Blosc:
-    """Blosc frames with shuffled bits: HDF5's filter 32001, and what Zarr v2 calls ``blosc``."""
+    """Blosc frames: HDF5's filter 32001, and what Zarr v2 calls ``blosc``.
+
+    Parameters
+    ----------
+    inner
+        ``zstd`` or ``lz4``.
+    level
+        Its level.
+    bits
+        Shuffle bits; else bytes.
+    """
 
     inner: str = "zstd"
     level: int = 1
+    bits: bool = True
 
     @property
     def name(self) -> str:
         """In words."""
-        return f"blosc ({self.inner} {self.level}, bit shuffle)"
+        return f"blosc ({self.inner} {self.level}, {'bit' if self.bits else 'byte'} shuffle)"
 
     @property
     def codec(self) -> Any:
         """The codec as numcodecs configures it."""
         from numcodecs import Blosc as Codec
 
-        return Codec(self.inner, clevel=self.level, shuffle=Codec.BITSHUFFLE)
+        return Codec(self.inner, clevel=self.level, shuffle=Codec.BITSHUFFLE if self.bits else Codec.SHUFFLE)
 
     def encode(self, raw: Bytes, itemsize: int) -> bytes:
         """Encode a chunk."""
@@ -89,6 +100,22 @@ class ZarrGzip:
     def encode(self, raw: Bytes, itemsize: int) -> bytes:
         """Encode a chunk: wbits of 16 + 15 ask for the header of gzip."""
         return bytes(isal_zlib.compress(raw, self.level, 31))
+
+
+@dataclass(frozen=True)
+class ZarrCodec:
+    """Any codec of numcodecs that somebody asks for; Zarr arrays only."""
+
+    codec: Any
+
+    @property
+    def name(self) -> str:
+        """As numcodecs writes it."""
+        return str(self.codec)
+
+    def encode(self, raw: Bytes, itemsize: int) -> bytes:
+        """Encode a chunk."""
+        return bytes(self.codec.encode(raw.view(f"V{itemsize}") if itemsize > 1 else raw))
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from dandify.store.choose import PIECE_BYTES, PIECES, Chosen, pieces_of
 from dandify.store.encode import Bytes, Encoder
 from dandify.store.pipeline import read_values
 from dandify.store.plan import ChunkPlan, needed_bytes, plan_dataset, row_of
-from dandify.store.readcost import USUAL_CHANNELS
+from dandify.store.readcost import USUAL_CHANNELS, usual_chunks
 from dandify.store.region import Blocks, Region, grid
-from dandify.store.shapes import HDF5_LIMITS, Limits, Shape, best_lengths, quick, shapes_of, text, usual_text
+from dandify.store.shapes import HDF5_LIMITS, Limits, Shape, best_lengths, quick, shapes_of, text
 
 CLOSE = 0.02  # of the size: shapes that are this near to the smallest count as equal, and the fastest to read is taken
 INDEX_BYTES = 40  # of a chunk in HDF5's tables: 38 measured
@@ -60,6 +60,7 @@ def measure(
     workers: int,
     rate_hz: float | None = None,
     limits: Limits = HDF5_LIMITS,
+    usual: tuple[int, ...] | None = None,
     chunks: tuple[int, ...] | None = None,
     asked: str = "as the data's DataIO asks for",
     name: str = "the dataset",
@@ -82,6 +83,8 @@ def measure(
         Samples or frames a second, where known.
     limits
         For shapes.
+    usual
+        Chunks that time to read is compared with; `usual_chunks` by default.
     chunks
         A shape that somebody asked for. It is kept, and only the encoder is chosen.
     asked
@@ -104,7 +107,7 @@ def measure(
             name=name,
         )  # fmt: skip
 
-    possible = shapes_of(shape, itemsize, rate_hz=rate_hz, limits=limits) if chunks is None else ()
+    possible = shapes_of(shape, itemsize, rate_hz=rate_hz, limits=limits, usual=usual) if chunks is None else ()
     fitting = tuple(
         s for s in possible if needed_bytes(row_of(shape, s.chunks), s.chunks, itemsize, workers) <= memory_bytes
     )
@@ -117,7 +120,9 @@ def measure(
     samples = [read_values(source, region, dtype, name) for region in sample_regions(shape, itemsize)]
     raw = sum(s.nbytes for s in samples)
     best, encoder, ratios = _smallest(shapes, samples, choose, itemsize, prod(shape))
-    reason = _reason(shape, itemsize, limits, best, ratios, raw, scarce=len(fitting) < len(possible))
+    reason = _reason(
+        usual or usual_chunks(shape, itemsize), limits, best, ratios, raw, scarce=len(fitting) < len(possible)
+    )
     return Measured(planned(best.chunks, reason), encoder, _ratio(cut(samples, best.chunks), encoder, itemsize))
 
 
@@ -197,14 +202,14 @@ def _kind(encoder: Encoder) -> str:
 
 
 def _reason(
-    shape: tuple[int, ...], itemsize: int, limits: Limits, best: Shape, ratios: dict[Shape, float], raw: int, *,
+    usual: tuple[int, ...], limits: Limits, best: Shape, ratios: dict[Shape, float], raw: int, *,
     scarce: bool,
 ) -> str:  # fmt: skip
     """Say in a sentence what was allowed, what was measured, and why this shape."""
     slower = best.costs.worst > limits.slowest
     within = (
         f"chunks of {limits}, read {'as little slower as can be' if slower else 'no slower'} than neuroconv's "
-        f"{usual_text(shape, itemsize)} ({best.costs} of its time)"
+        f"{text(usual)} ({best.costs} of its time)"
     )
     if len(ratios) < 2:
         return f"{within}: {text(best.chunks)} is {'all that fits the memory' if scarce else 'read fastest'}"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from dandify.errors import BadSource, DandifyError, VerificationFailed
 from dandify.store.encode import Encoder, checksum, independent, scratch
 from dandify.store.groups import Group, gather, groups_of, scatter
 from dandify.store.plan import ChunkPlan, queue_depth
+from dandify.store.progress import Passed
 from dandify.store.region import Blocks, Region, extent
 from dandify.store.target import Place, Target
 
@@ -110,7 +112,7 @@ class Earlier(Protocol):
 
 
 def fill(
-    job: Job, target: Target, *, workers: int, advance: Callable[[int], None], earlier: Earlier | None = None
+    job: Job, target: Target, *, workers: int, advance: Callable[[Passed], None], earlier: Earlier | None = None
 ) -> Written:
     """Read the source once, encode its chunks in threads, and write them.
 
@@ -126,7 +128,7 @@ def fill(
     workers
         Encoding threads.
     advance
-        Called in this thread with the raw bytes of each slab whose chunks are on their way.
+        Called in this thread for each slab, and when all is written.
     earlier
         Where finished chunks come from, and are noted. The source is read all the same: a chunk counts as finished
         if its values still are what they were.
@@ -139,6 +141,7 @@ def fill(
     plan = job.plan
     _agree(job, target)
     written = Written()
+    encoded = stored = told = told_stored = 0
     whole = xxhash.xxh3_128() if plan.in_order else None
 
     def read(region: Region) -> NDArray[Any]:
@@ -162,8 +165,16 @@ def fill(
             done.append(_Encoded(index, known, b"" if target.concurrent else payload, where, resumed))
         return done
 
-    def finish(done: Future[list[_Encoded]]) -> None:
+    def tell(read: int) -> None:
+        nonlocal told, told_stored
+        advance(Passed(read, encoded - told, stored - told_stored))
+        told, told_stored = encoded, stored
+
+    def finish(group: Group, done: Future[list[_Encoded]]) -> None:
+        nonlocal encoded, stored
+        encoded += sum(prod(extent(part)) for part in group.parts) * plan.dtype.itemsize
         for one in done.result():
+            stored += one.chunk.size
             where = one.where if target.concurrent else target.write(one.index, one.payload)
             written.chunks[one.index] = one.chunk
             if earlier:
@@ -171,7 +182,7 @@ def fill(
                 written.changed += not one.resumed and earlier.changed(one.index, one.chunk.checksum)
                 earlier.finished(one.index, one.chunk, where)
 
-    waiting: deque[Future[list[_Encoded]]] = deque()
+    waiting: deque[tuple[Group, Future[list[_Encoded]]]] = deque()
     try:
         with _Threads(1, "read") as reader, _Threads(workers, "encode") as pool:
             regions = plan.slabs()
@@ -181,15 +192,16 @@ def fill(
                 slab = reading.result()
                 ahead.extend((r, reader.submit(read, r)) for r in islice(regions, 1))
                 for group in groups_of(plan, region):
-                    waiting.append(pool.submit(encode, group, slab))
+                    waiting.append((group, pool.submit(encode, group, slab)))
                     while len(waiting) > queue_depth(workers):
-                        finish(waiting.popleft())
+                        finish(*waiting.popleft())
                 if earlier:
                     earlier.flush()
-                advance(slab.nbytes)
+                tell(slab.nbytes)
                 del slab, reading  # its chunks hold it until they are encoded, and nobody longer
             while waiting:
-                finish(waiting.popleft())
+                finish(*waiting.popleft())
+            tell(0)
     finally:
         if earlier:
             earlier.flush()

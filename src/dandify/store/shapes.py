@@ -8,7 +8,7 @@ from math import ceil, prod
 
 from dandify.errors import BadRequest
 from dandify.store.plan import default_chunks
-from dandify.store.readcost import ReadCosts, read_costs, rows_of_a_second, usual_chunks
+from dandify.store.readcost import ReadCosts, read_costs, rows_of_a_second
 
 SECONDS = (0.25, 0.5, 1, 2, 4)  # lengths that are tried, beside those that fill a number of bytes
 PADDED = 1.06  # a dataset with its padding over the dataset: beyond, chunks are made even
@@ -58,8 +58,9 @@ class Shape:
 
 
 def shapes_of(
-    shape: tuple[int, ...], itemsize: int, *, rate_hz: float | None = None, limits: Limits = HDF5_LIMITS
-) -> tuple[Shape, ...]:
+    shape: tuple[int, ...], itemsize: int, *, rate_hz: float | None = None, limits: Limits = HDF5_LIMITS,
+    usual: tuple[int, ...] | None = None,
+) -> tuple[Shape, ...]:  # fmt: skip
     """Give the chunk shapes that keep to the limits of size and number, the widest first; at least one.
 
     Signals, (samples,) or (samples, channels), are cut at 1, 2, 4, ... or all channels, and at parts and multiples of a
@@ -75,6 +76,8 @@ def shapes_of(
         Samples or frames a second, where known.
     limits
         To keep within; that of time to read is not applied here.
+    usual
+        Chunks that time to read is compared with; `usual_chunks` by default.
     """
     raw = prod(shape) * itemsize
     tried = dict.fromkeys(_signals(shape, itemsize, rate_hz, limits) if len(shape) == 2 else _frames(shape, itemsize,
@@ -87,7 +90,7 @@ def shapes_of(
         least = min(count_of(shape, c) for c in sized)
         few = [c for c in sized if count_of(shape, c) == least]
     few.sort(key=lambda c: (c[1:], c), reverse=True)
-    return tuple(Shape(c, read_costs(shape, itemsize, c, rate_hz)) for c in few)
+    return tuple(Shape(c, read_costs(shape, itemsize, c, rate_hz, usual)) for c in few)
 
 
 def quick(shapes: Iterable[Shape], limits: Limits) -> tuple[Shape, ...]:
@@ -112,11 +115,6 @@ def best_lengths(shapes: Iterable[Shape]) -> tuple[Shape, ...]:
         if known is None or shape.costs.overall < known.costs.overall:
             best[shape.chunks[1:]] = shape
     return tuple(best.values())
-
-
-def usual_text(shape: tuple[int, ...], itemsize: int) -> str:
-    """Name the chunks that reading is compared with."""
-    return text(usual_chunks(shape, itemsize))
 
 
 def text(shape: tuple[int, ...]) -> str:

@@ -1,0 +1,321 @@
+"""Pages for people: the dandisets, a dandiset with its files, an asset. Plain HTML that needs no network."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from html import escape
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from dandify.archive import assets, dandisets, documents
+from dandify.archive.bucket import blob_key, zarr_key
+from dandify.archive.open_with import Asked, services_for
+from dandify.archive.page_style import STYLE, page
+from dandify.archive.state import Archive
+from dandify.archive.validation import asset_errors
+from dandify.archive.web import archive_of
+
+Json = Mapping[str, Any]
+
+_LISTED: Final = 200  # rows of a table; what is left out is said
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
+_FIELDS: Final = (
+    ("keywords", "Keywords"), ("license", "License"), ("protocol", "Protocols"), ("studyTarget", "Study targets"),
+    ("acknowledgement", "Acknowledgement"), ("citation", "Cite as"),
+)  # fmt: skip
+
+
+def size_text(count: float) -> str:
+    """Say a number of bytes as a person would."""
+    for unit in _UNITS[:-1]:
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} {_UNITS[-1]}"
+
+
+async def get_home(request: Request) -> Response:
+    """Show the dandisets."""
+    return await _shown(request, _home)
+
+
+async def get_dandiset(request: Request) -> Response:
+    """Show a version of a dandiset: what it is, who made it, what the schema says of it, and its files."""
+    return await _shown(request, _dandiset)
+
+
+async def get_asset(request: Request) -> Response:
+    """Show an asset: its metadata, what opens it, and what the schema says of it."""
+    return await _shown(request, _asset)
+
+
+async def _shown(request: Request, make: Any) -> Response:
+    def run() -> str:
+        archive = archive_of(request)
+        with archive.db.reading() as c:
+            return str(make(archive, c, request))
+
+    return HTMLResponse(
+        await run_in_threadpool(run), headers={"Content-Security-Policy": "default-src 'self' 'unsafe-inline'"}
+    )
+
+
+def _home(archive: Archive, c: sqlite3.Connection, request: Request) -> str:
+    search = request.query_params.get("search", "")
+    count, rows = dandisets.listing(c, limit=_LISTED, offset=0, order="-modified", search=search, empty=True, user=None)
+    lines = []
+    for row in rows:
+        number, state = dandisets.identifier(row["number"]), documents.status(archive, row)
+        lines.append(
+            f'<tr><td><a href="/dandiset/{number}/draft">{number}</a></td>'
+            f'<td><a href="/dandiset/{number}/draft">{escape(row["name"])}</a></td>'
+            f'<td class="n">{row["files"]:,}</td><td class="n">{size_text(row["bytes"])}</td>'
+            f"<td>{_badge(state)}</td><td>{_day(row['modified'])}</td></tr>"
+        )
+    table = (
+        "<table><thead><tr><th>Dandiset</th><th>Name</th><th class=n>Files</th><th class=n>Size</th><th>Draft</th>"
+        f"<th>Modified</th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        if lines
+        else "<p>No dandiset" + (" has these words in its metadata." if search else " yet.") + "</p>"
+    )
+    more = f"<p>The {_LISTED} modified last of {count:,}; search for others.</p>" if count > len(rows) else ""
+    form = (
+        f'<form><input name="search" value="{escape(search)}" placeholder="Search names and metadata" '
+        'aria-label="Search"><button>Search</button></form>'
+    )
+    return page("Dandisets", f"<h1>Dandisets</h1>{form}{table}{more}")
+
+
+def _dandiset(archive: Archive, c: sqlite3.Connection, request: Request) -> str:
+    params = request.path_params
+    row = dandisets.version(c, params["dandiset"], params.get("version", dandisets.DRAFT), sums=True)
+    number, name = dandisets.identifier(row["number"]), row["version"]
+    metadata = documents.version_metadata(archive, row)
+    state = documents.status(archive, row)
+    versions = " ".join(
+        f'<a class="{"here" if v["version"] == name else ""}" href="/dandiset/{number}/{v["version"]}">'
+        f"{escape(v['version'])}</a>"
+        for v in dandisets.versions(c, number)
+    )
+    status_line = (
+        f'<p class="versions">{versions} {_badge(state)} {row["files"]:,} files, {size_text(row["bytes"])}, '
+        f"modified {_day(row['modified'])}</p>"
+    )
+    elsewhere = (
+        f'<p><a href="/api/dandisets/{number}/versions/{name}/">metadata as JSON</a> &middot; '
+        f"<code>dandi download {escape(archive.api_url)}/dandisets/{number}/versions/{name}</code></p>"
+    )
+    parts = [
+        f'<p class="path"><a href="/">Dandisets</a> / {number}</p><h1>{escape(row["name"])}</h1>', status_line,
+        f"<p class=text>{escape(str(metadata.get('description') or 'No description.'))}</p>",
+        _people(metadata), _definitions(metadata), _summary(c, row), _trouble(archive, c, row),
+        f"<h2>Files</h2>{_files(c, row, number, request.query_params.get('location', ''))}", elsewhere,
+    ]  # fmt: skip
+    return page(f"{number} {row['name']}", "".join(parts))
+
+
+def _people(metadata: Json) -> str:
+    found = metadata.get("contributor")
+    people = [p for p in found if isinstance(p, dict)] if isinstance(found, list) else []
+    if not people:
+        return ""
+    lines = []
+    for one in people:
+        roles = ", ".join(_words(str(r).removeprefix("dcite:")) for r in one.get("roleName") or ())
+        orcid = str(one.get("identifier") or "")
+        more = f" <small>{escape(orcid)}</small>" if orcid else ""
+        award = f", award {escape(str(one['awardNumber']))}" if one.get("awardNumber") else ""
+        lines.append(f"<li>{escape(str(one.get('name', '')))}{more} <small>{escape(roles)}{award}</small></li>")
+    return f"<h2>Contributors</h2><ul>{''.join(lines)}</ul>"
+
+
+def _definitions(metadata: Json) -> str:
+    rows = []
+    for key, title in _FIELDS:
+        value = metadata.get(key)
+        if value:
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            rows.append(f"<dt>{title}</dt><dd>{escape(shown.replace('spdx:', ''))}</dd>")
+    return f"<dl>{''.join(rows)}</dl>" if rows else ""
+
+
+def _summary(c: sqlite3.Connection, row: sqlite3.Row) -> str:
+    """Say what the assets are of and about, from their own metadata."""
+    species: set[str] = set()
+    subjects: set[str] = set()
+    approaches: set[str] = set()
+    standards: set[str] = set()
+    query = "SELECT s.metadata FROM version_assets va JOIN assets s ON s.asset_id = va.asset_id WHERE va.version_id = ?"
+    for (text,) in c.execute(query, (row["id"],)):
+        about = json.loads(text)
+        for one in _objects(about.get("wasAttributedTo")):
+            subjects.add(str(one.get("identifier", "")))
+            species.add(str((one.get("species") or {}).get("name", "")))
+        approaches |= {str(a.get("name", "")) for a in _objects(about.get("approach"))}
+        standards |= {str(a.get("name", "")) for a in _objects(about.get("dataStandard"))}
+    told = (
+        (_count(len(subjects - {""}), "subject"), subjects - {""}), ("Species", species - {""}),
+        ("Approaches", approaches - {""}), ("Standards", standards - {""}),
+    )  # fmt: skip
+    cells = [f"<dt>{escape(title)}</dt><dd>{escape(_some(values))}</dd>" for title, values in told if values]
+    return f"<h2>Summary</h2><dl>{''.join(cells)}</dl>" if cells else ""
+
+
+def _some(values: Iterable[str], most: int = 12) -> str:
+    values = sorted(values)
+    return ", ".join(values[:most]) + (f" and {len(values) - most} more" if len(values) > most else "")
+
+
+def _objects(value: object) -> Iterator[Json]:
+    for one in value if isinstance(value, list) else []:
+        if isinstance(one, dict):
+            yield one
+
+
+def _trouble(archive: Archive, c: sqlite3.Connection, row: sqlite3.Row) -> str:
+    """List what keeps the version from being published."""
+    if row["published"]:
+        return ""
+    own = documents.version_errors(archive, row)
+    of_assets = asset_errors(c, row["id"])
+    items = [f"<li>dandiset: {_error(e)}</li>" for e in own]
+    items += [f"<li>{escape(e['path'])}: {_error(e)}</li>" for e in of_assets[:_LISTED]]
+    if row["zarrs"]:
+        items.append(f"<li>{row['zarrs']} Zarr: dandisets that hold Zarr cannot be published</li>")
+    waiting = f"<p>{row['unchecked']:,} files are not checked yet.</p>" if row["unchecked"] else ""
+    if not items:
+        return waiting
+    summary = f"{_count(len(own) + len(of_assets), 'error')} of the schema, {len(items):,} shown"
+    return (
+        f"{waiting}<details{' open' if len(items) < 10 else ''}><summary>{summary}</summary>"
+        f"<ul class=errors>{''.join(items)}</ul></details>"
+    )
+
+
+def _error(error: Json) -> str:
+    field = f"<code>{escape(error['field'])}</code> " if error.get("field") else ""
+    return field + escape(str(error["message"]))
+
+
+def _files(c: sqlite3.Connection, row: sqlite3.Row, number: str, location: str) -> str:
+    """List the folders and files at a place, as a person walks through them."""
+    here = location.strip("/")
+    prefix = f"{here}/" if here else ""
+    count, found = assets.listing(c, row["id"], limit=-1, offset=0, prefix=prefix, glob="", order="path")
+    folders: dict[str, list[int]] = {}
+    files: list[sqlite3.Row] = []
+    for one in found:
+        rest = one["path"][len(prefix) :]
+        if "/" in rest:
+            sums = folders.setdefault(rest.split("/", 1)[0], [0, 0])
+            sums[0] += 1
+            sums[1] += one["size"] or 0
+        else:
+            files.append(one)
+    base = f"/dandiset/{number}/{row['version']}"
+    crumbs, path = [f'<a href="{base}">all</a>'], ""
+    for part in here.split("/") if here else ():
+        path = f"{path}/{part}" if path else part
+        crumbs.append(f'<a href="{base}?{urlencode({"location": path})}">{escape(part)}</a>')
+    lines = [
+        f'<tr><td><a href="{base}?{urlencode({"location": prefix + name})}">{escape(name)}/</a></td>'
+        f'<td class="n">{size_text(size)}</td><td>{number_of:,} files</td></tr>'
+        for name, (number_of, size) in list(folders.items())[:_LISTED]
+    ]
+    lines += [
+        f'<tr><td><a href="{base}/asset/{one["asset_id"]}">{escape(one["path"][len(prefix) :])}</a></td>'
+        f'<td class="n">{size_text(one["size"] or 0)}</td><td>{_download(one)}</td></tr>'
+        for one in files[:_LISTED]
+    ]
+    left = len(folders) + len(files) - len(lines)
+    more = f"<p>{left:,} more are not shown.</p>" if left > 0 else ""
+    if not lines:
+        return "<p>No file yet.</p>" if not count else "<p>No file here.</p>"
+    return (
+        f'<p class="path">{" / ".join(crumbs)}</p><table><thead><tr><th>Name</th><th class=n>Size</th><th></th></tr>'
+        f"</thead><tbody>{''.join(lines)}</tbody></table>{more}"
+    )
+
+
+def _download(asset: sqlite3.Row) -> str:
+    if asset["blob_id"] is None:
+        return ""
+    return _links({"download": f"/api/assets/{asset['asset_id']}/download/"})
+
+
+def _services(version: sqlite3.Row, asset: sqlite3.Row, metadata: Json) -> dict[str, str]:
+    download, file = metadata["contentUrl"]
+    number = dandisets.identifier(version["number"])
+    return services_for(Asked(asset["path"], asset["size"] or 0, download, file, number, version["version"]))
+
+
+def _asset(archive: Archive, c: sqlite3.Connection, request: Request) -> str:
+    params = request.path_params
+    version = dandisets.version(c, params["dandiset"], params["version"])
+    row = assets.find(c, params["asset"], version_id=version["id"])
+    number = dandisets.identifier(version["number"])
+    metadata = documents.asset_metadata(archive, row)
+    found = c.execute("SELECT errors FROM validations WHERE asset_id = ?", (row["asset_id"],)).fetchone()
+    errors = [] if found is None else json.loads(found["errors"])
+    state = "Pending" if found is None else "Invalid" if errors else "Valid"
+    folder = row["path"].rpartition("/")[0]
+    base = f"/dandiset/{number}/{version['version']}"
+    key = blob_key(row["blob_id"]) if row["blob_id"] else zarr_key(row["zarr_id"], "")
+    place = f"/api/assets/{row['asset_id']}/download/" if row["blob_id"] else f"/bucket/{quote(key)}"
+    get = f'<a href="{place}">download</a>' if row["blob_id"] else f"<code>{escape(archive.bucket_url(key))}</code>"
+    links = _links(_services(version, row, metadata))
+    items = "".join(f"<li>{_error(e)}</li>" for e in errors)
+    return page(
+        row["path"],
+        f'<p class="path"><a href="/">Dandisets</a> / <a href="{base}">{number}</a> / '
+        f'<a href="{base}?{urlencode({"location": folder})}">{escape(folder or "all")}</a></p>'
+        f"<h1>{escape(row['path'].rpartition('/')[2])}</h1>"
+        f"<p>{_badge(state)} {size_text(row['size'] or 0)}, modified {_day(row['modified'])}, {get}</p>"
+        + (f"<ul class=errors>{items}</ul>" if items else "")
+        + (f"<h2>Open with</h2><p>{links}</p>" if links else "")
+        + "<h2>Metadata</h2><input id=filter placeholder='Show lines that contain ...' aria-label='Filter'>"
+        + f"<pre id=json>{escape(json.dumps(metadata, ensure_ascii=False, indent=2))}</pre>",
+    )
+
+
+def _links(services: Mapping[str, str]) -> str:
+    return " &middot; ".join(
+        f'<a href="{escape(url)}" rel="noreferrer">{escape(name)}</a>' for name, url in services.items()
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _badge(state: str) -> str:
+    return f'<span class="badge {state.lower()}">{state}</span>'
+
+
+def _day(moment: str) -> str:
+    return f"{moment[:10]} {moment[11:16]} UTC"
+
+
+def _words(name: str) -> str:
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
+
+
+async def get_style(_request: Request) -> Response:
+    """Send the style sheet of the pages."""
+    return Response(STYLE, media_type="text/css", headers={"Cache-Control": "max-age=3600"})
+
+
+ROUTES: list[Route] = [
+    Route("/", get_home, methods=["GET"]),
+    Route("/style.css", get_style, methods=["GET"]),
+    Route("/dandiset/{dandiset}", get_dandiset, methods=["GET"]),
+    Route("/dandiset/{dandiset}/{version}", get_dandiset, methods=["GET"]),
+    Route("/dandiset/{dandiset}/{version}/asset/{asset}", get_asset, methods=["GET"]),
+]

@@ -1,0 +1,294 @@
+"""What an NWB file says for its record in the archive: subject, session and its end, samples, devices, types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import h5py
+import numpy as np
+
+from dandify.dandiset.vocabulary import described_types
+from dandify.errors import BadSource
+
+_SUBJECT: Final = "/general/subject/"
+_SUBJECT_KEYS: Final = (
+    "subject_id", "species", "sex", "age", "date_of_birth", "weight", "strain", "genotype", "description",
+)  # fmt: skip
+_TEXTS: Final = (
+    "session_description", "session_start_time", "timestamps_reference_time", "general/session_id",
+    "general/experiment_description",
+)  # fmt: skip
+_LISTS: Final = ("general/keywords", "general/related_publications")
+_SAMPLES: Final = {"tissue_sample_id": "tissuesample", "slice_id": "slice", "cell_id": "cell"}
+# Filters whose decoding makes text and nothing else. A pickle would run code out of the data.
+_TEXT_FILTERS: Final = frozenset({"vlen-utf8", "vlen-bytes", "json2"})
+# Longer than any session: a clock that counted from 1970, or was never set.
+_FIVE_YEARS: Final = 5 * 365 * 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that an NWB file names."""
+
+    name: str
+    description: str | None = None
+    manufacturer: str | None = None
+    probe_id: str | None = None
+
+
+@dataclass(frozen=True)
+class NwbContent:
+    """What an NWB file says of itself; what it does not say is absent.
+
+    Attributes
+    ----------
+    subject
+        By NWB's keys; ``age_reference`` is ``birth`` or ``gestational``.
+    session_id, session_description, start
+        As stated.
+    end
+        When the last sample, spike, event or interval ends.
+    keywords, publications
+        As stated.
+    samples
+        From the largest to the smallest: kind (``tissuesample``, ``slice``, ``cell``) and id.
+    devices
+        In the order of their names.
+    approaches, techniques, variables
+        In DANDI's words, from the neurodata types in it and what these inherit from.
+    """
+
+    subject: Mapping[str, str] = field(default_factory=dict)
+    session_id: str | None = None
+    session_description: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    keywords: tuple[str, ...] = ()
+    publications: tuple[str, ...] = ()
+    samples: tuple[tuple[str, str], ...] = ()
+    devices: tuple[Device, ...] = ()
+    approaches: tuple[str, ...] = ()
+    techniques: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+
+
+def read_content(path: Path, kind: Literal["nwb", "nwb-zarr"]) -> NwbContent:
+    """Read an NWB file, HDF5 or Zarr v2: names and a few numbers, no recordings.
+
+    Pickles in a Zarr, such as plain hdmf-zarr writes for references, are passed over: none is ever evaluated.
+
+    Raises
+    ------
+    BadSource
+        If it is damaged.
+    """
+    if kind == "nwb":
+        try:
+            with h5py.File(path, "r") as file:
+                return _Reader(file).read()
+        except (OSError, RuntimeError) as error:
+            raise BadSource(f"not a readable HDF5 file: {error}", file=path, remedy="convert it again") from error
+    import zarr
+
+    try:
+        return _Reader(zarr.open_group(str(path), mode="r")).read()
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise BadSource(f"a damaged Zarr: {error}", file=path, remedy="convert it again") from error
+
+
+class _Reader:
+    """Walks a tree of h5py's or of zarr's: the two offer groups, arrays and attributes by the same words."""
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._types: set[str] = set()
+        self._spans: list[tuple[float, float]] = []
+        self._devices: list[Device] = []
+        self._cells: set[str] = set()
+        self._samples: dict[str, str] = {}
+
+    def read(self) -> NwbContent:
+        self._root.visititems(self._visit)
+        texts = {key: text for key in _TEXTS if (text := self._text(key))}
+        lists = [tuple(self._list(key)) for key in _LISTS]
+        start = _time(texts.get("session_start_time"))
+        reference = _time(texts.get("timestamps_reference_time")) or start
+        approaches, techniques, variables = described_types(self._types, self._parents())
+        return NwbContent(
+            subject=self._subject(),
+            session_id=texts.get("general/session_id"),
+            session_description=texts.get("session_description"),
+            start=start,
+            end=self._end(reference),
+            keywords=lists[0],
+            publications=lists[1],
+            samples=self._named_samples(),
+            devices=tuple(sorted(self._devices, key=lambda d: d.name)),
+            approaches=approaches,
+            techniques=techniques,
+            variables=variables,
+        )
+
+    def _visit(self, name: str, item: Any) -> None:
+        if name.startswith("specifications/"):
+            return
+        kind = _plain(item.attrs.get("neurodata_type"))
+        if kind:
+            self._types.add(kind)
+        if hasattr(item, "shape"):
+            return
+        if "rate" in getattr(item.get("starting_time"), "attrs", {}) or "timestamps" in item:
+            self._spans += _series(item)
+        if "colnames" in item.attrs:
+            self._spans += _table(item)
+        if name.startswith("general/devices/") and name.count("/") == 2:
+            self._devices.append(
+                Device(
+                    name.rpartition("/")[2], _plain(item.attrs.get("description")),
+                    _plain(item.attrs.get("manufacturer")), self._child(item, "probe_id"),
+                )
+            )  # fmt: skip
+        elif kind == "IntracellularElectrode" and (cell := self._child(item, "cell_id")):
+            self._cells.add(cell)
+        elif kind == "DandiIcephysMetadata":
+            self._samples |= {what: text for key, what in _SAMPLES.items() if (text := self._child(item, key))}
+
+    def _subject(self) -> dict[str, str]:
+        found = {key: text for key in _SUBJECT_KEYS if (text := self._text(_SUBJECT + key))}
+        if "age" in found:
+            reference = _plain(self._root[_SUBJECT + "age"].attrs.get("reference"))
+            if reference:
+                found["age_reference"] = reference
+        return found
+
+    def _named_samples(self) -> tuple[tuple[str, str], ...]:
+        named = dict(self._samples)
+        if "cell" not in named and len(self._cells) == 1:  # of several, none is the one that the file is of
+            named["cell"] = next(iter(self._cells))
+        return tuple((what, named[what]) for what in _SAMPLES.values() if what in named)
+
+    def _end(self, reference: datetime | None) -> datetime | None:
+        ends = [end for _, end in self._spans]
+        if reference is None or not ends or max(ends) - min(start for start, _ in self._spans) > _FIVE_YEARS:
+            return None
+        with suppress(OverflowError):
+            return reference + timedelta(seconds=max(ends))
+        return None
+
+    def _parents(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        specifications = self._root.get("specifications")
+        if specifications is not None:
+            specifications.visititems(lambda _, item: _learn(item, found))
+        return found
+
+    def _text(self, key: str) -> str | None:
+        item = self._root.get(key)
+        return _plain(item[()]) if _is_one(item) else None
+
+    def _list(self, key: str) -> Iterator[str]:
+        item = self._root.get(key)
+        if hasattr(item, "shape") and _is_safe(item):
+            yield from (text for value in np.atleast_1d(item[()]) if (text := _plain(value)))
+
+    def _child(self, group: Any, key: str) -> str | None:
+        item = group.get(key)
+        found = item[()] if _is_one(item) else group.attrs.get(key)
+        return _plain(found)
+
+
+def _series(group: Any) -> Iterator[tuple[float, float]]:
+    """Yield the time of a TimeSeries' first sample and the end of its last, in seconds."""
+    timestamps, start, data = group.get("timestamps"), group.get("starting_time"), group.get("data")
+    if hasattr(timestamps, "shape"):
+        if len(timestamps):
+            yield from _finite(timestamps[0], timestamps[-1])
+    elif hasattr(start, "shape"):
+        rate = float(np.ravel(start.attrs["rate"])[0])
+        samples = data.shape[0] if hasattr(data, "shape") and data.shape else 0
+        count = max(samples, int(np.ravel(group.attrs.get("num_samples", 0))[0]))
+        begin = float(np.ravel(start[()])[0])
+        if rate > 0:
+            yield from _finite(begin, begin + count / rate)
+
+
+def _table(group: Any) -> Iterator[tuple[float, float]]:
+    """Yield the span of a DynamicTable: intervals, events, or the spikes of units, which are in order within each."""
+    columns = {key: column for key in ("start_time", "stop_time", "timestamp", "duration", "spike_times")
+               if hasattr(column := group.get(key), "shape") and len(column)}  # fmt: skip
+    if "start_time" in columns:
+        begin = columns["start_time"][0]
+        yield from _finite(begin, columns["stop_time"][-1] if "stop_time" in columns else begin)
+    if "timestamp" in columns:
+        last = columns["timestamp"][-1] + (columns["duration"][-1] if "duration" in columns else 0)
+        yield from _finite(columns["timestamp"][0], last)
+    index = group.get("spike_times_index")
+    if "spike_times" in columns and hasattr(index, "shape"):
+        ends = np.unique(np.asarray(index[...], dtype=np.int64))
+        ends = ends[(ends > 0) & (ends <= len(columns["spike_times"]))]
+        if ends.size:
+            starts = np.unique(np.r_[0, ends[:-1]])
+            spikes = columns["spike_times"]
+            yield from _finite(np.nanmin(_at(spikes, starts)), np.nanmax(_at(spikes, ends - 1)))
+
+
+def _at(array: Any, indices: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.asarray(array[indices] if isinstance(array, h5py.Dataset) else array.get_orthogonal_selection(indices))
+
+
+def _finite(begin: Any, end: Any) -> Iterator[tuple[float, float]]:
+    if np.isfinite(begin) and np.isfinite(end):
+        yield float(begin), float(end)
+
+
+def _learn(item: Any, found: dict[str, str]) -> None:
+    """Take over what a cached specification says of inheritance."""
+    import json
+
+    if not _is_one(item):
+        return
+    with suppress(ValueError):
+        stack = [json.loads(_plain(item[()]) or "null")]
+        while stack:
+            node = stack.pop()
+            if isinstance(node, dict):
+                name = node.get("neurodata_type_def", node.get("data_type_def"))
+                parent = node.get("neurodata_type_inc", node.get("data_type_inc"))
+                if isinstance(name, str) and isinstance(parent, str):
+                    found[name] = parent
+                stack += [node.get("groups"), node.get("datasets")]
+            elif isinstance(node, list):
+                stack += node
+
+
+def _is_one(item: Any) -> bool:
+    return hasattr(item, "shape") and item.size == 1 and _is_safe(item)
+
+
+def _is_safe(item: Any) -> bool:
+    """Whether an array holds numbers or text; objects of a Zarr may be anything."""
+    if isinstance(item, h5py.Dataset) or item.dtype.kind != "O":
+        return True
+    return bool(item.filters) and all(f.codec_id in _TEXT_FILTERS for f in item.filters)
+
+
+def _plain(value: Any) -> str | None:
+    if isinstance(value, np.ndarray):
+        value = value.ravel()[0] if value.size else None
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    elif isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        value = str(value)
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def _time(text: str | None) -> datetime | None:
+    if text is not None:
+        with suppress(ValueError):
+            return datetime.fromisoformat(text)
+    return None

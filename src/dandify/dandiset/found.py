@@ -1,0 +1,100 @@
+"""Finds what is to be organized among files and folders, reads it once, and says why the rest is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dandify.dandiset.facts import MANIFEST, PARTIAL, Facts, kind_of, read_facts
+from dandify.dandiset.names import ids_in_name
+from dandify.dandiset.plain import plain_facts, plain_kind, sidecar_of
+from dandify.dandiset.table import Table
+from dandify.errors import BadRequest, UnknownFormat
+
+
+@dataclass(frozen=True)
+class LeftFile:
+    """A file among the input that is no part of the dandiset, and why."""
+
+    path: Path
+    reason: str
+
+
+def find(inputs: Sequence[Path], root: Path, table: Table | None = None) -> tuple[list[Facts], list[LeftFile]]:
+    """Read what is given, once each, whichever way it is reached.
+
+    NWB files and OME-Zarr are always taken; plain images and videos where their name or the table says what they are
+    of. Media that an NWB file refers to come with it, and by its name.
+
+    Parameters
+    ----------
+    inputs
+        Files and folders.
+    root
+        The dandiset, which is passed over.
+    table
+        Names files, and says what they do not state.
+
+    Raises
+    ------
+    UnknownFormat
+        If there is nothing to organize.
+    BadRequest
+        If a path does not exist, or lies in the dandiset; or as `Table.supply`.
+    dandify.errors.BadSource
+        If a file is damaged.
+    """
+    facts: dict[Path, Facts] = {}
+    left: dict[Path, LeftFile] = {}
+    for given in inputs:
+        if not given.exists():
+            raise BadRequest("no such file or folder", file=given)
+        if given == root or root in given.parents:
+            raise BadRequest(
+                "lies in the dandiset that it is to be organized into", file=given,
+                remedy="give the converted files, and another folder for --dandiset",
+            )  # fmt: skip
+        for path, reason in _walk(given, root, table):
+            if reason:
+                left.setdefault(path, LeftFile(path, reason))
+            elif path not in facts:
+                kind, plain = kind_of(path), plain_kind(path)
+                if kind is not None:
+                    facts[path] = read_facts(path, kind)
+                elif plain is not None:
+                    facts[path] = plain_facts(path, plain)
+    referred = {e.resolve(f.path) for f in facts.values() for e in f.external_files if not e.is_url}
+    taken = [f for f in facts.values() if f.path not in referred]
+    if not taken:
+        raise UnknownFormat(
+            "no NWB file and no OME-Zarr is here", file=inputs[0] if len(inputs) == 1 else None,
+            remedy="dandify convert makes them from recordings; dandify scan shows what is here",
+        )  # fmt: skip
+    sidecars = {sidecar_of(f.path) for f in taken if f.kind in ("image", "ome-zarr")}
+    kept = [item for item in left.values() if item.path not in referred and item.path not in sidecars]
+    return (table.supply(taken) if table else taken), kept
+
+
+def _walk(path: Path, root: Path, table: Table | None) -> Iterator[tuple[Path, str]]:
+    """Yield files and Zarrs, each with the reason why it is left; an empty one for those that are organized."""
+    if path == root or (table is not None and path == table.path.absolute()):
+        return
+    if path.name.endswith((PARTIAL, ".replaced")):
+        yield path, "unfinished; run dandify convert again"
+    elif path.is_dir() and path.suffix not in (".zarr", ".ngff"):
+        for child in sorted(path.iterdir()):
+            if not child.name.startswith("."):
+                yield from _walk(child, root, table)
+    elif kind_of(path) is not None:
+        yield path, ""
+    elif path.name.endswith(MANIFEST):
+        yield path, "dandify's record of a conversion stays with you"
+    elif path.is_dir():
+        yield path, "neither an OME-Zarr nor NWB"
+    elif plain_kind(path) is None:
+        yield path, "no NWB file refers to it"
+    elif ids_in_name(path.name)[0] or (table is not None and table.names(path)):
+        yield path, ""
+    else:
+        yield path, "no NWB file refers to it, and neither its name nor --table says which subject it is of"

@@ -1,0 +1,259 @@
+"""Describes a dandiset in its own files: ``dandiset.yaml``, README, tables and sidecars; what is there is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, Literal
+
+from dandify.dandiset import tables
+from dandify.dandiset.context import Context
+from dandify.dandiset.describe import (
+    YAML,
+    DandisetMetadata,
+    MetadataProblem,
+    document_of,
+    problems_in,
+    read_description,
+    write_description,
+)
+from dandify.dandiset.facts import MANIFEST, PARTIAL
+from dandify.dandiset.gather import gather
+from dandify.dandiset.readme import is_ours, readme
+from dandify.dandiset.tables import Described, Layout
+from dandify.errors import BadRequest, BadSource
+
+Change = Literal["created", "updated", "unchanged"]
+
+_ZARRS: Final = (".zarr", ".ngff")
+_TEXTS: Final = (".json", ".tsv", ".md", ".yaml", ".txt")
+_DESCRIPTION: Final = "dataset_description.json"
+_READMES: Final = ("README.md", "README", "README.txt", "README.rst")  # those that BIDS knows
+_IGNORED: Final = (YAML, f"*{MANIFEST}")
+
+
+@dataclass(frozen=True)
+class DescribeReport:
+    """What `describe` did.
+
+    Attributes
+    ----------
+    dandiset
+        The folder.
+    files
+        What became of each file that describes it, by its path below the folder.
+    kept
+        Fields of ``dandiset.yaml`` that were given and stay as they are, because it says something else.
+    lacking
+        What DANDI's schema holds against ``dandiset.yaml``: what is wrong, and what is still needed for a DOI.
+    """
+
+    dandiset: Path
+    files: Mapping[str, Change]
+    kept: tuple[str, ...]
+    lacking: tuple[MetadataProblem, ...]
+
+
+def describe(
+    dandiset: Path | str,
+    metadata: DandisetMetadata | Mapping[str, Any] | None = None,
+    *,
+    layout: Layout | Literal["auto"] = "auto",
+    overwrite: bool = False,
+    nidm: bool = False,
+) -> DescribeReport:
+    """Write or complete the files that describe a dandiset, out of what its assets and ``dandiset.yaml`` say.
+
+    ``dandiset.yaml`` and ``README.md`` are written in every layout. In that of BIDS also ``dataset_description.json``,
+    ``participants.tsv``, ``samples.tsv``, the subjects' ``sessions.tsv``, the JSON of each, ``.bidsignore``, and a
+    sidecar of each image. In that of DANDI, whose archive takes no tables, ``participants.tsv`` and ``sessions.tsv``
+    are written only if there are images: these cannot say themselves whose they are, and the tables keep it for the
+    upload. What is in a file already is kept; only what it lacks is added. README.md is written anew until a person
+    changes it.
+
+    Parameters
+    ----------
+    dandiset
+        Its folder.
+    metadata
+        For ``dandiset.yaml``: a `DandisetMetadata`, or ``dandiset:`` of a dandify.yaml.
+    layout
+        ``dandi`` or ``bids``; ``auto`` takes BIDS where there is a ``dataset_description.json``.
+    overwrite
+        Replace values of ``dandiset.yaml`` and ``dataset_description.json`` that differ.
+    nidm
+        Write ``derivatives/nidm/nidm.ttl`` as well; for its checksums every file is read.
+
+    Raises
+    ------
+    BadRequest
+        If there is no such folder, or the metadata do not fit DANDI's schema.
+    BadSource
+        If a file that is there is damaged.
+    """
+    root = Path(dandiset)
+    if not root.is_dir():
+        raise BadRequest("no such folder", file=root, remedy="dandify organize CONVERTED --dandiset DIR")
+    if layout == "auto":
+        layout = "bids" if (root / _DESCRIPTION).is_file() else "dandi"
+    before, given = read_description(root) or {}, document_of(metadata)
+    kept = () if overwrite else tuple(key for key in given if key in before and before[key] != given[key])
+    done: dict[str, Change] = {YAML: write_description(root, metadata, overwrite=overwrite)}
+    stated = read_description(root) or {}
+    assets = list(_gathered(Context(root), _walk(root), {}))
+    present = next((text for name in _READMES if (text := _read(root / name)) is not None), None)
+    if present is None or is_ours(present):
+        done["README.md"] = _write(root / "README.md", readme(stated, assets))
+    if layout == "bids":
+        from dandify import __version__
+
+        made = tables.dataset_description(stated, __version__)
+        done[_DESCRIPTION] = _write(root / _DESCRIPTION, _json(root / _DESCRIPTION, made, overwrite=overwrite))
+        done[".bidsignore"] = _write(root / ".bidsignore", _ignore(root / ".bidsignore"))
+    done |= _write_tables(root, assets, layout)
+    if nidm:
+        done |= _write_nidm(root, stated, assets)
+    return DescribeReport(root, done, kept, tuple(problems_in(stated)))
+
+
+def write_tables(dandiset: Path, layout: Layout, origins: Mapping[PurePosixPath, Path]) -> dict[str, Change]:
+    """Write or complete the tables and sidecars of assets that are being organized; see `describe`.
+
+    Each asset adds what it says itself, so that the tables depend on what is in a dandiset, not on what came first.
+
+    Parameters
+    ----------
+    dandiset
+        Its folder.
+    layout
+        ``dandi`` or ``bids``.
+    origins
+        The assets by their path below the dandiset, and where each is before it is there: its manifest stays there.
+        A table or a sidecar among them is left as it comes.
+
+    Raises
+    ------
+    BadSource
+        If a table that is there is damaged.
+    """
+    # NWB files say themselves whose they are
+    wanted = [p for p in origins if layout == "bids" or (p.suffix in _ZARRS and not p.name.endswith(".nwb.zarr"))]
+    alone = Context(dandiset, alone=True)
+    assets = list(_gathered(alone, (dandiset / p for p in wanted if p.suffix not in _TEXTS), origins))
+    return _write_tables(dandiset, assets, layout, given=origins)
+
+
+def _write_tables(
+    root: Path, assets: Sequence[Described], layout: Layout, given: Collection[PurePosixPath] = ()
+) -> dict[str, Change]:
+    made = _documents(root, assets, layout)
+    return {path: _write(root / path, text) for path, text in made if PurePosixPath(path) not in given}
+
+
+def _write_nidm(root: Path, stated: Mapping[str, Any], assets: Sequence[Described]) -> dict[str, Change]:
+    from dandify import __version__
+    from dandify.dandiset.nidm import PLACE, nidm_document
+
+    text = nidm_document(stated, assets, lambda path: _checksum(root / path), version=__version__)
+    return {str(PLACE): _write(root / PLACE, text)}
+
+
+def _checksum(path: Path) -> tuple[str, str]:
+    if path.is_dir():
+        from dandi.files import dandi_file
+
+        return "dandi-zarr-checksum", str(dandi_file(path, path.parent).get_digest().value)
+    with path.open("rb") as file:
+        return "sha256", hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _documents(root: Path, assets: Sequence[Described], layout: Layout) -> Iterator[tuple[str, str]]:
+    images = [a for a in assets if a.facts.image is not None]
+    if layout == "dandi":
+        assets = images
+    rows = tables.sessions(assets)
+    if layout == "bids" or images:
+        subjects = tables.participants(assets, ages=layout == "bids")
+        subjects = [row for row in subjects if layout == "bids" or len(row) > 1]  # else a name says it all
+        yield from _table(root, "participants.tsv", subjects, ("participant_id",))
+    if layout == "dandi" and images:
+        flat = [{"participant_id": f"sub-{subject}", **row} for subject, found in rows.items() for row in found]
+        flat = [row for row in flat if len(row) > 2]
+        yield from _table(root, "sessions.tsv", flat, ("participant_id", "session_id"))
+    elif layout == "bids":
+        yield from _table(root, "samples.tsv", tables.samples(assets), ("sample_id", "participant_id"))
+        for subject, found in rows.items():
+            yield from _table(root, f"sub-{subject}/sub-{subject}_sessions.tsv", found, ("session_id",))
+        for asset in images:
+            if asset.facts.image is not None and "micr" in asset.path.parts:
+                path = str(asset.path.with_name(asset.path.name.split(".")[0] + ".json"))
+                yield path, _json(root / path, tables.image_sidecar(asset.facts.image))
+
+
+def _table(root: Path, path: str, rows: tables.Rows, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
+    if not rows:
+        return
+    text = tables.merge_table(_read(root / path), rows, keys)
+    yield path, text
+    if meanings := tables.meanings(text):
+        beside = path.removesuffix(".tsv") + ".json"
+        yield beside, _json(root / beside, meanings)
+
+
+def _json(path: Path, values: Mapping[str, Any], *, overwrite: bool = False) -> str:
+    try:
+        return tables.merge_json(_read(path), values, overwrite=overwrite)
+    except ValueError as error:
+        raise BadSource(
+            f"no JSON object: {error}", file=path, remedy="mend it, or remove it to have it made again"
+        ) from error
+
+
+def _ignore(path: Path) -> str:
+    lines = (_read(path) or "").splitlines()
+    return "".join(f"{line}\n" for line in [*lines, *(p for p in _IGNORED if p not in lines)])
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        raise BadSource("is not UTF-8 text", file=path, remedy="save it as UTF-8") from error
+
+
+def _write(path: Path, text: str) -> Change:
+    there = _read(path)
+    if there == text:
+        return "unchanged"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return "created" if there is None else "updated"
+
+
+def _gathered(context: Context, paths: Iterable[Path], origins: Mapping[PurePosixPath, Path]) -> Iterator[Described]:
+    for path in paths:
+        below = PurePosixPath(path.relative_to(context.dandiset).as_posix())
+        with suppress(BadSource):  # `validate` tells of damaged files
+            yield Described(below, gather(path, context, origin=origins.get(below)))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield recordings, images and media; tables and sidecars are no assets to describe."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name.endswith(PARTIAL):
+            continue
+        if path.is_dir() and path.suffix not in _ZARRS:
+            if path.name not in ("derivatives", "sourcedata"):
+                yield from _walk(path)
+        elif path.suffix not in _TEXTS:
+            yield path

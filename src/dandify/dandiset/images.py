@@ -1,0 +1,161 @@
+"""What an OME-Zarr says of itself: pixel size, channels, and how it was taken by the OME-XML that it keeps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from dandify.dandiset.facts import zarr_attributes
+from dandify.dandiset.vocabulary import SUFFIX_OF_MODE
+
+_XML: Final = "OME/METADATA.ome.xml"  # where bioformats2raw keeps it, and dandify too
+_XML_BYTES: Final = 64 * 2**20  # an OME-XML of more is a table of planes, of which nothing is needed here
+_MICROMETRES: Final[Mapping[str, float]] = MappingProxyType({
+    "angstrom": 1e-4, "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6,
+})  # fmt: skip
+# No scanner of animals resolves less than this; what does is a microscope.
+_MICROSCOPE_UM: Final = 20.0
+
+
+@dataclass(frozen=True)
+class ImageContent:
+    """What an image says; what it does not say is absent.
+
+    Attributes
+    ----------
+    pixel_size_um
+        By axis of space: ``{"y": 0.5, "x": 0.5}``; empty if it has no unit or differs between images of one file.
+    channels
+        Labels, in order.
+    fluorophores, modes
+        Of the channels, as OME-XML has them; each once.
+    magnification, numerical_aperture, immersion
+        Of the objective, if there is one.
+    manufacturer, model
+        Of the microscope.
+    acquired
+        When.
+    """
+
+    pixel_size_um: Mapping[str, float]
+    channels: tuple[str, ...] = ()
+    fluorophores: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+    magnification: float | None = None
+    numerical_aperture: float | None = None
+    immersion: str | None = None
+    manufacturer: str | None = None
+    model: str | None = None
+    acquired: datetime | None = None
+
+    @property
+    def is_microscopy(self) -> bool:
+        """Whether a microscope made it: it names one, or its pixels are that small."""
+        planar = [self.pixel_size_um[axis] for axis in "yx" if axis in self.pixel_size_um]
+        return bool(self.modes or self.magnification) or bool(planar and min(planar) <= _MICROSCOPE_UM)
+
+    @property
+    def suffix(self) -> str | None:
+        """BIDS's suffix of its kind of microscopy; None if it is not known or there are several."""
+        found = {SUFFIX_OF_MODE.get(mode) for mode in self.modes}
+        if len(found) == 1 and (suffix := found.pop()):
+            return suffix
+        return "FLUO" if not self.modes and self.fluorophores else None
+
+
+def read_image(path: Path) -> ImageContent:
+    """Read the metadata of an OME-Zarr, 0.4 or 0.5; no pixels."""
+    attributes = zarr_attributes(path)
+    ome = attributes.get("ome", attributes)
+    ome = ome if isinstance(ome, dict) else {}
+    multiscales = ome.get("multiscales")
+    if not multiscales:  # a collection of images, as bioformats2raw writes them: what holds for all is in the first
+        inner = zarr_attributes(path / "0")
+        inner = inner.get("ome", inner)
+        ome = inner if isinstance(inner, dict) else {}
+        multiscales = ome.get("multiscales") or []
+    found: dict[str, Any] = {"pixel_size_um": {}}
+    with suppress(KeyError, IndexError, TypeError, ValueError, AttributeError):
+        found["pixel_size_um"] = dict(_pixels(multiscales[0]))
+    with suppress(KeyError, TypeError, AttributeError):
+        labels = (channel.get("label") for channel in ome["omero"]["channels"])
+        found["channels"] = tuple(str(label) for label in labels if label)
+    return ImageContent(**found, **_from_xml(path / _XML))
+
+
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """Return the JSON beside an image that describes it, as BIDS has it; empty if there is none."""
+    sidecar = path.with_name(path.name.split(".")[0] + ".json")
+    with suppress(OSError, ValueError):
+        found = json.loads(sidecar.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _pixels(multiscale: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield the pixel size of the largest level: its scale times the one of all levels."""
+    axes = multiscale["axes"]
+    scales = [_scale(multiscale["datasets"][0], len(axes)), _scale(multiscale, len(axes))]
+    for i, axis in enumerate(axes):
+        factor = _MICROMETRES.get(axis.get("unit", ""))
+        if axis.get("type") == "space" and factor:
+            yield axis["name"], round(scales[0][i] * scales[1][i] * factor, 9)
+
+
+def _scale(holder: Mapping[str, Any], count: int) -> list[float]:
+    for transformation in holder.get("coordinateTransformations") or ():
+        if transformation.get("type") == "scale":
+            return [float(value) for value in transformation["scale"]]
+    return [1.0] * count
+
+
+def _from_xml(path: Path) -> dict[str, Any]:
+    from xml.etree.ElementTree import ParseError, fromstring
+
+    try:
+        text = path.read_bytes() if path.stat().st_size <= _XML_BYTES else b""
+        # OME-XML has no document type; one in there would only serve to blow up its entities
+        root = fromstring(text) if text and b"<!DOCTYPE" not in text and b"<!ENTITY" not in text else None
+    except (OSError, ParseError):
+        return {}
+    if root is None:
+        return {}
+    tags: dict[str, list[Mapping[str, str]]] = {}
+    dates = []
+    for element in root.iter():
+        name = element.tag.rpartition("}")[2]
+        tags.setdefault(name, []).append(element.attrib)
+        if name == "AcquisitionDate" and element.text:
+            dates.append(element.text.strip())
+    objective = tags.get("Objective", [{}])[0] if len(tags.get("Objective", ())) == 1 else {}
+    microscope = tags.get("Microscope", [{}])[0] if len(tags.get("Microscope", ())) == 1 else {}
+    channels = tags.get("Channel", [])
+    found = {
+        "fluorophores": tuple(dict.fromkeys(c["Fluor"] for c in channels if c.get("Fluor"))),
+        "modes": tuple(dict.fromkeys(c["AcquisitionMode"] for c in channels if c.get("AcquisitionMode"))),
+        "magnification": _number(objective.get("NominalMagnification")),
+        "numerical_aperture": _number(objective.get("LensNA")),
+        "immersion": objective.get("Immersion"),
+        "manufacturer": microscope.get("Manufacturer"),
+        "model": microscope.get("Model"),
+        "acquired": _time(min(dates)) if dates else None,
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def _number(text: str | None) -> float | None:
+    with suppress(TypeError, ValueError):
+        return float(text or "")
+    return None
+
+
+def _time(text: str) -> datetime | None:
+    with suppress(ValueError):
+        return datetime.fromisoformat(text)
+    return None

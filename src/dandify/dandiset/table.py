@@ -1,0 +1,156 @@
+"""A table of what files do not state of themselves: subject, session, sample ...; a row for a file or a pattern."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+from dandify.dandiset.facts import Facts
+from dandify.errors import BadRequest
+
+_IDS: Final = ("subject_id", "session_id", "session_start_time")
+_ENTITIES: Final = {
+    "sample_id": "sample", "stain": "stain", "acquisition": "acq", "run": "run", "chunk": "chunk", "suffix": "suffix",
+    "tissue_sample_id": "tis", "slice_id": "slice", "cell_id": "cell", "description": "desc", "probe_id": "probe",
+}  # fmt: skip
+_PIXELS: Final = "pixel_size_um"
+COLUMNS: Final = ("path", *_IDS, *_ENTITIES, _PIXELS)
+"""What a table may say. ``path`` is a file or a pattern, relative to the table; ``suffix`` is BIDS's: SPIM, CONF;
+``pixel_size_um`` are two or three numbers, x y z."""
+
+
+_NUMBER: Final = r"(?=[0-9.]*[1-9])(\d+\.?\d*|\.\d+)"
+_SIZES: Final = re.compile(rf"{_NUMBER}( +{_NUMBER}){{1,2}}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: the line of the table, which files it is about, and what it says of them; empty cells say nothing."""
+
+    line: int
+    path: Path
+    values: Mapping[str, str]
+
+    def is_of(self, path: Path) -> bool:
+        """Whether it is about a file."""
+        return path == self.path or fnmatchcase(path.as_posix(), self.path.as_posix())
+
+
+@dataclass(frozen=True)
+class Table:
+    """A read table."""
+
+    path: Path
+    rows: tuple[Row, ...] = ()
+
+    def names(self, path: Path) -> bool:
+        """Whether a row is about a file."""
+        return any(row.is_of(path) for row in self.rows)
+
+    def supply(self, files: Sequence[Facts]) -> list[Facts]:
+        """Return the files' facts with those of the table.
+
+        Raises
+        ------
+        BadRequest
+            If a row is about none of the files, two rows say different things of one, or a row contradicts what an NWB
+            file states: to call it by another subject is no way to change the subject in it.
+        """
+        for row in self.rows:
+            if not any(row.is_of(f.path) for f in files):
+                raise BadRequest(
+                    f"{row.path} is none of the files to be organized", file=self.path, place=f"line {row.line}",
+                    remedy="paths are relative to the table, and may be patterns such as 'raw/*.ome.tif'",
+                )  # fmt: skip
+        return [self._supplied(facts) for facts in files]
+
+    def _supplied(self, facts: Facts) -> Facts:
+        said: dict[str, tuple[str, int]] = {}
+        for row in self.rows:
+            if not row.is_of(facts.path):
+                continue
+            for key, value in row.values.items():
+                before, line = said.setdefault(key, (value, row.line))
+                if before != value:
+                    raise BadRequest(
+                        f"{key} of {facts.path.name} is {before!r} in line {line} and {value!r} in line {row.line}",
+                        file=self.path,
+                    )
+        values: dict[str, Any] = {key: value for key, (value, _) in said.items()}
+        if "session_start_time" in values:
+            values["session_start_time"] = datetime.fromisoformat(values["session_start_time"])
+        if facts.kind in ("nwb", "nwb-zarr"):
+            for key in _IDS:
+                stated = getattr(facts, key)
+                if key in values and stated and stated != values[key]:
+                    raise BadRequest(
+                        f"says {key} {str(values[key])!r} of {facts.path}, which itself states {str(stated)!r}",
+                        file=self.path, place=f"line {said[key][1]}",
+                        remedy="leave the cell empty, or convert the file again with the right one",
+                    )  # fmt: skip
+        entities = {**facts.entities, **{_ENTITIES[k]: v for k, v in values.items() if k in _ENTITIES}}
+        sizes = tuple(map(float, values.get(_PIXELS, "").split())) or facts.pixel_size_um
+        ids = {k: v for k, v in values.items() if k in _IDS}
+        return replace(facts, entities=entities, pixel_size_um=sizes, **ids)
+
+
+def read_table(path: Path) -> Table:
+    """Read a CSV or TSV file with a header of `COLUMNS`; ids stay the text they are.
+
+    Raises
+    ------
+    BadRequest
+        If there is no ``path`` column, one of an unknown name, or a value that cannot be.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"not UTF-8: {error}", file=path, remedy="save it as CSV in UTF-8") from None
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in text.partition("\n")[0] else ","
+    reader = csv.reader(text.splitlines(), delimiter=delimiter)
+    header = [name.strip() for name in next(reader, [])]
+    for name in header:
+        if name not in COLUMNS:
+            near = get_close_matches(name, COLUMNS, n=1)
+            raise BadRequest(
+                f"unknown column {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""), file=path,
+                place="line 1", remedy=f"columns are {', '.join(COLUMNS)}",
+            )  # fmt: skip
+    if "path" not in header:
+        raise BadRequest(
+            "there is no column 'path'", file=path, place="line 1", remedy="it says of which file a row is"
+        )
+    rows = []
+    for cells in reader:
+        values = {name: cell.strip() for name, cell in zip(header, cells, strict=False) if cell.strip()}
+        if not values:
+            continue
+        where = f"line {reader.line_num}"
+        if "path" not in values or len(cells) > len(header):
+            wrong = "no path" if "path" not in values else f"{len(cells)} cells under {len(header)} names"
+            raise BadRequest(f"a row with {wrong}", file=path, place=where)
+        _require_time(values.get("session_start_time"), path, where)
+        if _PIXELS in values and not _SIZES.fullmatch(values[_PIXELS]):
+            raise BadRequest(
+                f"{_PIXELS} {values[_PIXELS]!r} is not two or three numbers above 0", file=path, place=where,
+                remedy="write x and y, or x, y and z, with spaces between: 0.5 0.5 2",
+            )  # fmt: skip
+        rows.append(Row(reader.line_num, path.absolute().parent / values.pop("path"), values))
+    return Table(path, tuple(rows))
+
+
+def _require_time(text: str | None, path: Path, where: str) -> None:
+    try:
+        datetime.fromisoformat(text or "2000-01-01")
+    except ValueError:
+        raise BadRequest(
+            f"session_start_time {text!r} is not an ISO 8601 date and time", file=path, place=where,
+            remedy="write it as 2026-03-01T14:30:00+01:00",
+        ) from None  # fmt: skip

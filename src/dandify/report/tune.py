@@ -1,0 +1,141 @@
+"""What `dandify tune` shows: the front with the recommended row, why, who can read it, and what it comes to."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from dandify.report import text
+from dandify.tuning.result import Prediction, Row, StreamResult, TuningResult
+
+ROLES = {"default": "default", "usual": "neuroconv", "": ""}
+_MOST_TRIED = 5
+
+
+def print_tuning(result: TuningResult, console: Console) -> None:
+    """Print every stream, and the prediction."""
+    if result.stopped:
+        console.print("[yellow]stopped; this is what was measured so far[/]")
+    for stream in result.streams:
+        _print_stream(stream, result, console)
+    if result.prediction is not None:
+        for line in prediction_lines(result.prediction, result):
+            console.print(line, soft_wrap=True)
+
+
+def tuning_record(result: TuningResult) -> dict[str, Any]:
+    """Return every measurement as JSON-ready values."""
+    record = asdict(result)
+    record["archive"] = asdict(result.archive)
+    record["touched_bytes"] = result.touched_bytes
+    for stream, found in zip(record["streams"], result.streams, strict=True):
+        stream["path"] = str(found.path)
+        stream["best"] = {o: row.name for o in ("balanced", "size", "speed", "read") if (row := found.best(o))}
+        stream["front"] = [row.name for row in found.front]
+        stream["why"] = found.why(result.objective)
+    return record
+
+
+def table_of(stream: StreamResult, objective: str) -> Table:
+    """Rows of the front, the best and what there is to compare with, as a table."""
+    best = stream.best(objective)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for name in ("chunks", "codec", "transforms"):
+        table.add_column(name, no_wrap=True)
+    names = [f"read {letter}" for letter, _ in zip("abc", stream.rows[0].reads, strict=True)]
+    for name in ("ratio", "95 %", "size", "MB/s: core", "all", *names):
+        table.add_column(name, justify="right", no_wrap=True)
+    shown = [r for r in stream.rows if r in stream.front or r is best or r.role]
+    for row in shown:
+        table.add_row(*cells(row, recommended=row is best))
+    return table
+
+
+def cells(row: Row, *, recommended: bool) -> list[str]:
+    """Cells of a row: local and archive seconds of each way of reading in one."""
+    interval = "" if row.ratio_low is None else f"{row.ratio_low:.2f}-{row.ratio_high:.2f}"
+    reads = [f"{_seconds(r.local_s)} / {_seconds(r.archive_s)}" for r in row.reads]
+    marks = [*(["[bold green]best[/]"] if recommended else []), *([ROLES[row.role]] if row.role else [])]
+    return [
+        ", ".join(marks), "x".join(map(str, row.chunks)), escape(row.codec) + ("" if row.written or row.role else " *"),
+        "+".join(row.transforms), f"{row.ratio:.2f}", interval, text.size(row.stored_bytes), f"{row.encode_mbs:.0f}",
+        f"{row.write_mbs:.0f}", *reads,
+    ]  # fmt: skip
+
+
+def prediction_lines(prediction: Prediction, result: TuningResult) -> list[str]:
+    """Say in sentences what the recommended rows come to for all sessions."""
+    sessions = f"{prediction.sessions} session{'s' if prediction.sessions != 1 else ''}"
+    raw, stored, default, saved = map(
+        text.size, (prediction.raw_bytes, prediction.stored_bytes, prediction.default_bytes, prediction.saved_bytes)
+    )
+    hours, speed = prediction.upload_s / 3600, result.archive.bytes_per_s / 1e6
+    upload = f"uploading {f'{hours:.1f} h' if hours >= 1 else text.duration(prediction.upload_s)} at {speed:g} MB/s"
+    size = f"All of {sessions}: {raw} become about {stored} ({default} if nothing is asked for)"
+    lines = [
+        f"{size}: you would save {saved} of {raw}.",
+        f"Writing takes about {text.duration(prediction.write_s)} on {result.workers} core(s), not verified; {upload}.",
+    ]
+    if prediction.unmeasured_bytes:
+        lines.append(f"{text.size(prediction.unmeasured_bytes)} more are in streams of which no like was measured.")
+    return lines
+
+
+def sample_line(stream: StreamResult) -> str:
+    """Say what was read of a stream."""
+    places = ", ".join(w.place for w in stream.windows)
+    share = stream.touched_bytes / max(1, stream.raw_bytes)
+    return (
+        f"read {text.size(stream.touched_bytes)} of {text.size(stream.raw_bytes)} ({share:.1%}) at "
+        f"{len(stream.windows)} place(s): {places}"
+    )
+
+
+def _print_stream(stream: StreamResult, result: TuningResult, console: Console) -> None:
+    shape = " x ".join(map(str, stream.shape))
+    console.print(
+        f"[bold]{escape(stream.name)}[/] {escape(stream.kind)} {shape} {escape(stream.dtype)}, "
+        f"{text.size(stream.raw_bytes)}, for {stream.backend}", soft_wrap=True,
+    )  # fmt: skip
+    if stream.skipped:
+        console.print(f"  {escape(stream.skipped)}")
+        return
+    console.print(f"  {sample_line(stream)}", soft_wrap=True)
+    best = stream.best(result.objective)
+    if best is not None:
+        console.print(table_of(stream, result.objective))
+        ways = ", ".join(f"{k} {read.name}" for k, read in zip("abc", best.reads, strict=True))
+        console.print(
+            f"read: seconds from a local disk / from an archive at {result.archive}, one request after another: {ways}",
+            soft_wrap=True,
+        )
+        if any(not row.written and not row.role for row in stream.rows):
+            console.print("* measured only: convert does not write it")
+        for sentence in stream.why(result.objective) or ():
+            console.print(escape(sentence), soft_wrap=True)
+        console.print(f"readers: {escape(best.readers.text)}", soft_wrap=True)
+        applied = stream.best(result.objective, written=True)
+        if not best.written and applied is not None:
+            console.print(
+                f"of what convert writes: {escape(applied.codec)}, {'x'.join(map(str, applied.chunks))}, "
+                f"{applied.ratio:.2f}", soft_wrap=True,
+            )  # fmt: skip
+    elif stream.tried:
+        for one in stream.tried[:_MOST_TRIED]:
+            console.print(f"  {escape(one.name)}: {one.ratio:.2f}, {one.encode_mbs:.0f} MB/s a core, not to the end")
+    for line in (*stream.missing, *stream.notes):
+        console.print(f"note: {escape(line)}", soft_wrap=True)
+    for fault in stream.faults:
+        console.print(
+            f"[red]not bit-identical, a bug[/]: {escape(fault.candidate)}: {escape(fault.what)}", soft_wrap=True
+        )
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3f}" if value < 1 else f"{value:.3g}"

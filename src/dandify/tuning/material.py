@@ -1,0 +1,98 @@
+"""What is to be tuned: the values of one stream as an output would hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dandify.sources.arrays import MemoryArray, NpyArray, RawArray, RecordArray, flat_block
+from dandify.sources.contract import Array
+
+BACKENDS = ("hdf5", "zarr", "ome-zarr")
+LEAST_BYTES = 64 * 1024  # below, hdmf writes a dataset itself, and no chunk shape or codec is chosen for it
+_FLAT = (RawArray, RecordArray, NpyArray, MemoryArray)
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """The values of one stream, and what an output may do with them.
+
+    Attributes
+    ----------
+    name
+        By which ``dandify.yaml`` and `dandify.write_nwb` know it: ``ElectricalSeriesAP``, or the name of an image.
+    kind
+        What it becomes.
+    array
+        The values.
+    dtype
+        As stored.
+    backend
+        One of `BACKENDS`.
+    path
+        The file or folder that it is read from.
+    rate_hz
+        Samples or frames a second, where known.
+    inner
+        Number of last axes that make one sample or frame: 0 or 1 for signals, 2 or 3 for frames.
+    transforms
+        Names of exact transforms that the output could hold.
+    """
+
+    name: str
+    kind: str
+    array: Array
+    dtype: np.dtype[Any]
+    backend: str
+    path: Path
+    rate_hz: float | None = None
+    inner: int = 1
+    transforms: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the values."""
+        return self.array.shape
+
+    @property
+    def raw_bytes(self) -> int:
+        """Size of the values."""
+        return prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def leading(self) -> int:
+        """Number of axes over which samples are spread; the last of these is the one along which they are long."""
+        return max(1, len(self.shape) - self.inner)
+
+    @property
+    def grain(self) -> tuple[int, ...] | None:
+        """What must be read as a whole, such as a page or a compressed chunk; None for flat files."""
+        flat = type(self.array) in _FLAT or self.array.block == flat_block(self.shape, self.array.dtype)
+        return None if flat else tuple(max(1, min(b, n)) for b, n in zip(self.array.block, self.shape, strict=True))
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What reading from an archive is reckoned with.
+
+    Attributes
+    ----------
+    latency_s
+        Of one request.
+    bytes_per_s
+        Of the line; uploads are reckoned with it, too.
+    """
+
+    latency_s: float = 0.05
+    bytes_per_s: float = 30e6
+
+    def seconds(self, requests: float, size: float) -> float:
+        """Time for requests one after another."""
+        return requests * self.latency_s + size / self.bytes_per_s
+
+    def __str__(self) -> str:
+        return f"{self.latency_s * 1e3:g} ms a request and {self.bytes_per_s / 1e6:g} MB/s"

@@ -1,0 +1,316 @@
+"""Successive halving: all candidates on a little, half of them on twice as much, the last few on all windows, again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from math import ceil, log, prod
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dandify.store.measure import INDEX_BYTES
+from dandify.tuning.candidates import Candidate
+from dandify.tuning.coders import Coder
+from dandify.tuning.machine import MachineRun, run_machine
+from dandify.tuning.material import Archive, Material
+from dandify.tuning.objective import OBJECTIVES, Figures, best_of, score
+from dandify.tuning.reading import Pattern, ReadCost, count, patterns_of
+from dandify.tuning.schedule import plan_rounds
+from dandify.tuning.trial import NotIdentical, Tally, Unfit, learn, run
+
+STEP = 4.0  # of a speed that differs from what is usual: choices change with these steps alone
+_LATE = 3.0  # times the budget: what is not measured then is left out
+_GRACE_S = 5.0
+_CALIBRATION_MB = 0.5
+_CHANNELS = 64  # at least, of a window that is measured in part
+_ROWS = 4096
+
+
+@dataclass
+class Standing:
+    """A candidate in the race.
+
+    Attributes
+    ----------
+    candidate, coder
+        What is measured.
+    tally
+        Sizes and times on one core.
+    machine
+        Runs on all cores, of finalists.
+    round
+        The last in which it took part; the number of rounds for finalists.
+    """
+
+    candidate: Candidate
+    coder: Coder
+    tally: Tally = field(default_factory=Tally)
+    machine: list[MachineRun] = field(default_factory=list)
+    round: int = 0
+
+    @property
+    def final(self) -> bool:
+        """It was measured on all windows and on all cores."""
+        return bool(self.machine)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A candidate whose round trip is not bit-identical: reported, and never a result."""
+
+    candidate: str
+    what: str
+
+
+@dataclass
+class Race:
+    """A race on the sample of one stream.
+
+    Parameters
+    ----------
+    material
+        The stream.
+    windows
+        Values after each choice of transforms, one array for each window.
+    weights
+        Of the windows.
+    objective
+        By which candidates are kept.
+    workers
+        Threads.
+    archive
+        For reading.
+    folder
+        For files, which are removed.
+    on_round
+        Called with the number of the round, the number of rounds, and all standings.
+    pace
+        How fast this machine is; 1 is that of the stated figures.
+    faults, unfit
+        Candidates that did not give back what was put in, and those that cannot encode these chunks, with the reason.
+    standings
+        Candidates that took part.
+    stopped, late
+        Ctrl-C came, or the budget was over, before all was measured.
+    """
+
+    material: Material
+    windows: dict[tuple[str, ...], list[NDArray[Any]]]
+    weights: list[float]
+    objective: str
+    workers: int
+    archive: Archive
+    folder: Path
+    on_round: Callable[[int, int, Sequence[Standing]], None] = lambda *_: None
+    pace: float = 1.0
+    faults: list[Fault] = field(default_factory=list)
+    standings: list[Standing] = field(default_factory=list)
+    stopped: bool = False
+    late: bool = False
+    unfit: dict[str, str] = field(default_factory=dict)
+    _deadline: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.patterns = patterns_of(self.material)
+        self._order = _spread(len(self.weights))
+
+    def run(self, candidates: Sequence[Candidate], seconds: float) -> None:
+        """Race for so many seconds of an idle machine of usual speed; Ctrl-C ends it, and what was measured stays.
+
+        What is measured depends on the budget and on nothing that a clock says, or the same seed would not give the
+        same choice. A slow or busy machine takes longer; at three times the budget, it is over.
+        """
+        begun = time.monotonic()
+        self._deadline = begun + _LATE * seconds + _GRACE_S
+        try:
+            self._calibrate(candidates)
+            sample_mb = sum(w.nbytes for w in self.windows[()]) / 1e6
+            plan = plan_rounds(candidates, sample_mb, seconds, self.objective)
+            self.standings = [Standing(c, learn(c, self.windows[c.transforms])) for c in plan.candidates]
+            going = self.standings
+            for number, megabytes in enumerate(plan.rounds):
+                self._round(number, going, megabytes)
+                self.on_round(number, len(plan.rounds) + plan.repeats, self.standings)
+                going = self._kept(going, plan.kept(number))
+            used = max(min(2, len(self.weights)), ceil(plan.final_share * len(self.weights)))
+            for turn in range(plan.repeats):
+                self._final(len(plan.rounds), going if turn % 2 == 0 else going[::-1], self._order[:used])
+                self.on_round(len(plan.rounds) + turn, len(plan.rounds) + plan.repeats, self.standings)
+                going = [s for s in going if s in self.standings]
+        except KeyboardInterrupt:
+            self.stopped = True
+
+    def figures(self, one: Standing) -> Figures:
+        """Give what a candidate is judged by: its sizes as measured, its speeds in steps."""
+        stored = self.stored_bytes(one)
+        write = self.material.raw_bytes / 1e6 / self.steady(one.candidate.codec.encode_mbs, one.tally.encode_mbs)
+        back = self.steady(one.candidate.codec.decode_mbs, one.tally.decode_mbs)
+        chunk_s = prod(one.candidate.chunks) * self.material.dtype.itemsize / 1e6 / back
+        reads = [self.cost(p, one, stored, chunk_s) for p in self.patterns]
+        return Figures(stored, write, tuple(s for r in reads for s in (r.local_s, r.archive_s)))
+
+    def stored_bytes(self, one: Standing) -> float:
+        """Size of the whole stream with a candidate, HDF5's index of its chunks included."""
+        chunks = prod(ceil(n / c) for n, c in zip(self.material.shape, one.candidate.chunks, strict=True))
+        index = INDEX_BYTES * chunks if self.material.backend == "hdf5" else 0
+        return one.tally.fraction * self.material.raw_bytes + index
+
+    def cost(self, pattern: Pattern, one: Standing, stored: float, chunk_s: float) -> ReadCost:
+        """Cost of a way of reading."""
+        return count(pattern, self.material.shape, one.candidate.chunks, stored, chunk_s, self.archive)
+
+    def steady(self, stated: float, measured: float) -> float:
+        """Speed that choices are made by: what is usual, moved by steps of four to what was measured.
+
+        A timing is never twice the same. What is usual is stated for each codec; only where this machine or these data
+        are more than twice as fast or slow, all other codecs being so much faster or slower, does a step follow.
+        """
+        return stated * STEP ** round(log(max(1e-9, measured) / (stated * self.pace), STEP))
+
+    def _calibrate(self, candidates: Sequence[Candidate]) -> None:
+        """Load and compile what the codecs need, on a few samples, and see how fast this machine is."""
+        small = _part(self.windows[()][self._order[0]], self.material, _CALIBRATION_MB)
+        paces: dict[str, float] = {}
+
+        def one(candidate: Candidate) -> None:
+            standing = Standing(candidate, candidate.codec.make([small]))
+            for _ in range(2):  # what is loaded and compiled at first counts for nothing
+                standing.tally = Tally()
+                if not self._measured(standing, 0, small):
+                    return
+            paces[candidate.codec.key] = standing.tally.encode_mbs / candidate.codec.encode_mbs
+
+        begun = time.monotonic()
+        self._each(one, list({c.codec.key: c for c in candidates if not c.transforms}.values()))
+        self._deadline += time.monotonic() - begun
+        self.pace = median(paces.values()) if paces else 1.0
+
+    def _each(self, call: Callable[[Any], None], items: Sequence[Any]) -> None:
+        """Call for each item, in as many threads as there are workers; Ctrl-C leaves out what has not begun."""
+        pool = ThreadPoolExecutor(self.workers, "dandify-tune")
+        try:
+            for done in [pool.submit(call, item) for item in items]:
+                done.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _round(self, number: int, going: Sequence[Standing], megabytes: float) -> None:
+        chosen, part_mb = self._windows_for(megabytes)
+        ordered = going if number % 2 == 0 else going[::-1]
+
+        def one(standing: Standing) -> None:
+            if time.monotonic() > self._deadline:
+                self.late = True
+                return
+            standing.tally = Tally(encode=standing.tally.encode, decode=standing.tally.decode)
+            for k in chosen:
+                values = _part(self.windows[standing.candidate.transforms][k], self.material, part_mb)
+                if not self._measured(standing, k, values):
+                    return
+            standing.round = number
+
+        self._each(one, ordered)
+        self._drop_faulty()
+        self.pace = median(s.tally.encode_mbs / s.candidate.codec.encode_mbs for s in self.standings if s.tally.raw)
+
+    def _final(self, number: int, going: Sequence[Standing], chosen: Sequence[int]) -> None:
+        axis = self.material.leading - 1
+        for standing in sorted(going, key=lambda s: not s.candidate.role):
+            if time.monotonic() > self._deadline and any(s.final for s in self.standings):
+                self.late = True
+                break
+            values = self.windows[standing.candidate.transforms]
+            if not standing.machine:
+                standing.tally = Tally(encode=standing.tally.encode, decode=standing.tally.decode)
+                with ThreadPoolExecutor(1, "dandify-tune") as pool:  # Blosc has threads of its own in the main thread
+                    for k in chosen:
+                        if not pool.submit(self._measured, standing, k, values[k]).result():
+                            break
+            if standing.candidate.name in self._faulty:
+                continue
+            joined = np.concatenate([values[k] for k in sorted(chosen)], axis)
+            try:
+                standing.machine.append(
+                    run_machine(standing.candidate, standing.coder, joined, self.patterns, workers=self.workers,
+                                backend=self.material.backend, folder=self.folder)
+                )  # fmt: skip
+            except NotIdentical as error:
+                self.faults.append(Fault(standing.candidate.name, str(error)))
+            standing.round = number
+        self._drop_faulty()
+
+    def _windows_for(self, megabytes: float) -> tuple[list[int], float]:
+        """Numbers of the windows of a round, and how much of each."""
+        sizes = [self.windows[()][k].nbytes / 1e6 for k in self._order]
+        chosen: list[int] = []
+        total = 0.0
+        for k, size in zip(self._order, sizes, strict=True):
+            if chosen and total + size > megabytes * 1.01:
+                break
+            chosen.append(k)
+            total += size
+        return chosen, megabytes / len(chosen)
+
+    def _measured(self, standing: Standing, number: int, values: NDArray[Any]) -> bool:
+        try:
+            run(standing.candidate, standing.coder, number, values, self.weights[number], standing.tally)
+        except NotIdentical as error:
+            self.faults.append(Fault(standing.candidate.name, str(error)))
+            return False
+        except Unfit as error:
+            self.unfit[standing.candidate.name] = str(error)
+            return False
+        return True
+
+    @property
+    def _faulty(self) -> set[str]:
+        return {f.candidate for f in self.faults} | set(self.unfit)
+
+    def _drop_faulty(self) -> None:
+        self.standings = [s for s in self.standings if s.candidate.name not in self._faulty]
+
+    def _kept(self, going: Sequence[Standing], wanted: int) -> list[Standing]:
+        """Keep the best by the objective, the best by each other one, and what is there to compare with."""
+        alive = [s for s in going if s.candidate.name not in self._faulty and s.tally.raw]
+        if not alive:
+            return []
+        figures = {s.candidate.name: self.figures(s) for s in alive}
+        ranked = sorted(alive, key=lambda s: (score(self.objective, figures[s.candidate.name]), s.candidate.name))
+        kept = {s.candidate.name for s in ranked[:wanted]}
+        for other in OBJECTIVES:
+            kept.add(best_of(alive, other, self.figures, lambda s: s.candidate.name).candidate.name)
+        return [s for s in alive if s.candidate.name in kept or s.candidate.role]
+
+
+def _part(values: NDArray[Any], material: Material, megabytes: float) -> NDArray[Any]:
+    """As much of a window as is wanted: fewer channels first, then fewer samples or frames."""
+    axis = material.leading - 1
+    share = megabytes * 1e6 / max(1, values.nbytes)
+    if share >= 1:
+        return values
+    index = [slice(None)] * values.ndim
+    if values.ndim == axis + 2 and values.shape[-1] > _CHANNELS:
+        kept = max(_CHANNELS, ceil(values.shape[-1] * share))
+        index[-1] = slice(0, kept)
+        share *= values.shape[-1] / kept
+    if share < 1:
+        least = min(values.shape[axis], _ROWS if values.ndim <= axis + 2 else 1)
+        index[axis] = slice(0, max(least, ceil(values.shape[axis] * share)))
+    return np.ascontiguousarray(values[tuple(index)])
+
+
+def _spread(count: int) -> list[int]:
+    """Numbers from 0, each as far as may be from those before: the middle first."""
+    order: list[int] = []
+    left = list(range(count))
+    while left:
+        best = max(left, key=lambda k: (min((abs(k - o) for o in order), default=-abs(k - count // 2)), -k))
+        order.append(best)
+        left.remove(best)
+    return order

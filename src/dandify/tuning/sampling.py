@@ -1,0 +1,245 @@
+"""Takes windows out of a stream: its start, its end, where it is loudest and quietest, and places in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dandify.store.pipeline import read_values
+from dandify.store.region import Region, extent
+from dandify.tuning.material import Material
+
+WINDOWS = 8
+SAMPLE_BYTES = 64_000_000  # of a stream: more would measure the same for longer
+PROBES = 32  # places where loudness is looked at
+PROBE_ROWS = 64
+PROBE_SHARE = 8  # one in so many of the bytes that may be touched goes to probes
+ALIKE = 0.05  # loudness that differs by less counts as the same
+SMALL_BYTES = 2_000_000_000  # up to here all of it may be read,
+TOUCHED = 0.02  # beyond so much of it,
+MOST_TOUCHED_BYTES = 2_000_000_000  # and no more than this
+_RANKS = 4  # the loudest, or one of the next, where that lies in a window already
+_TRIES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Values of a run of samples or frames.
+
+    Attributes
+    ----------
+    region
+        Where they lie.
+    place
+        Why there: ``start``, ``end``, ``loudest``, ``quietest``, ``between``, or ``all``.
+    values
+        As stored, contiguous.
+    weight
+        Share of the stream that it stands for: that of the places that are about as loud.
+    """
+
+    region: Region
+    place: str
+    values: NDArray[Any]
+    weight: float
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Windows of a stream.
+
+    Attributes
+    ----------
+    windows
+        In the order of the stream.
+    touched_bytes
+        What was read of the source, probes and blocks that had to be read as a whole included; raw.
+    whole
+        The windows are all of the stream.
+    """
+
+    windows: tuple[Window, ...]
+    touched_bytes: int
+    whole: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the windows."""
+        return sum(w.values.nbytes for w in self.windows)
+
+
+def allowance(raw_bytes: int) -> int:
+    """Bytes of sources that may be touched: 2 % of what is larger than 2 GB, and never more than 2 GB."""
+    return raw_bytes if raw_bytes <= SMALL_BYTES else min(MOST_TOUCHED_BYTES, int(TOUCHED * raw_bytes))
+
+
+def take_sample(material: Material, allowed_bytes: int, seed: int) -> Sample:
+    """Read the windows of a stream.
+
+    Parameters
+    ----------
+    material
+        The stream; not empty.
+    allowed_bytes
+        That may be touched of it. At least one block of it is read, however large.
+    seed
+        Of the places in between.
+
+    Raises
+    ------
+    dandify.errors.BadSource
+        If it cannot be read.
+    """
+    if material.raw_bytes <= min(allowed_bytes, SAMPLE_BYTES):
+        reader = _Reader(material, material.raw_bytes)
+        count = prod(material.shape[: material.leading - 1])
+        length = material.shape[material.leading - 1]
+        found = [
+            Window(region, "all", reader.read(region), 1 / count)
+            for region in (reader.region(k, 0, length) for k in range(count))
+        ]
+        return Sample(tuple(found), reader.touched, whole=True)
+    reader = _Reader(material, min(allowed_bytes, SAMPLE_BYTES) // 2)
+    positions, loudness = _probe(reader, allowed_bytes // PROBE_SHARE)
+    length, count = _window_length(reader, min(SAMPLE_BYTES, allowed_bytes - reader.touched))
+    places = _places(reader, length, count, positions, loudness, seed)
+    read = [(reader.window(start, length), place) for start, place in places]
+    values = [reader.read(region) for region, _ in read]
+    weights = _weights(values, loudness, material.leading)
+    found = [Window(r, p, v, w) for (r, p), v, w in zip(read, values, weights, strict=True)]
+    return Sample(tuple(found), reader.touched, whole=False)
+
+
+class _Reader:
+    """Reads regions of a stream and counts what that touches. Positions count rows over all leading axes."""
+
+    def __init__(self, material: Material, most_bytes: int) -> None:
+        self.material = material
+        self.touched = 0
+        self.axis = material.leading - 1  # along which windows are long
+        shape = material.shape
+        self.length = shape[self.axis]
+        self.rows = prod(shape[: self.axis + 1])
+        self.grain = material.grain
+        self.step = self.grain[self.axis] if self.grain else 1
+        self.inner = [slice(0, n) for n in shape[self.axis + 1 :]]
+        self._crop(most_bytes)
+        self.row_bytes = prod(s.stop - s.start for s in self.inner) * material.dtype.itemsize
+
+    def _crop(self, most_bytes: int) -> None:
+        """Take the middle of rows, in whole blocks, where rows are more than may be read at one place."""
+        for k, whole in enumerate(self.inner):
+            block = self.grain[self.axis + 1 + k] if self.grain else 1
+            others = prod(s.stop - s.start for j, s in enumerate(self.inner) if j != k)
+            room = most_bytes // max(1, others * self.step * self.material.dtype.itemsize)
+            if room < whole.stop:
+                part = min(whole.stop, max(block, room // block * block))
+                start = (whole.stop - part) // 2 // block * block
+                self.inner[k] = slice(start, min(whole.stop, start + part))
+
+    def region(self, lead: int, start: int, stop: int) -> Region:
+        shape = self.material.shape
+        first = np.unravel_index(lead, shape[: self.axis]) if self.axis else ()
+        return (*(slice(int(i), int(i) + 1) for i in first), slice(start, stop), *self.inner)
+
+    def window(self, position: int, length: int) -> Region:
+        """Region of ``length`` rows at a position, moved to lie within its run and to begin with a block."""
+        lead, start = divmod(position, self.length)
+        start = max(0, min(start, self.length - length)) // self.step * self.step
+        return self.region(lead, start, min(self.length, start + length))
+
+    def cost(self, region: Region) -> int:
+        sizes = extent(region)
+        if self.grain:
+            sizes = tuple(
+                min(n, ceil(s.stop / g) * g) - s.start // g * g
+                for s, g, n in zip(region, self.grain, self.material.shape, strict=True)
+            )
+        return prod(sizes) * self.material.array.dtype.itemsize
+
+    def read(self, region: Region) -> NDArray[Any]:
+        self.touched += self.cost(region)
+        return read_values(self.material.array, region, self.material.dtype, self.material.name)
+
+
+def _probe(reader: _Reader, allowed: int) -> tuple[list[int], list[float]]:
+    """Loudness at places evenly spread, as many as may be looked at; none where one alone would be too much."""
+    rows = max(1, min(PROBE_ROWS, reader.length, allowed // PROBES // max(1, reader.row_bytes)))
+    each = reader.cost(reader.window(0, rows))
+    count = min(PROBES, allowed // max(1, each), reader.rows)
+    positions = [reader.rows * (2 * k + 1) // (2 * count) for k in range(count)]
+    return positions, [loudness_of(reader.read(reader.window(p, rows)), reader.axis) for p in positions]
+
+
+def loudness_of(values: NDArray[Any], axis: int) -> float:
+    """Give the standard deviation, of each channel over time if there are several rows; without NaN and infinities."""
+    plain = values.astype(np.float64)
+    finite = np.isfinite(plain)
+    if not finite.any():
+        return 0.0
+    over = axis if values.ndim - axis <= 2 and values.shape[axis] > 1 else None
+    count = finite.sum(axis=over, keepdims=True)
+    plain[~finite] = 0
+    mean = plain.sum(axis=over, keepdims=True) / np.maximum(1, count)
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.where(finite, (plain - mean) ** 2, 0).sum() / finite.sum()
+    return float(np.sqrt(squares)) if np.isfinite(squares) else 0.0
+
+
+def _window_length(reader: _Reader, allowed: int) -> tuple[int, int]:
+    """Rows of a window, and how many windows: whole blocks, and fewer windows where blocks are large."""
+    each = max(1, reader.cost(reader.window(0, min(reader.step, reader.length))))  # the least that can be read
+    for count in range(WINDOWS, 1, -1):
+        blocks = allowed // count // each
+        if blocks:
+            return min(reader.length, blocks * reader.step), count
+    return max(1, min(reader.length, reader.step, SAMPLE_BYTES // max(1, reader.row_bytes))), 1
+
+
+def _places(
+    reader: _Reader, length: int, count: int, positions: list[int], loudness: list[float], seed: int
+) -> list[tuple[int, str]]:
+    """Positions of windows with their reasons, in order, without repeating one."""
+    taken: dict[int, tuple[int, str]] = {}
+
+    def take(position: int, place: str) -> bool:
+        """Take a window, unless it is of values that are taken already."""
+        position = max(0, min(position, reader.rows - 1))
+        lead = position // reader.length * reader.length
+        start = lead + reader.window(position, length)[reader.axis].start
+        if len(taken) == count or any(abs(start - other) < length for other in taken):
+            return False
+        taken[start] = (start, place)
+        return True
+
+    take(0, "start")
+    take(reader.rows - 1, "end")
+    order = [int(k) for k in np.argsort(loudness, kind="stable")]
+    for ranked, place in ((order[::-1], "loudest"), (order, "quietest")):
+        for k in ranked[:_RANKS]:
+            if take(positions[k] - length // 2, place):
+                break
+    rng = np.random.default_rng(seed)
+    edges = np.linspace(0, reader.rows, max(1, count - len(taken)) + 1).astype(int)
+    for low, high in pairwise(edges):
+        for _ in range(_TRIES):
+            if take(int(rng.integers(low, max(low + 1, high))), "between"):
+                break
+    return [taken[start] for start in sorted(taken)]
+
+
+def _weights(windows: list[NDArray[Any]], loudness: list[float], leading: int) -> list[float]:
+    """Share of the probes whose loudness is nearest to that of each window; equal where nothing was probed."""
+    if not loudness or len(windows) == 1:
+        return [1 / len(windows)] * len(windows)
+    own = np.array([loudness_of(w[tuple(slice(0, PROBE_ROWS) for _ in range(leading))], leading - 1) for w in windows])
+    distance = np.abs(np.array(loudness)[:, None] - own[None, :])
+    about = ALIKE * np.abs(np.array(loudness))[:, None]
+    nearest = distance <= distance.min(axis=1, keepdims=True) + about  # those about as near share the place
+    shares = nearest / nearest.sum(axis=1, keepdims=True)
+    return [float(w) for w in shares.mean(axis=0)]

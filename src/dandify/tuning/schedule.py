@@ -1,0 +1,89 @@
+"""Divides a budget of seconds among rounds, by what candidates usually take: the same for the same candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, log2
+
+from dandify.tuning.candidates import Candidate
+
+FINALISTS = 8
+REPEATS = 3
+LEAST_MB, MOST_ROUNDS = 0.4, 6
+SLOW_MBS = 60  # encoders below are left out first, where the budget is too small for all
+_SAFETY = 0.6  # of the budget is given away: loading, reading and comparing take the rest
+_FINAL_SHARE = 0.5  # of that
+_MEASURED_TWICE = 1.6  # a finalist is encoded and decoded on one core, and written and read on all
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What is measured when.
+
+    Attributes
+    ----------
+    candidates
+        Those of the first round: fewer than there are, where the budget is too small for all.
+    rounds
+        Megabytes of the sample for each candidate in each round before the last; each keeps half.
+    final_share
+        Part of the sample's windows that finalists are measured on.
+    repeats
+        Of the last round.
+    """
+
+    candidates: tuple[Candidate, ...]
+    rounds: tuple[float, ...]
+    final_share: float
+    repeats: int
+
+    def kept(self, number: int) -> int:
+        """Count the candidates that go on after a round."""
+        if number == len(self.rounds) - 1:
+            return FINALISTS
+        return max(FINALISTS, -(-len(self.candidates) >> (number + 1)))
+
+
+def plan_rounds(candidates: Sequence[Candidate], sample_mb: float, seconds: float, objective: str) -> Schedule:
+    """Plan a race.
+
+    Parameters
+    ----------
+    candidates
+        All that there are.
+    sample_mb
+        Megabytes of the sample.
+    seconds
+        Of the budget.
+    objective
+        Slow encoders are left out first, but where size alone counts.
+    """
+    room = seconds * _SAFETY
+    kept = tuple(candidates)
+    while True:
+        count = min(MOST_ROUNDS, max(0, ceil(log2(max(1, len(kept) / FINALISTS)))))
+        nominal = sum(c.nominal_s for c in kept)
+        each = room * (1 - _FINAL_SHARE) / max(1, count)
+        if not count or each / nominal >= min(LEAST_MB, sample_mb):
+            break
+        fewer = _fewer(kept, objective)
+        if len(fewer) == len(kept):
+            break
+        kept = fewer
+    rounds = tuple(min(sample_mb, max(LEAST_MB, each * 2**k / nominal)) for k in range(count))
+    last = sorted((c.nominal_s for c in kept), reverse=True)[: FINALISTS * 2]
+    final_s = sum(last) / max(1, len(last)) * min(len(kept), FINALISTS + 2) * _MEASURED_TWICE * sample_mb
+    left = room * (_FINAL_SHARE if count else 1.0)
+    repeats = max(1, min(REPEATS, int(left / max(1e-9, final_s))))
+    return Schedule(kept, rounds, min(1.0, left / max(1e-9, final_s * repeats)), repeats)
+
+
+def _fewer(candidates: tuple[Candidate, ...], objective: str) -> tuple[Candidate, ...]:
+    """Leave out slow encoders, then every other chunk shape; never what is there to compare with."""
+    quick = tuple(c for c in candidates if c.role or c.codec.encode_mbs >= SLOW_MBS)
+    if objective != "size" and len(quick) < len(candidates):
+        return quick
+    shapes = list(dict.fromkeys(c.chunks for c in candidates if not c.role))
+    kept = set(shapes[::2])
+    return tuple(c for c in candidates if c.chunks in kept or c.role)

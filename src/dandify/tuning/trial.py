@@ -1,0 +1,161 @@
+"""Measures one candidate: sizes, times of encoding and decoding on a core, and whether all bits come back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod, sqrt
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dandify.store.region import grid
+from dandify.tuning.candidates import Candidate
+from dandify.tuning.coders import Coder, raw_of
+
+# Student's t at 97.5 %, by degrees of freedom; beyond, that of the normal distribution.
+_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
+_NORMAL = 1.96
+_LEAST_S = 1e-7
+_LEARNT_PIECES, _LEARNT_BYTES = 6, 512 * 1024  # of chunks that an encoder learns from, as when a file is written
+
+
+class NotIdentical(Exception):
+    """A candidate does not give back what was put in: a bug, never a result."""
+
+
+class Unfit(Exception):
+    """A codec cannot encode chunks of this shape or type at all."""
+
+
+@dataclass
+class Tally:
+    """What is known of a candidate so far.
+
+    Attributes
+    ----------
+    raw, stored, weights
+        By window: bytes that were encoded, what they became, and the share that the window stands for.
+    encode, decode
+        By run: raw bytes, and seconds of one core.
+    chunks
+        Number of chunks that were decoded.
+    """
+
+    raw: dict[int, int] = field(default_factory=dict)
+    stored: dict[int, int] = field(default_factory=dict)
+    weights: dict[int, float] = field(default_factory=dict)
+    encode: list[tuple[int, float]] = field(default_factory=list)
+    decode: list[tuple[int, float]] = field(default_factory=list)
+
+    @property
+    def fraction(self) -> float:
+        """Stored bytes for each raw byte: the windows' mean, by what they stand for."""
+        total = sum(self.weights[k] for k in self.raw)
+        if total <= 0:
+            return sum(self.stored.values()) / max(1, sum(self.raw.values()))
+        return sum(self.weights[k] * self.stored[k] / self.raw[k] for k in self.raw) / total
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % confidence interval of the fraction, from the spread between windows; None of a single one."""
+        used = [k for k in self.raw if self.weights[k] > 0]
+        if len(used) < 2:
+            return None
+        shares = np.array([self.weights[k] for k in used])
+        shares /= shares.sum()
+        values = np.array([self.stored[k] / self.raw[k] for k in used])
+        mean = float((shares * values).sum())
+        effective = 1 / float((shares**2).sum())  # Kish's effective sample size
+        if effective <= 1.001:
+            return None
+        spread = float((shares * (values - mean) ** 2).sum()) * effective / (effective - 1)
+        free = max(1, round(effective) - 1)
+        half = (_T[free - 1] if free <= len(_T) else _NORMAL) * sqrt(spread / effective)
+        return max(1e-9, mean - half), mean + half
+
+    @property
+    def encode_mbs(self) -> float:
+        """Megabytes a second of one core, the median."""
+        return median(size / 1e6 / max(s, _LEAST_S) for size, s in self.encode)
+
+    @property
+    def decode_mbs(self) -> float:
+        """The same of decoding."""
+        return median(size / 1e6 / max(s, _LEAST_S) for size, s in self.decode)
+
+
+def learn(candidate: Candidate, windows: Sequence[NDArray[Any]]) -> Coder:
+    """Make a candidate's coder, from the beginnings of a few of its chunks; the same for the same sample."""
+    numbers = sorted({(len(windows) - 1) * k // (_LEARNT_PIECES - 1) for k in range(_LEARNT_PIECES)})
+    return candidate.codec.make([_beginning(windows[n], candidate.chunks) for n in numbers])
+
+
+def chunks_of(values: NDArray[Any], chunks: tuple[int, ...]) -> list[NDArray[Any]]:
+    """Cut values as chunks of a shape would be, clipped at the edges, each contiguous."""
+    shape = tuple(min(c, n) for c, n in zip(chunks, values.shape, strict=True))
+    return [np.ascontiguousarray(values[region]) for _, region in grid(values.shape, shape)]
+
+
+def run(candidate: Candidate, coder: Coder, number: int, values: NDArray[Any], weight: float, tally: Tally) -> None:
+    """Encode a window, decode it again, compare every bit, and note sizes and seconds of this thread.
+
+    Raises
+    ------
+    NotIdentical
+        If a chunk does not come back as it was.
+    Unfit
+        If it cannot be encoded.
+    """
+    pieces = chunks_of(values, candidate.chunks)
+    begun = time.thread_time()
+    try:
+        payloads = [coder.encode(piece) for piece in pieces]
+    except (ValueError, RuntimeError, TypeError) as error:  # what imagecodecs and numcodecs raise
+        raise Unfit(str(error)) from error
+    encoded = time.thread_time()
+    back = [_decoded(coder, p, piece) for p, piece in zip(payloads, pieces, strict=True)]
+    decoded = time.thread_time()
+    for piece, other in zip(pieces, back, strict=True):
+        require_same(piece, other)
+    raw = sum(piece.nbytes for piece in pieces)
+    tally.raw[number], tally.weights[number] = raw, weight
+    tally.stored[number] = sum(map(len, payloads))
+    tally.encode.append((raw, encoded - begun))
+    tally.decode.append((raw, decoded - encoded))
+
+
+def require_same(values: NDArray[Any], back: NDArray[Any]) -> None:
+    """Compare bits, so that NaN equals itself and -0 is not 0.
+
+    Raises
+    ------
+    NotIdentical
+        At the first difference.
+    """
+    if back.shape != values.shape or back.dtype != values.dtype:
+        raise NotIdentical(f"{back.dtype} {back.shape} came back for {values.dtype} {values.shape}")
+    wrong = raw_of(np.ascontiguousarray(back)) != raw_of(values)
+    if wrong.any():
+        raise NotIdentical(f"{np.count_nonzero(wrong)} of {wrong.size} bytes of a chunk differ")
+
+
+def _decoded(coder: Coder, payload: bytes, piece: NDArray[Any]) -> NDArray[Any]:
+    try:
+        return coder.decode(payload, piece.shape, piece.dtype)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise NotIdentical(f"cannot be decoded: {error}") from error
+
+
+def _beginning(values: NDArray[Any], chunks: tuple[int, ...]) -> NDArray[Any]:
+    """Give the beginning of a chunk, in C order, of about half a megabyte."""
+    part = [min(c, n) for c, n in zip(chunks, values.shape, strict=True)]
+    budget = max(1, _LEARNT_BYTES // values.itemsize)
+    for axis in range(len(part)):
+        part[axis] = max(1, min(part[axis], budget // prod(part[axis + 1 :])))
+        if part[axis] > 1:
+            break
+    return np.ascontiguousarray(values[tuple(slice(0, n) for n in part)])

@@ -1,0 +1,392 @@
+"""The tuning room: what is read, what is measured, and what is chosen."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from dandify.errors import BadRequest
+from dandify.sources.arrays import MemoryArray
+from dandify.sources.contract import Array
+from dandify.store.compression import COMPRESSIONS
+from dandify.store.region import Region, grid
+from dandify.tuning.candidates import Candidate, candidates_for
+from dandify.tuning.codecs import Codec, codecs_for
+from dandify.tuning.coders import raw_of
+from dandify.tuning.material import BACKENDS, Archive, Material
+from dandify.tuning.objective import OBJECTIVES, Figures, best_of, front, score
+from dandify.tuning.race import Race
+from dandify.tuning.readers import LEVELS
+from dandify.tuning.reading import chunks_touched, count, patterns_of
+from dandify.tuning.result import StreamResult
+from dandify.tuning.sampling import allowance, take_sample
+from dandify.tuning.trial import Tally, Unfit, run
+from dandify.tuning.tune import TuningStep, tune_materials
+
+RNG = np.random.default_rng(5)
+
+
+def noise(samples: int = 6000, channels: int = 16, dtype: str = "<i2") -> NDArray[Any]:
+    levels = RNG.integers(-60, 60, channels)
+    return (RNG.normal(0, 6, (samples, channels)) + levels).astype(dtype)
+
+
+def material(values: NDArray[Any] | Array, backend: str = "hdf5", inner: int = 1, **more: Any) -> Material:
+    array = values if isinstance(values, Array) else MemoryArray(values)
+    made = Material("ElectricalSeries", "ElectricalSeries", array, array.dtype, backend, Path("raw.bin"), 1000.0, inner)
+    return replace(made, **more)
+
+
+def tuned(*materials: Material, **asked: Any) -> Any:
+    options = {
+        "objective": "balanced", "readers": "any", "budget_s": 1.0, "seed": 0, "workers": 2, "archive": Archive(),
+    }  # fmt: skip
+    return tune_materials(materials, **{**options, **asked})
+
+
+@dataclass(frozen=True, eq=False)
+class Endless(Array):
+    """A recording that is computed where it is read, loud and quiet at known places, and notes what is read."""
+
+    samples: int
+    channels: int = 64
+    loud: int = 0
+    quiet: int = 0
+    read_bytes: list[int] = field(default_factory=list)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.samples, self.channels)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype("<i2")
+
+    @property
+    def block(self) -> tuple[int, ...]:
+        return (min(self.samples, 4 * 2**20 // (2 * self.channels)), self.channels)
+
+    def read(self, region: Region) -> NDArray[Any]:
+        rows = np.arange(region[0].start, region[0].stop)
+        far = self.samples // 16
+        size = np.where(abs(rows - self.loud) < far, 90, np.where(abs(rows - self.quiet) < far, 2, 12))
+        values = np.random.default_rng(int(rows[0])).normal(0, 1, (len(rows), self.channels)) * size[:, None]
+        self.read_bytes.append(values.size * 2)
+        return values.astype("<i2")[:, region[1]]
+
+
+@pytest.mark.parametrize("gigabytes", [2.1, 9.0, 400.0])
+def test_of_large_files_two_percent_are_read(gigabytes: float) -> None:
+    source = Endless(int(gigabytes * 1e9) // 128)
+    sample = take_sample(material(source), allowance(source.nbytes), seed=1)
+    assert sample.touched_bytes == sum(source.read_bytes)
+    assert sum(source.read_bytes) <= min(0.02 * source.nbytes, 2e9)
+    assert len(sample.windows) == 8
+
+
+def test_start_end_loudest_and_quietest_are_among_the_windows() -> None:
+    source = Endless(30_000_000, loud=20_000_000, quiet=7_000_000)
+    sample = take_sample(material(source), allowance(source.nbytes), seed=1)
+    start = {w.place: w.region[0].start for w in sample.windows}
+    assert start["start"] == 0
+    assert sample.windows[-1].region[0].stop == source.samples
+    assert abs(start["loudest"] - source.loud) < source.samples / 16
+    assert abs(start["quietest"] - source.quiet) < source.samples / 16
+    assert sum(w.weight for w in sample.windows) == pytest.approx(1)
+    loud = [w.weight for w in sample.windows if abs(w.region[0].start - source.loud) < source.samples / 16]
+    assert sum(loud) == pytest.approx(1 / 8, abs=0.05)  # it is that loud for an eighth of the time
+    other = take_sample(material(source), allowance(source.nbytes), seed=2)
+    assert [w.region for w in other.windows] != [w.region for w in sample.windows]
+
+
+def test_blocks_that_are_read_as_a_whole_are_counted_so() -> None:
+    @dataclass(frozen=True, eq=False)
+    class Pages(MemoryArray):
+        @property
+        def block(self) -> tuple[int, ...]:
+            return (10, 100, 100)
+
+    movie = material(Pages(np.zeros((4000, 100, 100), "<u2")), inner=2)
+    assert movie.grain == (10, 100, 100)
+    sample = take_sample(movie, movie.raw_bytes, seed=0)
+    assert all(w.region[0].start % 10 == 0 for w in sample.windows)
+    assert sample.touched_bytes >= 200_000 * 32  # 32 probes of a page each
+
+
+DTYPES = ("<i2", "<u2", ">i2", "<i4", "<f4", ">f8", "<u1")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_codec_gives_back_every_bit(backend: str, dtype: str) -> None:
+    values = noise(500, 24, dtype) if dtype != "<u1" else noise(500, 24, "<i2").astype("<u1")
+    if np.dtype(dtype).kind == "f":
+        values[3, 5:9] = [np.nan, -np.nan, np.inf, -0.0]
+    else:
+        values[0, :2] = np.iinfo(dtype).min, np.iinfo(dtype).max
+    codecs = codecs_for(backend, "python", np.dtype(dtype), signals=True)
+    assert len({c.key for c in codecs}) == len(codecs)
+    unfit = []
+    for codec in codecs:
+        if codec.missing:
+            continue
+        tally = Tally()
+        try:
+            run(Candidate(codec, (300, 24)), codec.make([values]), 0, values, 1.0, tally)  # raises if a bit differs
+        except Unfit:
+            unfit.append(codec.key)
+        else:
+            assert 0 < tally.stored[0] < 2 * values.nbytes
+    assert not unfit
+
+
+def test_what_convert_is_told_it_takes() -> None:
+    for backend in ("hdf5", "zarr"):
+        names = {c.compression for c in codecs_for(backend, "python", np.dtype("<i2"), signals=True) if c.compression}
+        assert names <= set(COMPRESSIONS[backend])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_readers_are_named_and_grow_fewer(backend: str) -> None:
+    found = [codecs_for(backend, level, np.dtype("<i2"), signals=True) for level in LEVELS]
+    assert len(found[0]) < len(found[1]) <= len(found[2])
+    assert all(c.readers(backend).can for codecs in found for c in codecs)
+    assert not any("MATLAB" in " ".join(c.readers("hdf5").cannot) for c in codecs_for("hdf5", "any", np.dtype("<i2"),
+                   signals=True))  # fmt: skip
+    plugins = next(c for c in codecs_for("hdf5", "plugins", np.dtype("<i2"), signals=True) if c.key == "zstd")
+    assert "wrong numbers" in plugins.readers("hdf5").text
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 5), st.integers(0, 8), st.integers(1, 9)), min_size=1,
+             max_size=3)
+)  # fmt: skip
+def test_requests_are_the_chunks_that_a_region_lies_in(axes: list[tuple[int, int, int, int]]) -> None:
+    shape = tuple(n for n, *_ in axes)
+    chunks = tuple(min(c, n) for n, c, *_ in axes)
+    region = tuple(slice(min(a, n - 1), min(n, min(a, n - 1) + size)) for n, _, a, size in axes)
+    inside = sum(
+        all(p.start < r.stop and r.start < p.stop for p, r in zip(part, region, strict=True))
+        for _, part in grid(shape, chunks)
+    )
+    assert chunks_touched(region, chunks) == inside
+
+
+def test_reading_from_an_archive_is_requests_times_latency_and_bytes_over_bandwidth() -> None:
+    recording = material(np.zeros((100_000, 64), "<i2"))
+    one_second, one_channel, everything = patterns_of(recording)
+    archive = Archive(0.1, 1e6)
+    whole = count(everything, recording.shape, (10_000, 16), 400_000, 0.0, archive)
+    assert (whole.requests, whole.stored_bytes) == (40, 400_000)
+    assert whole.archive_s == pytest.approx(40 * 0.1 + 0.4)
+    assert count(one_channel, recording.shape, (10_000, 16), 400_000, 0.0, archive).requests == 10  # 100 s of it
+    assert count(one_second, recording.shape, (10_000, 16), 400_000, 0.0, archive).requests == pytest.approx(4, abs=2)
+
+
+FIGURES = st.builds(
+    Figures, st.floats(1e3, 1e9), st.floats(1e-3, 1e3), st.tuples(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3))
+)  # fmt: skip
+
+
+@given(st.lists(FIGURES, min_size=1, max_size=8), st.sampled_from(OBJECTIVES), st.randoms(use_true_random=False))
+def test_the_choice_does_not_depend_on_the_order(found: list[Figures], objective: str, random: Any) -> None:
+    rows = list(enumerate(found))
+    best = best_of(rows, objective, lambda r: r[1], lambda r: str(r[0]))
+    random.shuffle(rows)
+    assert best_of(rows, objective, lambda r: r[1], lambda r: str(r[0])) == best
+
+
+@given(st.lists(FIGURES, min_size=1, max_size=8))
+def test_nothing_on_the_front_is_beaten_and_everything_else_is(found: list[Figures]) -> None:
+    kept = front(found, lambda f: f)
+    assert kept
+    for one in found:
+        beaten = any(
+            o.stored_bytes <= one.stored_bytes and o.write_s <= one.write_s and o.read_s <= one.read_s
+            and (o.stored_bytes, o.write_s, o.read_s) != (one.stored_bytes, one.write_s, one.read_s)
+            for o in found
+        )  # fmt: skip
+        assert (one not in kept) == beaten
+
+
+def test_taking_twice_as_long_must_save_a_thirtieth() -> None:
+    slow = Figures(1e6 * 0.965, 2.0, (1.0,))
+    assert score("balanced", slow) < score("balanced", Figures(1e6, 1.0, (1.0,)))
+    assert score("balanced", replace(slow, stored_bytes=1e6 * 0.967)) > score("balanced", Figures(1e6, 1.0, (1.0,)))
+
+
+@pytest.mark.parametrize("backend", ["hdf5", "zarr"])
+def test_a_stream_is_measured(backend: str) -> None:
+    result = tuned(material(noise(40_000), backend))
+    (stream,) = result.streams
+    names = [row.name for row in stream.rows]
+    assert len(names) == len(set(names)) >= 4
+    assert stream.role("default") is not None
+    assert (stream.role("usual") is None) == (backend == "zarr")
+    assert not stream.faults
+    assert result.touched_bytes == 40_000 * 16 * 2
+    for row in stream.rows:
+        assert row.ratio > 1
+        assert row.ratio_low is None  # all of it was measured
+        assert min(row.encode_mbs, row.decode_mbs, row.write_mbs) > 0
+        assert row.by_engine
+        assert [r.name for r in row.reads] == ["one second of all channels", "ten minutes of one channel",
+                                               "all in order"]  # fmt: skip
+    assert {row.name for row in result.best("size").values()} <= set(names)
+    smallest = stream.best("size")
+    assert smallest is not None
+    assert smallest.stored_bytes <= min(r.stored_bytes for r in stream.rows if r.role != "usual") * 1.002
+    assert [sentence[-1] for sentence in stream.why("balanced") or ()] == [".", "."]
+    table = result.to_table()
+    assert len(table) == len(names)
+    assert sum(record["recommended"] for record in table) == 1
+
+
+def test_the_same_seed_gives_the_same_choice() -> None:
+    values = noise(60_000)
+    chosen = [{o: tuned(material(values)).best(o)["ElectricalSeries"].name for o in ("balanced", "size")}
+              for _ in range(2)]  # fmt: skip
+    assert chosen[0] == chosen[1]
+
+
+def test_transforms_are_candidates_where_they_may_be() -> None:
+    values = noise() // 4 * 4 + 3
+    (stream,) = tuned(material(values.astype("<i2"), transforms=("divide", "recentre")), objective="size").streams
+    best = stream.best("size")
+    assert best is not None
+    assert "divide" in best.transforms
+    assert any("convert proves them" in note for note in stream.notes)
+    (without,) = tuned(material(values.astype("<i2")), objective="size").streams
+    assert best.ratio > 1.08 * without.best("size").ratio
+    assert not any(row.transforms for row in without.rows)
+
+
+def _swapped(codec: Codec) -> Codec:
+    @dataclass(frozen=True)
+    class Careless:
+        inner: Any
+
+        def encode(self, values: NDArray[Any]) -> bytes:
+            return bytes(self.inner.encode(values))
+
+        def decode(self, payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+            back: NDArray[Any] = self.inner.decode(payload, shape, dtype).copy()
+            raw_of(back)[-1] ^= 1
+            return back
+
+    return replace(codec, key="careless", make=lambda chunks: Careless(codec.make(chunks)))
+
+
+def test_a_candidate_that_loses_a_bit_is_reported_and_no_result(tmp_path: Path) -> None:
+    recording = material(noise())
+    found, _ = candidates_for(recording, "any", (), [(6000, 4)])
+    wrong = Candidate(_swapped(found[0].codec), (6000, 4))
+    race = Race(recording, {(): [noise()]}, [1.0], "balanced", 1, Archive(), tmp_path)
+    race.run([*found, wrong], 1.0)
+    assert [f.candidate for f in race.faults[:1]] == ["careless 6000x4"]
+    assert "1 of" in race.faults[0].what
+    assert "careless" not in {s.candidate.codec.key for s in race.standings}
+    assert any(s.final for s in race.standings)
+
+
+ODD: dict[str, tuple[NDArray[Any], str]] = {
+    "constant": (np.full((5000, 8), 7, "<i2"), "are the same"),
+    "nan": (np.where(RNG.random((5000, 8)) < 0.1, np.nan, RNG.normal(size=(5000, 8))).astype("<f4"), "NaN"),
+    "all-nan": (np.full((5000, 8), np.nan, "<f4"), "100.0% of the values are NaN"),
+    "big-endian": (noise(5000, 8, ">i2"), "big-endian"),
+}
+
+
+@pytest.mark.parametrize("readers", ["any", "python"])
+@pytest.mark.parametrize("name", list(ODD))
+def test_odd_values_are_measured_and_named(name: str, readers: str) -> None:
+    values, note = ODD[name]
+    (stream,) = tuned(material(values, "zarr" if readers == "python" else "hdf5"), readers=readers).streams
+    assert stream.rows
+    assert not stream.faults
+    assert note in " ".join(stream.notes)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (3, 4), (1, 1)], ids=str)
+def test_a_stream_too_short_is_said_to_be(shape: tuple[int, ...]) -> None:
+    short, long = tuned(material(np.zeros(shape, "<i2"), name="short"), material(noise())).streams
+    assert "too short to sample" in short.skipped
+    assert short.best("balanced") is None
+    assert long.rows
+
+
+def test_a_missing_package_is_named_with_its_pip_install() -> None:
+    codecs = [c for c in codecs_for("zarr", "python", np.dtype("<i2"), signals=True) if c.missing]
+    if not codecs:
+        pytest.skip("all packages are installed")
+    (stream,) = tuned(material(noise(), "zarr"), readers="python").streams
+    assert stream.rows
+    assert {f"pip install {c.package}" for c in codecs} == {text.split(": ")[1] for text in stream.missing}
+
+
+def test_ctrl_c_keeps_what_was_measured() -> None:
+    seen: list[TuningStep] = []
+
+    def stop(step: TuningStep) -> None:
+        seen.append(step)
+        raise KeyboardInterrupt
+
+    result = tuned(material(noise(20_000)), material(noise(20_000), name="other"), progress=stop)
+    assert result.stopped
+    assert len(seen) == 1
+    assert seen[0].rows
+    first, second = result.streams
+    assert first.tried
+    assert second.skipped == "stopped before it was measured"
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [({"objective": "best"}, "no objective"), ({"readers": "me"}, "no readers"), ({"budget_s": 0}, "a budget of 0")],
+    ids=["objective", "readers", "budget"],
+)
+def test_what_cannot_be_is_refused(asked: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadRequest, match=words):
+        tuned(material(noise()), **asked)
+
+
+def _interval(fractions: Sequence[float]) -> tuple[float, float]:
+    tally = Tally()
+    for k, fraction in enumerate(fractions):
+        tally.raw[k], tally.stored[k], tally.weights[k] = 10_000, round(10_000 * fraction), 1 / len(fractions)
+    found = tally.interval
+    assert found is not None
+    return found
+
+
+def test_the_interval_is_students() -> None:
+    low, high = _interval([0.5, 0.6, 0.7])
+    # scipy.stats.t.interval(0.95, 2, 0.6, scipy.stats.sem([0.5, 0.6, 0.7])) is (0.35158, 0.84841)
+    assert low == pytest.approx(0.3516, abs=2e-3)
+    assert high == pytest.approx(0.8484, abs=2e-3)
+    narrow = _interval([0.5, 0.6, 0.7] * 4)
+    assert narrow[1] - narrow[0] < (high - low) / 3
+
+
+def test_movies_and_images_have_shapes_of_their_own() -> None:
+    movie = (RNG.poisson(20, (60, 64, 64)) * 3).astype("<u2")
+    nwb, image = tuned(material(movie, inner=2), material(movie, "ome-zarr", inner=2, name="image")).streams
+    assert {row.chunks[1:] for row in nwb.rows} == {(64, 64)}
+    assert all(prod(row.chunks) * 2 <= 4 * 2**20 for row in image.rows)
+    assert image.rows[0].reads[0].name == "one full frame"
+    assert image.role("default").chunks == (60, 64, 64)
+    assert _all_named([nwb, image])
+
+
+def _all_named(streams: Sequence[StreamResult]) -> bool:
+    return all(row.codec and row.readers.can for row in itertools.chain(*(s.rows for s in streams)))
