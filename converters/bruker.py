@@ -20,7 +20,7 @@ from dandify.sources.vendors.prairieview import Sequence as Cycle
 
 _PLANE = re.compile(r"(?P<scan>.+)_cycle\d+_(\w+_)?ch\d+_\d+(\.ome)?\.tiff?", re.IGNORECASE)
 _REFERENCE = re.compile(r"(?P<scan>.+-\d+)(-cycle\d+)?(-window\d+)?-ch\d+-\d+bit-reference\.tiff?", re.IGNORECASE)
-_COMPANIONS = (".env", ".csv", ".xml", ".dat")
+_COMPANIONS = (".env", ".xml")
 _STOPPED = "a scan that was stopped ends like this; copy the whole folder again, or take the frame out of the XML file"
 
 
@@ -90,15 +90,17 @@ class Bruker(Converter):
         facts = _facts(scan, streams)
         if places := _stage_positions(runs, streams):
             facts["stage_position_um"] = places
-        needed = {path, *(f for s in streams for f in _of(s)), *files}
-        ordered = tuple(sorted(needed))
+        # The planes first: the OME-XML of the whole scan is in the first of them.
+        ordered = tuple(dict.fromkeys([path, *(f for s in streams for f in _of(s)), *sorted(files)]))
         if image:
             return ImageSource(
                 format=self.name, path=path, files=ordered, streams=tuple(streams), facts=facts,
                 needs=needs_of(streams, path), problems=tuple(problems), axes_stated=True,
             )  # fmt: skip
-        if recordings := [f.name for f in files if "voltagerecording" in f.name.lower() and f.suffix == ".csv"]:
-            problems.append(f"voltage recordings are not read: {', '.join(recordings[:3])}")
+        if recordings := sorted(p.name for p in path.parent.glob(f"{_escaped(path.stem)}*VoltageRecording*.csv")):
+            problems.append(
+                f"voltage recordings ({', '.join(recordings[:3])}) are tables of their own: each needs a column map"
+            )
         optics = Optics(
             device=scan.system.replace("/", "_").replace(":", "_") or "PrairieView microscope",
             device_description=f"Two-photon microscope controlled by Prairie View {scan.version}.".replace("  ", " "),
@@ -269,7 +271,7 @@ def _facts(scan: Scan, streams: Sequence[Stream]) -> dict[str, Any]:
 
 
 def _files(path: Path) -> list[Path]:
-    """Companions: settings, reference pictures, other recordings of the same name."""
+    """Return the companions: settings and reference pictures."""
     out = [p for p in path.parent.glob(f"{_escaped(path.stem)}*") if p.is_file() and p.suffix.lower() in _COMPANIONS]
     references = path.parent / "References"
     return out + [p for p in references.glob(f"{_escaped(path.stem)}*") if p.is_file()]

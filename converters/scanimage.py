@@ -48,7 +48,7 @@ class ScanImage(Converter):
     patterns = ("*.tif", "*.tiff")
     looks_like = "NAME_00001.tif, or NAME_00001_00001.tif, NAME_00001_00002.tif, ... (ScanImage 5 and later)"
     becomes = "TwoPhotonSeries for each channel of a movie; an OME-Zarr image for a single stack or frame"
-    priority = -20  # before planes: its files are numbered
+    priority = -5  # before ome_tiff; behind planes, for which a folder of ten thousand files is one question
 
     def claim(self, path: Path) -> Path | None:
         """Return the first file of an acquisition that was split, else the file itself."""

@@ -85,7 +85,7 @@ def _info(group: Any, image: Image) -> None:
     for c in range(image.c):
         _attributes(group.create_group(f"Channel {c}"), {
             "Name": ["GFP", "(name not specified)", "DAPI"][c], "Color": COLOURS[c],
-            "LSMEmissionWavelength": ["509", "0", "461"][c],
+            "LSMEmissionWavelength": ["509", "0", "461"][c], "LSMExcitationWavelength": ["488.0", "0", "405"][c],
         })  # fmt: skip
     times = group.create_group("TimeInfo")
     stamps = {f"TimePoint{t + 1}": f"2021-05-04 10:11:{12.5 + t * image.seconds:06.3f}" for t in range(image.t)}

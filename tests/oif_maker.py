@@ -191,7 +191,7 @@ def _main(image: Image, folder: str) -> dict[str, dict[str, Any]]:
     channels = {
         f"Channel {i + 1} Parameters": {
             "CH Name": f"\"CH{i + 1}\"", "DyeName": "\"Alexa Fluor 546\"" if i == 1 else "\"None\"",
-            "EmissionWavelength": 572 if i == 1 else 0,
+            "EmissionWavelength": 572 if i == 1 else 0, "ExcitationWavelength": 543 if i == 1 else 0,
         }
         for i in range(image.c)
     }  # fmt: skip

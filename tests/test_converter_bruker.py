@@ -180,14 +180,21 @@ def test_nothing_is_made_up(tmp_path: Path) -> None:
 
 def test_every_file_belongs_to_the_scan(tmp_path: Path) -> None:
     path = write_scan(tmp_path, VOLUMES)
-    (tmp_path / f"{NAME}_Cycle00001_VoltageRecording_001.csv").write_text("Time(ms), In\n", encoding="utf-8")
-    for file in tmp_path.rglob("*.*"):
-        assert converter.claim(file) == path or "VoltageRecording" in file.name
+    files = {f for f in tmp_path.rglob("*") if f.is_file()}
+    assert {converter.claim(f) for f in files} == {path}
+    (source,) = look(tmp_path).sources
+    assert (source.format, {*source.files}) == ("bruker", files)
+
+
+def test_voltage_recordings_are_tables(tmp_path: Path) -> None:
+    write_scan(tmp_path, VOLUMES)
+    name = f"{NAME}_Cycle00001_VoltageRecording_001.csv"
+    (tmp_path / name).write_text("Time(ms), In\n0,1\n1,2\n", encoding="utf-8")
     report = look(tmp_path)
-    assert [s.format for s in report.sources] == ["bruker"]
-    assert not report.unknown
-    assert {*report.sources[0].files} == {f for f in tmp_path.rglob("*") if f.is_file()}
-    assert "VoltageRecording_001.csv" in report.sources[0].problems[0]
+    assert name in next(s for s in report.sources if s.format == "bruker").problems[0]
+    assert {f.name for s in report.sources if s.format == "table" for f in s.files} | {
+        u.path.name for u in report.unknown
+    } == {name}
 
 
 def test_no_other_converter_takes_its_tiffs(tmp_path: Path) -> None:

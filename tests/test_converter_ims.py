@@ -73,7 +73,7 @@ def test_what_the_attributes_state(tmp_path: Path) -> None:
     assert stream.name == "brain", "a name that is not specified is none"
     assert stream.scale == {"t": 2.5, "z": 2.0, "y": 0.5, "x": 0.25}
     assert stream.channels == (
-        Channel("GFP", color="FF0000", wavelength_nm=509.0), Channel("Channel 1", color="00FF00"),
+        Channel("GFP", color="FF0000", wavelength_nm=509.0, excitation_nm=488.0), Channel("Channel 1", color="00FF00"),
     )  # fmt: skip
     assert stream.description == "cortex, layer 5"
     assert dict(source.facts) == {

@@ -65,7 +65,8 @@ def test_what_the_settings_state(tmp_path: Path) -> None:
     assert stream.axes == ("t", "c", "z", "y", "x")
     assert stream.scale == {"t": 1.5, "z": 0.84, "y": 0.177, "x": 0.177}
     assert stream.channels == (
-        Channel("CH1", color="00FF00"), Channel("CH2 Alexa Fluor 546", color="FF0000", wavelength_nm=572.0),
+        Channel("CH1", color="00FF00"),
+        Channel("CH2 Alexa Fluor 546", color="FF0000", wavelength_nm=572.0, excitation_nm=543.0),
     )  # fmt: skip
     assert dict(source.facts) == {
         "session_start_time": datetime(2012, 7, 26, 15, 13, 35, 976000), "device": "FV1000",
@@ -194,4 +195,5 @@ def test_the_real_oib() -> None:
     np.testing.assert_array_equal(values_of(source), oiffile.imread(path))
     assert source.streams[0].scale == {"y": 0.177, "x": 0.177}
     assert source.facts["channel_names"] == ("CH1", "CH2 Alexa Fluor 546", "TD1")
+    assert [c.excitation_nm for c in source.streams[0].channels] == [488.0, 543.0, 543.0]
     assert source.facts["session_start_time"] == datetime(2012, 7, 26, 15, 13, 35, 976000)

@@ -23,7 +23,7 @@ from dandify.sources.derived import Transposed
 from dandify.sources.registry import by_name
 from dandify.store.manifest import manifest_path
 from shared_data import shared
-from tiff_makers import pixels, write_imagej, write_ome, write_plain
+from tiff_makers import pixels, write_imagej, write_ome, write_plain, write_planes
 
 converter = by_name("ome_zarr")
 
@@ -316,6 +316,9 @@ def test_write_ome_zarr_takes_paths_of_any_image(tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole(converter.open(tmp_path / "a.ome.zarr").streams[0]), pixels((4, 12, 16)))
     manifest = json.loads(manifest_path(tmp_path / "a.ome.zarr").read_text(encoding="utf-8"))
     assert manifest["sources"][0]["path"].endswith("a.tif")
+    folder = write_planes(tmp_path / "brain")
+    write_ome_zarr(folder, tmp_path / "d.ome.zarr", scale={"z": 1, "y": 1, "x": 1})
+    np.testing.assert_array_equal(whole(converter.open(tmp_path / "d.ome.zarr").streams[0]), pixels((5, 12, 16)))
     plain = write_plain(tmp_path / "b.tif", (4, 12, 16))
     with pytest.raises(BadRequest, match="axes are"):
         write_ome_zarr(plain, tmp_path / "b.ome.zarr", scale={"z": 1, "y": 1, "x": 1})

@@ -18,6 +18,7 @@ from pynwb import NWBHDF5IO, NWBFile
 from dandify.errors import BadRequest, BadSource
 from dandify.nwb.write import write_nwb
 from dandify.project.scan import scan
+from dandify.runs.convert import convert
 from dandify.sources import NWBSource, Stream
 from dandify.sources.registry import available, by_name
 from dandify.sources.vendors.scanimage_header import Settings, frame_info
@@ -201,6 +202,38 @@ def test_the_nwb_objects(tmp_path: Path) -> None:
         assert "ScanImage 2022.1.0, scanner ResScan" in read.devices["ScanImage microscope"].description
 
 
+def test_a_session_of_a_movie_and_a_stack(tmp_path: Path) -> None:
+    """As `templates/two_photon.yaml` says it: what is not in the files comes from there."""
+    write_split(tmp_path / "raw", PLANAR, (6, 6), "movie_00001")
+    write_recording(tmp_path / "raw" / "stack_00001.tif", STACK)
+    write_recording(tmp_path / "raw" / "atlas_00001.tif", FAST)
+    (tmp_path / "dandify.yaml").write_text(
+        """
+metadata: {timezone: Europe/Berlin}
+subjects: {m1: {species: Mus musculus, sex: F, age: P90D}}
+sessions:
+  - subject_id: m1
+    session_id: s1
+    sources:
+      - {path: raw/movie_00001_00001.tif, options: {indicator: GCaMP6s, location: VISp, excitation_nm: 920}}
+      - raw/stack_00001.tif
+      - {path: raw/atlas_00001.tif, options: {as: image}}
+""",
+        encoding="utf-8",
+    )
+    (session,) = convert(config=tmp_path / "dandify.yaml", out=tmp_path / "out").sessions
+    assert [o.name for o in session.plan.outputs] == [
+        "sub-m1_ses-s1.nwb", "sub-m1_ses-s1_stack00001.ome.zarr", "sub-m1_ses-s1_atlas00001.ome.zarr"
+    ]  # fmt: skip
+    with NWBHDF5IO(session.plan.outputs[0], "r") as io:
+        read = io.read()
+        assert {p.indicator for p in read.imaging_planes.values()} == {"GCaMP6s"}
+        assert read.session_start_time.isoformat() == "2025-04-25T17:12:48.213000+02:00"
+        np.testing.assert_array_equal(
+            read.acquisition["TwoPhotonSeries_Channel_1"].data[:], PLANAR.values[:, 0, 0, 0].swapaxes(1, 2)
+        )
+
+
 def test_a_volume_that_was_not_finished_is_left_out_and_told(tmp_path: Path) -> None:
     source = converter.open(write_recording(tmp_path / "a.tif", FAST, count=3 * 8 + 4))
     np.testing.assert_array_equal(whole(source.streams[0]), FAST.values[:3, :, 0, 0])
@@ -233,6 +266,12 @@ def test_a_page_of_another_size_is_named(tmp_path: Path) -> None:
 def test_settings_without_channels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadSource, match="channelSave"):
         converter.open(write_recording(tmp_path / "a.tif", Recording(without=("SI.hChannels.channelSave",))))
+
+
+def test_a_folder_of_planes_stays_one_question() -> None:
+    """It is asked about every TIFF: so it must come behind the converter that takes thousands at once."""
+    names = [c.name for c in available()]
+    assert names.index("planes") < names.index("scanimage") < names.index("ome_tiff")
 
 
 def test_only_it_takes_its_files(tmp_path: Path) -> None:

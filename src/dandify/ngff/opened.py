@@ -9,7 +9,9 @@ from typing import Any
 
 from dandify.errors import BadRequest, UnknownFormat
 from dandify.sources.contract import Source, Stream
-from dandify.sources.registry import claims
+from dandify.sources.registry import Claim, claims
+
+_ASKED = 20  # files of a folder; they are of one acquisition, or there is no single image in it
 
 
 def open_image(
@@ -34,10 +36,7 @@ def open_image(
     path = Path(os.path.abspath(path))
     if not path.exists():
         raise BadRequest("no such file or folder", file=path)
-    claim = next(claims(path), None) or (
-        next((c for file in sorted(path.iterdir())[:1] for c in claims(file) if c.path == path), None)
-        if path.is_dir() else None
-    )  # fmt: skip
+    claim = _claimed(path)
     if claim is None:
         raise UnknownFormat("no converter knows it", file=path, remedy="dandify formats lists what is known")
     source: Source = claim.converter.open(claim.path)
@@ -60,3 +59,13 @@ def open_image(
         f"{source.format} finds no image in it" + (f"; it needs{needs}" if needs else ""), file=path,
         remedy="give axes= if it holds pages that no file describes, like axes='zyx'" if needs else None,
     )  # fmt: skip
+
+
+def _claimed(path: Path) -> Claim | None:
+    """Return the converter that knows a file, or a folder by itself or by the files in it."""
+    if (found := next(claims(path), None)) is not None or not path.is_dir():
+        return found
+    for file in sorted(path.iterdir())[:_ASKED]:
+        if (claim := next((c for c in claims(file) if c.path == path), None)) is not None:
+            return claim
+    return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -66,6 +67,7 @@ _FOREIGN: Final = {
 _LARGEST_TAG: Final = 2**28  # bytes; OME-XML of the largest screens has some ten million
 _AGAIN: Final = "copy the file again from the microscope's computer"
 Told = TypeVar("Told")
+_Alike = dict[tuple[Any, ...], tuple[Mapping[int, Any], frozenset[int]]]
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Page:
     @cached_property
     def form(self) -> tuple[int, int, int, str]:
         """What pages of one image have in common."""
-        return (self.height, self.width, self.samples, self.dtype.name)
+        return (self.height, self.width, self.samples, sys.intern(self.dtype.name))
 
     @property
     def nbytes(self) -> int:
@@ -254,6 +256,7 @@ def _pages(
     order = "<" if head[:2] == b"II" else ">"
     big = head[2:4] in (b"+\0", b"\0+")
     seen: set[int] = set()
+    alike: _Alike = {}
     try:
         (offset,) = struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)
         if not offset:
@@ -267,7 +270,7 @@ def _pages(
             if tell is not None:
                 text = ifd.value(DESCRIPTION) if DESCRIPTION in ifd.entries else ""
                 tell(text if isinstance(text, str) else "")
-            yield _page(ifd, offset, first=not seen)
+            yield _page(ifd, offset, alike, first=not seen)
             seen.add(offset)
             offset = ifd.next
     except (struct.error, ValueError, KeyError, OverflowError, TypeError, IndexError) as error:
@@ -321,7 +324,7 @@ class _Directory:
         return np.frombuffer(raw, np.dtype(self.order + code))
 
 
-def _page(ifd: _Directory, offset: int, *, first: bool) -> Page:
+def _page(ifd: _Directory, offset: int, alike: _Alike, *, first: bool) -> Page:
     wanted = _OF_THE_FIRST if first else _OF_EVERY_PAGE
     tags = {tag: ifd.value(tag) for tag in ifd.entries if tag in wanted}
     for tag in _NUMBERS & tags.keys():
@@ -337,6 +340,7 @@ def _page(ifd: _Directory, offset: int, *, first: bool) -> Page:
     begin, end, joined = _place_of(offsets, counts, nbytes)
     plain = exact and tags.get(COMPRESSION, 1) == 1 and tags.get(FILL_ORDER, 1) == 1 and TILE_WIDTH not in tags
     flat = plain and tags.get(PREDICTOR, 1) == 1 and joined and begin > 0
+    shared, present = _shared(tags, frozenset(ifd.entries), alike)
     return Page(
         ifd=offset,
         order=ifd.order,
@@ -347,9 +351,19 @@ def _page(ifd: _Directory, offset: int, *, first: bool) -> Page:
         dtype=dtype,
         data=begin if flat else -1,
         end=begin + nbytes if flat else end,
-        tags=tags,
-        present=frozenset(ifd.entries),
+        tags=shared,
+        present=present,
     )
+
+
+def _shared(
+    tags: Mapping[int, Any], present: frozenset[int], alike: _Alike
+) -> tuple[Mapping[int, Any], frozenset[int]]:
+    """Return the tags of an earlier page where they are the same: a movie has a million pages."""
+    try:
+        return alike.setdefault((tuple(tags.items()), present), (tags, present))
+    except TypeError:  # arrays, which are no keys
+        return tags, present
 
 
 def _place_of(offsets: Any, counts: Any, nbytes: int) -> tuple[int, int, bool]:

@@ -139,8 +139,11 @@ def channels_of(settings: Settings, count: int, colors: Mapping[int, str]) -> tu
             return ()
         dye = own.get("DyeName", "")
         name = own["CH Name"] + (f" {dye}" if dye not in ("", "None") else "")
-        emission = _whole(own.get("EmissionWavelength", ""))
-        out.append(Channel(name, color=colors.get(i), wavelength_nm=float(emission) if emission > 0 else None))
+        emission, excitation = (_whole(own.get(f"{kind}Wavelength", "")) for kind in ("Emission", "Excitation"))
+        out.append(Channel(
+            name, color=colors.get(i), wavelength_nm=float(emission) if emission > 0 else None,
+            excitation_nm=float(excitation) if excitation > 0 else None,
+        ))  # fmt: skip
     return tuple(out)
 
 

@@ -173,8 +173,14 @@ def _channel(about: Mapping[str, Any], number: int) -> Channel:
         parts = []
     if len(parts) == 3 and all(0 <= p <= 1 for p in parts) and max(parts) > 0:
         color = "".join(f"{round(p * 255):02X}" for p in parts)
-    emission = _whole(_text(about, "LSMEmissionWavelength").removesuffix("nm"))
-    return Channel(name, color=color, wavelength_nm=float(emission) if emission > 0 else None)
+    emission, excitation = (_wave(_text(about, f"LSM{kind}Wavelength")) for kind in ("Emission", "Excitation"))
+    return Channel(name, color=color, wavelength_nm=emission, excitation_nm=excitation)
+
+
+def _wave(text: str) -> float | None:
+    """Nanometres; 0 is what is written where nobody said anything."""
+    value = _whole(text.removesuffix("nm"))
+    return float(value) if value > 0 else None
 
 
 def _moments(about: Mapping[str, Any], count: int) -> list[datetime]:
