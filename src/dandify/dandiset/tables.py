@@ -76,7 +76,7 @@ def sessions(assets: Sequence[Described]) -> Mapping[str, Rows]:
         facts = asset.facts
         age = age_at(facts.subject, facts.start)
         stated = {
-            "acq_time": _bids_time(facts.start) if facts.start else None,
+            "acq_time": _bids_time(facts.start) if facts.start and not _of_one_image(facts) else None,
             "age_iso8601": age[0] if age and age[1] == "Birth" and not _in_years(age[0]) else None,
             "description": facts.session_description,
         }
@@ -257,6 +257,11 @@ def _subject_label(asset: Described) -> str | None:
 
 def _entities(asset: Described) -> dict[str, str]:
     return entities_of(asset.path)
+
+
+def _of_one_image(facts: AssetFacts) -> bool:
+    """Whether the start is only known as the time of an image; a session may have begun before."""
+    return facts.image is not None and facts.start == facts.image.acquired
 
 
 def _bids_time(start: datetime) -> str:
