@@ -16,6 +16,7 @@ from pynwb import NWBFile
 
 from dandify.dandiset.assets import asset_metadata, participant
 from dandify.dandiset.content import read_content
+from dandify.dandiset.images import read_tiff
 from dandify.dandiset.vocabulary import described_types
 from dandify.errors import BadSource
 from dandiset_cases import (
@@ -299,6 +300,30 @@ def test_an_image_is_described_by_the_tables_of_bids(bids: Path) -> None:
     assert aggregate_assets_summary([record])["numberOfSamples"] == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "species", "sample", "anatomy", "technique", "start"),
+    [
+        ("micr_SPIM/sub-01/micr/sub-01_sample-A_stain-LFB_chunk-01_SPIM.ome.tif", "Rattus norvegicus - Norway rat", "A",
+         "CSPINE", "selective plane illumination microscopy technique", "2013-01-15T17:02:40"),
+        ("micr_XPCTzarr/sub-01/ses-01/micr/sub-01_ses-01_sample-brain_XPCT.ome.zarr", "Homo sapiens - Human", "brain",
+         "BRAIN", "X-ray phase-contrast tomography technique", "2020-07-24T00:00:00"),
+    ],
+    ids=["OME-TIFF", "OME-Zarr"],
+)  # fmt: skip
+def test_examples_of_bids_are_described(
+    path: str, species: str, sample: str, anatomy: str, technique: str, start: str
+) -> None:
+    root = shared("nwb/bids_examples")
+    file = shared(f"nwb/bids_examples/{path}")
+    digest = DUMMY_DANDI_ZARR_CHECKSUM if file.is_dir() else DUMMY_DANDI_ETAG
+    record = asset_metadata(file, root / path.split("/")[0], digest=digest)
+    assert of_kind(record, "Participant")["species"]["name"] == species
+    found = of_kind(record, "BioSample")
+    assert (found["identifier"], found["anatomy"][0]["name"]) == (sample, anatomy)
+    assert names(record, "measurementTechnique") == {technique}
+    assert of_kind(record, "Session")["startDate"] == start
+
+
 def test_files_of_bids_are_of_their_subject(bids: Path) -> None:
     record = asset_metadata(bids / "sub-m1/ses-1/micr/sub-m1_ses-1_sample-a_SPIM.json", bids)
     assert of_kind(record, "Participant")["species"]["name"] == "Mus musculus - House mouse"
@@ -331,16 +356,41 @@ def test_an_image_says_how_it_was_taken(tmp_path: Path) -> None:
     (path / "OME").mkdir()
     (path / "OME" / "METADATA.ome.xml").write_text(_XML, encoding="utf-8")
     attributes = json.loads((path / ".zattrs").read_text())
-    attributes["omero"] = {"channels": [{"label": "GFP"}]}
+    attributes["omero"] = {"channels": [{"label": "GFP"}, {"label": "1"}]}
     (path / ".zattrs").write_text(json.dumps(attributes))
     found = read_image(path)
     assert (found.pixel_size_um, found.magnification, found.suffix) == ({"z": 1.0, "y": 0.5, "x": 0.5}, 20.0, "CONF")
     record = asset_metadata(path, tmp_path, digest=DUMMY_DANDI_ZARR_CHECKSUM)
     assert names(record, "measurementTechnique") == {"confocal microscopy technique"}
     assert names(record, "variableMeasured") == {"GFP"}
-    assert of_kind(record, "Session")["used"] == [{"schemaKey": "Equipment", "name": "Zeiss LSM 880"}]
+    taken = of_kind(record, "Session")
+    assert taken["used"] == [{"schemaKey": "Equipment", "name": "Zeiss LSM 880"}]
+    assert taken["startDate"] == "2024-05-01T09:30:05"
     (path / "OME" / "METADATA.ome.xml").write_text('<!DOCTYPE x [<!ENTITY a "b">]>' + _XML, encoding="utf-8")
     assert read_image(path).magnification is None
+
+
+def test_an_ome_tiff_is_described_as_an_ome_zarr(tmp_path: Path) -> None:
+    import numpy as np
+    import tifffile
+
+    path = tmp_path / "sub-m1" / "micr" / "sub-m1_sample-a_CONF.ome.tif"
+    path.parent.mkdir(parents=True)
+    metadata = {
+        "axes": "CYX", "PhysicalSizeX": 400.0, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.5,
+        "PhysicalSizeYUnit": "µm", "Channel": {"Name": ["GFP", "DAPI"], "AcquisitionMode": ["SPIM", "SPIM"]},
+    }  # fmt: skip
+    tifffile.imwrite(path, np.zeros((2, 8, 8), np.uint16), metadata=metadata)
+    found = read_tiff(path)
+    assert found is not None
+    assert (found.pixel_size_um, found.channels, found.suffix) == ({"y": 0.5, "x": 0.4}, ("GFP", "DAPI"), "SPIM")
+    record = asset_metadata(path, tmp_path, digest=DUMMY_DANDI_ETAG)
+    assert names(record, "measurementTechnique") == {"confocal microscopy technique"}  # its name says so
+    assert names(record, "variableMeasured") == {"GFP", "DAPI"}
+    assert of_kind(record, "BioSample")["identifier"] == "a"
+    tifffile.imwrite(tmp_path / "plain.tif", np.zeros((8, 8), np.uint16))
+    assert read_tiff(tmp_path / "plain.tif") is None
+    assert "approach" not in asset_metadata(tmp_path / "plain.tif", tmp_path, digest=DUMMY_DANDI_ETAG)
 
 
 def test_pickles_are_not_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -21,6 +22,7 @@ from dandify.dandiset.organize import organize
 from dandify.dandiset.tables import Described, image_sidecar, merge_json, merge_table, participants, sessions
 from dandify.errors import BadRequest, BadSource
 from dandiset_cases import START, add_units, image, session, write
+from shared_data import shared
 from test_dandiset_describe import COMPLETE
 
 MICR = "sub-m1/ses-s1/micr/sub-m1_ses-s1_sample-a_SPIM"
@@ -110,9 +112,19 @@ def test_what_a_person_wrote_stays(bids: Path) -> None:
     assert sidecar == {"PixelSize": [1, 1, 1], "PixelSizeUnits": "um", "BodyPart": "BRAIN"}
     made = json.loads((bids / "dataset_description.json").read_text())
     assert (made["Name"], made["BIDSVersion"], made["License"]) == ("Mine", "1.10.0", "CC-BY-4.0")
+    assert "GeneratedBy" not in made, "it was made by somebody else"
     assert (bids / ".bidsignore").read_text().splitlines() == ["extra/", "dandiset.yaml", "*.manifest.json"]
     describe(bids, COMPLETE, overwrite=True)
     assert json.loads((bids / "dataset_description.json").read_text())["Name"] == "A title"
+
+
+@pytest.mark.parametrize("name", ["micr_SEM", "micr_SEMzarr", "micr_SPIM"])
+def test_an_example_of_bids_gains_nothing_but_what_dandi_needs(name: str, tmp_path: Path) -> None:
+    root = tmp_path / name
+    shutil.copytree(shared(f"nwb/bids_examples/{name}"), root, copy_function=shutil.copyfile)
+    changed = {path for path, change in describe(root).files.items() if change != "unchanged"}
+    assert changed == {"dandiset.yaml", ".bidsignore"}
+    assert validator_errors(root) == []
 
 
 def test_the_readme_is_renewed_until_a_person_changes_it(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ _LISTS: Final = ("general/keywords", "general/related_publications")
 _SAMPLES: Final = {"tissue_sample_id": "tissuesample", "slice_id": "slice", "cell_id": "cell"}
 # Filters whose decoding makes text and nothing else. A pickle would run code out of the data.
 _TEXT_FILTERS: Final = frozenset({"vlen-utf8", "vlen-bytes", "json2"})
+_RELEASES: Final = frozenset({"core", "hdmf-common", "hdmf-experimental"})
+_RELEASED: Final[dict[str, Mapping[str, str]]] = {}
 # Longer than any session: a clock that counted from 1970, or was never set.
 _FIVE_YEARS: Final = 5 * 365 * 24 * 3600.0
 
@@ -181,10 +183,18 @@ class _Reader:
         return None
 
     def _parents(self) -> dict[str, str]:
+        """Read the cached specifications; those that are released do not change, and are read once."""
         found: dict[str, str] = {}
-        specifications = self._root.get("specifications")
-        if specifications is not None:
-            specifications.visititems(lambda _, item: _learn(item, found))
+        for name, versions in (self._root.get("specifications") or {}).items():
+            for version in versions:
+                place = f"{name}/{version}"
+                known = _RELEASED.get(place)
+                if known is None:
+                    known = {}
+                    versions[version].visititems(lambda _, item, known=known: _learn(item, known))
+                    if name in _RELEASES and version.replace(".", "").isdecimal():
+                        _RELEASED[place] = known
+                found |= known
         return found
 
     def _text(self, key: str) -> str | None:

@@ -14,10 +14,11 @@ from typing import Any, Final
 from dandify.dandiset.content import Device, NwbContent
 from dandify.dandiset.context import Context, Row, entities_of
 from dandify.dandiset.facts import MANIFEST, Kind, kind_of
-from dandify.dandiset.images import ImageContent, read_image, read_sidecar
+from dandify.dandiset.images import ImageContent, read_image, read_sidecar, read_tiff
 from dandify.dandiset.names import session_label
 from dandify.dandiset.vocabulary import MICROSCOPY, SUFFIX_TECHNIQUES
 
+_TIFFS: Final = (".tif", ".tiff", ".btf")
 # Kinds of samples of samples.tsv, as BIDS has them, by the three that the archive counts.
 _SAMPLE_KINDS: Final = {
     "cell line": "cell", "primary cell": "cell", "in vitro differentiated cells": "cell", "cell": "cell",
@@ -132,8 +133,9 @@ def _of_other(path: Path, held: Path, kind: Kind | None, context: Context, detai
     in_tables = {**_subject_of_row(context.participant(label) if label else {}), **_subject_of_row(row)}
     subject = _other_subject(label, stated, in_tables, relatives, same_session)
     relative = same_session[0] if same_session else None
+    image = read_image(held) if kind == "ome-zarr" else read_tiff(held) if held.suffix in _TIFFS else None
     start = _time(of_session.get("session_start_time") or row.get("acq_time")) or (relative.start if relative else None)
-    image = read_image(held) if kind == "ome-zarr" else None
+    start = start or (image.acquired if image else None)
     sidecar = read_sidecar(held) if path.suffix != ".json" else {}
     name = (relative.session_id if relative else None) or of_session.get("session_id") or named.get("ses")
     approaches, techniques, variables = _ways(below, image)
@@ -201,7 +203,11 @@ def _ways(below: Path, image: ImageContent | None) -> tuple[tuple[str, ...], tup
     if not named and (image is None or not image.is_microscopy):
         return (), (), ()
     techniques = (SUFFIX_TECHNIQUES[known],) if known else ()
-    return (MICROSCOPY,), techniques, tuple(dict.fromkeys(image.channels)) if image else ()
+    return (
+        (MICROSCOPY,),
+        techniques,
+        tuple(dict.fromkeys(c for c in image.channels if not c.isdecimal())) if image else (),
+    )
 
 
 def _sample(label: str | None, row: Row) -> tuple[tuple[str, str], ...]:

@@ -110,7 +110,8 @@ def describe(
     if layout == "bids":
         from dandify import __version__
 
-        made = tables.dataset_description(stated, __version__)
+        is_new = not (root / _DESCRIPTION).exists()
+        made = tables.dataset_description(stated, made_by=__version__ if is_new else None)
         done[_DESCRIPTION] = _write(root / _DESCRIPTION, _json(root / _DESCRIPTION, made, overwrite=overwrite))
         done[".bidsignore"] = _write(root / ".bidsignore", _ignore(root / ".bidsignore"))
     done |= _write_tables(root, assets, layout)

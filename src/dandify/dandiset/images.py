@@ -1,4 +1,4 @@
-"""What an OME-Zarr says of itself: pixel size, channels, and how it was taken by the OME-XML that it keeps."""
+"""What an OME-Zarr or OME-TIFF says of itself: pixel size, channels, and by its OME-XML how it was taken."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from dandify.dandiset.facts import zarr_attributes
 from dandify.dandiset.vocabulary import SUFFIX_OF_MODE
+from dandify.ngff.original import original_xml
 
 _XML: Final = "OME/METADATA.ome.xml"  # where bioformats2raw keeps it, and dandify too
 _XML_BYTES: Final = 64 * 2**20  # an OME-XML of more is a table of planes, of which nothing is needed here
 _MICROMETRES: Final[Mapping[str, float]] = MappingProxyType({
     "angstrom": 1e-4, "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6,
+})  # fmt: skip
+_OME_UNITS: Final[Mapping[str, float]] = MappingProxyType({
+    "pm": 1e-6, "Å": 1e-4, "nm": 1e-3, "µm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6,
 })  # fmt: skip
 # No scanner of animals resolves less than this; what does is a microscope.
 _MICROSCOPE_UM: Final = 20.0
@@ -86,7 +91,17 @@ def read_image(path: Path) -> ImageContent:
     with suppress(KeyError, TypeError, AttributeError):
         labels = (channel.get("label") for channel in ome["omero"]["channels"])
         found["channels"] = tuple(str(label) for label in labels if label)
-    return ImageContent(**found, **_from_xml(path / _XML))
+    return ImageContent(**found, **_how(_kept_xml(path / _XML)))
+
+
+def read_tiff(path: Path) -> ImageContent | None:
+    """Read the OME-XML of an OME-TIFF; None if it is none, or refers to another file for it."""
+    text = original_xml([path])
+    root = _parsed(text.encode()) if text else None
+    if root is None:
+        return None
+    labels = tuple(c["Name"] for c in _tags(root).get("Channel", []) if c.get("Name"))
+    return ImageContent(pixel_size_um=_xml_pixels(root), channels=tuple(dict.fromkeys(labels)), **_how(root))
 
 
 def read_sidecar(path: Path) -> dict[str, Any]:
@@ -115,24 +130,28 @@ def _scale(holder: Mapping[str, Any], count: int) -> list[float]:
     return [1.0] * count
 
 
-def _from_xml(path: Path) -> dict[str, Any]:
-    from xml.etree.ElementTree import ParseError, fromstring
-
+def _kept_xml(path: Path) -> Element | None:
     try:
-        text = path.read_bytes() if path.stat().st_size <= _XML_BYTES else b""
-        # OME-XML has no document type; one in there would only serve to blow up its entities
-        root = fromstring(text) if text and b"<!DOCTYPE" not in text and b"<!ENTITY" not in text else None
-    except (OSError, ParseError):
-        return {}
+        return _parsed(path.read_bytes()) if path.stat().st_size <= _XML_BYTES else None
+    except OSError:
+        return None
+
+
+def _parsed(text: bytes) -> Element | None:
+    # OME-XML has no document type; one in there would only serve to blow up its entities
+    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+        return None
+    with suppress(ParseError):
+        return fromstring(text)
+    return None
+
+
+def _how(root: Element | None) -> dict[str, Any]:
+    """Return how an image was taken, as far as all images of the file agree."""
     if root is None:
         return {}
-    tags: dict[str, list[Mapping[str, str]]] = {}
-    dates = []
-    for element in root.iter():
-        name = element.tag.rpartition("}")[2]
-        tags.setdefault(name, []).append(element.attrib)
-        if name == "AcquisitionDate" and element.text:
-            dates.append(element.text.strip())
+    tags = _tags(root)
+    dates = [e.text.strip() for e in root.iter() if _local(e) == "AcquisitionDate" and e.text]
     objective = tags.get("Objective", [{}])[0] if len(tags.get("Objective", ())) == 1 else {}
     microscope = tags.get("Microscope", [{}])[0] if len(tags.get("Microscope", ())) == 1 else {}
     channels = tags.get("Channel", [])
@@ -147,6 +166,31 @@ def _from_xml(path: Path) -> dict[str, Any]:
         "acquired": _time(min(dates)) if dates else None,
     }
     return {key: value for key, value in found.items() if value}
+
+
+def _xml_pixels(root: Element) -> dict[str, float]:
+    """Return the pixel size of the images that an OME-XML describes; nothing if they differ."""
+    stated = set()
+    for pixels in _tags(root).get("Pixels", []):
+        size = []
+        for axis in "zyx":
+            factor = _OME_UNITS.get(pixels.get(f"PhysicalSize{axis.upper()}Unit", "µm"))
+            value = _number(pixels.get(f"PhysicalSize{axis.upper()}"))
+            if factor and value and (axis != "z" or pixels.get("SizeZ", "1") != "1"):
+                size.append((axis, round(value * factor, 9)))
+        stated.add(tuple(size))
+    return dict(stated.pop()) if len(stated) == 1 else {}
+
+
+def _tags(root: Element) -> dict[str, list[Mapping[str, str]]]:
+    tags: dict[str, list[Mapping[str, str]]] = {}
+    for element in root.iter():
+        tags.setdefault(_local(element), []).append(element.attrib)
+    return tags
+
+
+def _local(element: Element) -> str:
+    return element.tag.rpartition("}")[2]
 
 
 def _number(text: str | None) -> float | None:

@@ -35,7 +35,6 @@ COLUMNS: Final[Mapping[str, Mapping[str, Any]]] = {
     "genotype": {"Description": "Genotype"},
     "description": {"Description": "What was done"},
     "sample_type": {"Description": "Kind of sample"},
-    "BodyPart": {"Description": "Part of the body that the sample is of"},
 }
 """What the columns mean, for the JSON beside a table."""
 
@@ -76,7 +75,7 @@ def sessions(assets: Sequence[Described]) -> Mapping[str, Rows]:
         facts = asset.facts
         age = age_at(facts.subject, facts.start)
         stated = {
-            "acq_time": _bids_time(facts.start) if facts.start else None,
+            "acq_time": _bids_time(facts.start) if facts.start and not _of_one_image(facts) else None,
             "age_iso8601": age[0] if age and age[1] == "Birth" and not _in_years(age[0]) else None,
             "description": facts.session_description,
         }
@@ -92,12 +91,9 @@ def samples(assets: Sequence[Described]) -> Rows:
     for asset in assets:
         subject, sample = _subject_label(asset), _entities(asset).get("sample")
         if subject and sample:
-            row = found.setdefault(
-                (subject, sample),
-                {"sample_id": f"sample-{sample}", "participant_id": f"sub-{subject}", "sample_type": _ABSENT},
-            )
-            if asset.facts.anatomy:
-                row.setdefault("BodyPart", _cell(asset.facts.anatomy))
+            found[subject, sample] = {
+                "sample_id": f"sample-{sample}", "participant_id": f"sub-{subject}", "sample_type": _ABSENT,
+            }  # fmt: skip
     return [found[key] for key in sorted(found)]
 
 
@@ -121,15 +117,15 @@ def image_sidecar(image: ImageContent) -> dict[str, Any]:
     return {key: value for key, value in made.items() if value}
 
 
-def dataset_description(dandiset: Mapping[str, Any], version: str) -> dict[str, Any]:
+def dataset_description(dandiset: Mapping[str, Any], *, made_by: str | None) -> dict[str, Any]:
     """Return ``dataset_description.json`` of what ``dandiset.yaml`` says.
 
     Parameters
     ----------
     dandiset
         In dandischema's form.
-    version
-        Of dandify.
+    made_by
+        The version of dandify that makes the dataset; None if it is somebody else's, which it does not claim.
     """
     people = [c for c in dandiset.get("contributor") or () if isinstance(c, Mapping)]
     funders = [c for c in people if "dcite:Funder" in (c.get("roleName") or ())]
@@ -139,7 +135,7 @@ def dataset_description(dandiset: Mapping[str, Any], version: str) -> dict[str, 
     made = {
         "Name": dandiset.get("name"),
         "BIDSVersion": BIDS_VERSION,
-        "DatasetType": "raw",
+        "DatasetType": "raw" if made_by else None,
         "License": license_[0] if license_ else None,
         "Authors": [c["name"] for c in people if c.get("includeInCitation") and c.get("name")],
         "Acknowledgements": dandiset.get("acknowledgement"),
@@ -147,7 +143,7 @@ def dataset_description(dandiset: Mapping[str, Any], version: str) -> dict[str, 
         "EthicsApprovals": [e for e in ethics if e],
         "ReferencesAndLinks": [r for r in related if r],
         "Keywords": list(dandiset.get("keywords") or ()),
-        "GeneratedBy": [{"Name": "dandify", "Version": version}],
+        "GeneratedBy": [{"Name": "dandify", "Version": made_by}] if made_by else None,
     }
     return {key: value for key, value in made.items() if value}
 
@@ -209,7 +205,7 @@ def merge_json(text: str | None, values: Mapping[str, Any], *, overwrite: bool =
     there = json.loads(text) if text else {}
     if not isinstance(there, dict):
         raise ValueError("a JSON object is expected")
-    made = {**there, **values} if overwrite else {**values, **there}
+    made = {**there, **(values if overwrite else {k: v for k, v in values.items() if k not in there})}
     return text if text and made == there else json.dumps(made, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -257,6 +253,11 @@ def _subject_label(asset: Described) -> str | None:
 
 def _entities(asset: Described) -> dict[str, str]:
     return entities_of(asset.path)
+
+
+def _of_one_image(facts: AssetFacts) -> bool:
+    """Whether the start is only known as the time of an image; a session may have begun before."""
+    return facts.image is not None and facts.start == facts.image.acquired
 
 
 def _bids_time(start: datetime) -> str:
