@@ -92,6 +92,10 @@ def test_of_large_files_two_percent_are_read(gigabytes: float) -> None:
     assert sample.touched_bytes == sum(source.read_bytes)
     assert sum(source.read_bytes) <= min(0.02 * source.nbytes, 2e9)
     assert len(sample.windows) == 8
+    long = take_sample(material(source), allowance(source.nbytes), seed=1, rows=200_000)
+    assert len(long.windows) == 4 + (gigabytes > 3) * 2
+    assert long.windows[0].values.shape[0] >= 200_000 * (gigabytes > 3)
+    assert long.touched_bytes <= min(0.02 * source.nbytes, 2e9)
 
 
 def test_start_end_loudest_and_quietest_are_among_the_windows() -> None:
@@ -291,7 +295,7 @@ def test_a_candidate_that_loses_a_bit_is_reported_and_no_result(tmp_path: Path) 
     recording = material(noise())
     found, _ = candidates_for(recording, "any", (), [(6000, 4)])
     wrong = Candidate(_swapped(found[0].codec), (6000, 4))
-    race = Race(recording, {(): [noise()]}, [1.0], "balanced", 1, Archive(), tmp_path)
+    race = Race(recording, [noise()], {(): ()}, [1.0], "balanced", 1, Archive(), tmp_path)
     race.run([*found, wrong], 1.0)
     assert [f.candidate for f in race.faults[:1]] == ["careless 6000x4"]
     assert "1 of" in race.faults[0].what

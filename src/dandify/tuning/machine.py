@@ -39,6 +39,8 @@ class MachineRun:
         Wall time: cutting, encoding in threads, writing (not waiting for the disk).
     raw_bytes
         That were written.
+    chunks
+        Shape of a chunk, clipped to what was written.
     chunk_s
         Wall time of reading, for each chunk that a pattern touches; by the pattern's name.
     by_engine
@@ -47,6 +49,7 @@ class MachineRun:
 
     write_s: float
     raw_bytes: int
+    chunks: tuple[int, ...]
     chunk_s: dict[str, float]
     by_engine: bool
 
@@ -112,7 +115,7 @@ def _hdf5(
             seconds = _read(file["data"], values, chunks, patterns)
     finally:
         path.unlink(missing_ok=True)
-    return MachineRun(written, values.nbytes, seconds, by_engine=True)
+    return MachineRun(written, values.nbytes, chunks, seconds, by_engine=True)
 
 
 def _zarr(
@@ -133,7 +136,7 @@ def _zarr(
         seconds = _read(zarr.open_array(str(path), mode="r"), values, chunks, patterns)
     finally:
         rmtree(path, ignore_errors=True)
-    return MachineRun(written, values.nbytes, seconds, by_engine=True)
+    return MachineRun(written, values.nbytes, chunks, seconds, by_engine=True)
 
 
 def _read(data: Any, values: NDArray[Any], chunks: tuple[int, ...], patterns: tuple[Pattern, ...]) -> dict[str, float]:
@@ -175,4 +178,4 @@ def _threads(
         part = values[region]
         require_same(np.ascontiguousarray(part), coder.decode(payload, part.shape, part.dtype))
     each = (time.perf_counter() - begun) / len(regions)
-    return MachineRun(written, values.nbytes, {p.name: each for p in patterns}, by_engine=False)
+    return MachineRun(written, values.nbytes, chunks, {p.name: each for p in patterns}, by_engine=False)

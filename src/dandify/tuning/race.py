@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from math import ceil, log, prod
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dandify.store.measure import INDEX_BYTES
+from dandify.store.transforms import Transform, undo
 from dandify.tuning.candidates import Candidate
 from dandify.tuning.coders import Coder
 from dandify.tuning.machine import MachineRun, run_machine
@@ -22,14 +23,15 @@ from dandify.tuning.material import Archive, Material
 from dandify.tuning.objective import OBJECTIVES, Figures, best_of, score
 from dandify.tuning.reading import Pattern, ReadCost, count, patterns_of
 from dandify.tuning.schedule import plan_rounds
-from dandify.tuning.trial import NotIdentical, Tally, Unfit, learn, run
+from dandify.tuning.trial import NotIdentical, Tally, Unfit, beginning, learnt_from, require_same, run
 
 STEP = 4.0  # of a speed that differs from what is usual: choices change with these steps alone
 _LATE = 3.0  # times the budget: what is not measured then is left out
 _GRACE_S = 5.0
 _CALIBRATION_MB = 0.5
-_CHANNELS = 64  # at least, of a window that is measured in part
-_ROWS = 4096
+_WINDOW_MB = 2.0  # of a window, before another one is measured
+_ROWS = 4096  # at least, of a window of signals that is measured in part
+MEASURED_BYTES = 64_000_000  # of a sample, by each finalist
 
 
 @dataclass
@@ -77,7 +79,9 @@ class Race:
     material
         The stream.
     windows
-        Values after each choice of transforms, one array for each window.
+        Values of each window.
+    applied
+        Transforms by the names of those that a candidate may ask for; at least those of ``()``.
     weights
         Of the windows.
     objective
@@ -101,7 +105,8 @@ class Race:
     """
 
     material: Material
-    windows: dict[tuple[str, ...], list[NDArray[Any]]]
+    windows: list[NDArray[Any]]
+    applied: Mapping[tuple[str, ...], tuple[Transform, ...]]
     weights: list[float]
     objective: str
     workers: int
@@ -130,17 +135,16 @@ class Race:
         self._deadline = begun + _LATE * seconds + _GRACE_S
         try:
             self._calibrate(candidates)
-            sample_mb = sum(w.nbytes for w in self.windows[()]) / 1e6
+            sample_mb = min(MEASURED_BYTES, sum(w.nbytes for w in self.windows)) / 1e6
             plan = plan_rounds(candidates, sample_mb, seconds, self.objective)
-            self.standings = [Standing(c, learn(c, self.windows[c.transforms])) for c in plan.candidates]
+            self.standings = [self._standing(c) for c in plan.candidates]
             going = self.standings
             for number, megabytes in enumerate(plan.rounds):
                 self._round(number, going, megabytes)
                 self.on_round(number, len(plan.rounds) + plan.repeats, self.standings)
                 going = self._kept(going, plan.kept(number))
-            used = max(min(2, len(self.weights)), ceil(plan.final_share * len(self.weights)))
             for turn in range(plan.repeats):
-                self._final(len(plan.rounds), going if turn % 2 == 0 else going[::-1], self._order[:used])
+                self._final(len(plan.rounds), going if turn % 2 == 0 else going[::-1], sample_mb * plan.final_share)
                 self.on_round(len(plan.rounds) + turn, len(plan.rounds) + plan.repeats, self.standings)
                 going = [s for s in going if s in self.standings]
         except KeyboardInterrupt:
@@ -175,7 +179,7 @@ class Race:
 
     def _calibrate(self, candidates: Sequence[Candidate]) -> None:
         """Load and compile what the codecs need, on a few samples, and see how fast this machine is."""
-        small = _part(self.windows[()][self._order[0]], self.material, _CALIBRATION_MB)
+        small = np.ascontiguousarray(_fewer_rows(self.windows[self._order[0]], self.material, _CALIBRATION_MB))
         paces: dict[str, float] = {}
 
         def one(candidate: Candidate) -> None:
@@ -201,7 +205,7 @@ class Race:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _round(self, number: int, going: Sequence[Standing], megabytes: float) -> None:
-        chosen, part_mb = self._windows_for(megabytes)
+        chosen = self._order[: max(1, min(len(self._order), ceil(megabytes / _WINDOW_MB)))]
         ordered = going if number % 2 == 0 else going[::-1]
 
         def one(standing: Standing) -> None:
@@ -210,8 +214,7 @@ class Race:
                 return
             standing.tally = Tally(encode=standing.tally.encode, decode=standing.tally.decode)
             for k in chosen:
-                values = _part(self.windows[standing.candidate.transforms][k], self.material, part_mb)
-                if not self._measured(standing, k, values):
+                if not self._measured(standing, k, self._part(k, standing.candidate, megabytes / len(chosen))):
                     return
             standing.round = number
 
@@ -219,43 +222,61 @@ class Race:
         self._drop_faulty()
         self.pace = median(s.tally.encode_mbs / s.candidate.codec.encode_mbs for s in self.standings if s.tally.raw)
 
-    def _final(self, number: int, going: Sequence[Standing], chosen: Sequence[int]) -> None:
-        axis = self.material.leading - 1
+    def _final(self, number: int, going: Sequence[Standing], megabytes: float) -> None:
+        axis, each = self.material.leading - 1, megabytes / len(self._order)
         for standing in sorted(going, key=lambda s: not s.candidate.role):
             if time.monotonic() > self._deadline and any(s.final for s in self.standings):
                 self.late = True
                 break
-            values = self.windows[standing.candidate.transforms]
+            parts = [self._part(k, standing.candidate, each) for k in range(len(self._order))]
             if not standing.machine:
                 standing.tally = Tally(encode=standing.tally.encode, decode=standing.tally.decode)
                 with ThreadPoolExecutor(1, "dandify-tune") as pool:  # Blosc has threads of its own in the main thread
-                    for k in chosen:
-                        if not pool.submit(self._measured, standing, k, values[k]).result():
+                    for k, values in enumerate(parts):
+                        if not pool.submit(self._measured, standing, k, values).result():
                             break
             if standing.candidate.name in self._faulty:
                 continue
-            joined = np.concatenate([values[k] for k in sorted(chosen)], axis)
             try:
                 standing.machine.append(
-                    run_machine(standing.candidate, standing.coder, joined, self.patterns, workers=self.workers,
-                                backend=self.material.backend, folder=self.folder)
+                    run_machine(standing.candidate, standing.coder, np.concatenate(parts, axis), self.patterns,
+                                workers=self.workers, backend=self.material.backend, folder=self.folder)
                 )  # fmt: skip
             except NotIdentical as error:
                 self.faults.append(Fault(standing.candidate.name, str(error)))
             standing.round = number
         self._drop_faulty()
 
-    def _windows_for(self, megabytes: float) -> tuple[list[int], float]:
-        """Numbers of the windows of a round, and how much of each."""
-        sizes = [self.windows[()][k].nbytes / 1e6 for k in self._order]
-        chosen: list[int] = []
-        total = 0.0
-        for k, size in zip(self._order, sizes, strict=True):
-            if chosen and total + size > megabytes * 1.01:
-                break
-            chosen.append(k)
-            total += size
-        return chosen, megabytes / len(chosen)
+    def _standing(self, candidate: Candidate) -> Standing:
+        """Make a candidate's coder learn from the beginnings of a few windows."""
+        pieces = [self._changed(beginning(w, candidate.chunks), candidate) for w in learnt_from(self.windows)]
+        return Standing(candidate, candidate.codec.make(pieces))
+
+    def _part(self, number: int, candidate: Candidate, megabytes: float) -> NDArray[Any]:
+        """Give as much of a window as is to be measured, after the candidate's transforms.
+
+        Of signals, whole chunks of some channels, spread over all: a chunk that is shorter than those of the file would
+        become another size. Where one chunk is too much, and of frames, fewer rows.
+        """
+        values, axis = self.windows[number], self.material.leading - 1
+        width = candidate.chunks[-1]
+        if values.ndim == axis + 2 and values.nbytes > megabytes * 1e6 and width < values.shape[-1]:
+            groups = values.shape[-1] // width
+            wanted = max(1, int(megabytes * 1e6 / (values.nbytes / values.shape[-1] * width)))
+            if wanted < groups:
+                first = [groups * (2 * k + 1) // (2 * wanted) * width for k in range(wanted)]
+                values = np.concatenate([values[..., at : at + width] for at in first], -1)
+        return self._changed(np.ascontiguousarray(_fewer_rows(values, self.material, megabytes)), candidate)
+
+    def _changed(self, values: NDArray[Any], candidate: Candidate) -> NDArray[Any]:
+        """Apply a candidate's transforms, and prove that they can be undone."""
+        transforms = self.applied[candidate.transforms]
+        changed = values
+        for transform in transforms:
+            changed = transform.apply(changed)
+        if transforms:
+            require_same(values, undo(transforms, changed))
+        return changed
 
     def _measured(self, standing: Standing, number: int, values: NDArray[Any]) -> bool:
         try:
@@ -288,21 +309,15 @@ class Race:
         return [s for s in alive if s.candidate.name in kept or s.candidate.role]
 
 
-def _part(values: NDArray[Any], material: Material, megabytes: float) -> NDArray[Any]:
-    """As much of a window as is wanted: fewer channels first, then fewer samples or frames."""
+def _fewer_rows(values: NDArray[Any], material: Material, megabytes: float) -> NDArray[Any]:
+    """Give as many of the first samples or frames as are wanted, and no fewer samples than `_ROWS`."""
     axis = material.leading - 1
     share = megabytes * 1e6 / max(1, values.nbytes)
     if share >= 1:
         return values
-    index = [slice(None)] * values.ndim
-    if values.ndim == axis + 2 and values.shape[-1] > _CHANNELS:
-        kept = max(_CHANNELS, ceil(values.shape[-1] * share))
-        index[-1] = slice(0, kept)
-        share *= values.shape[-1] / kept
-    if share < 1:
-        least = min(values.shape[axis], _ROWS if values.ndim <= axis + 2 else 1)
-        index[axis] = slice(0, max(least, ceil(values.shape[axis] * share)))
-    return np.ascontiguousarray(values[tuple(index)])
+    least = min(values.shape[axis], _ROWS if values.ndim <= axis + 2 else 1)
+    kept = max(least, ceil(values.shape[axis] * share))
+    return values[(*(slice(None) for _ in range(axis)), slice(0, kept))]
 
 
 def _spread(count: int) -> list[int]:

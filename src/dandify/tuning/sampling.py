@@ -15,7 +15,9 @@ from dandify.store.region import Region, extent
 from dandify.tuning.material import Material
 
 WINDOWS = 8
-SAMPLE_BYTES = 64_000_000  # of a stream: more would measure the same for longer
+LEAST_WINDOWS = 4
+WHOLE_BYTES = 64_000_000  # of a stream that is taken as a whole
+SAMPLE_BYTES = 160_000_000  # of a larger one: four windows as long as the longest chunks of 384 channels
 PROBES = 32  # places where loudness is looked at
 PROBE_ROWS = 64
 PROBE_SHARE = 8  # one in so many of the bytes that may be touched goes to probes
@@ -78,7 +80,7 @@ def allowance(raw_bytes: int) -> int:
     return raw_bytes if raw_bytes <= SMALL_BYTES else min(MOST_TOUCHED_BYTES, int(TOUCHED * raw_bytes))
 
 
-def take_sample(material: Material, allowed_bytes: int, seed: int) -> Sample:
+def take_sample(material: Material, allowed_bytes: int, seed: int, *, rows: int = 1) -> Sample:
     """Read the windows of a stream.
 
     Parameters
@@ -89,14 +91,16 @@ def take_sample(material: Material, allowed_bytes: int, seed: int) -> Sample:
         That may be touched of it. At least one block of it is read, however large.
     seed
         Of the places in between.
+    rows
+        Length of the longest chunk that is to be measured: windows are as long, if that leaves enough of them.
 
     Raises
     ------
     dandify.errors.BadSource
         If it cannot be read.
     """
-    if material.raw_bytes <= min(allowed_bytes, SAMPLE_BYTES):
-        reader = _Reader(material, material.raw_bytes)
+    if material.raw_bytes <= min(allowed_bytes, WHOLE_BYTES):
+        reader = _Reader(material, material.raw_bytes, 1)
         count = prod(material.shape[: material.leading - 1])
         length = material.shape[material.leading - 1]
         found = [
@@ -104,9 +108,9 @@ def take_sample(material: Material, allowed_bytes: int, seed: int) -> Sample:
             for region in (reader.region(k, 0, length) for k in range(count))
         ]
         return Sample(tuple(found), reader.touched, whole=True)
-    reader = _Reader(material, min(allowed_bytes, SAMPLE_BYTES) // 2)
+    reader = _Reader(material, min(allowed_bytes, SAMPLE_BYTES) // LEAST_WINDOWS, rows)
     positions, loudness = _probe(reader, allowed_bytes // PROBE_SHARE)
-    length, count = _window_length(reader, min(SAMPLE_BYTES, allowed_bytes - reader.touched))
+    length, count = _window_length(reader, min(SAMPLE_BYTES, allowed_bytes - reader.touched), rows)
     places = _places(reader, length, count, positions, loudness, seed)
     read = [(reader.window(start, length), place) for start, place in places]
     values = [reader.read(region) for region, _ in read]
@@ -118,7 +122,7 @@ def take_sample(material: Material, allowed_bytes: int, seed: int) -> Sample:
 class _Reader:
     """Reads regions of a stream and counts what that touches. Positions count rows over all leading axes."""
 
-    def __init__(self, material: Material, most_bytes: int) -> None:
+    def __init__(self, material: Material, most_bytes: int, rows: int) -> None:
         self.material = material
         self.touched = 0
         self.axis = material.leading - 1  # along which windows are long
@@ -128,15 +132,15 @@ class _Reader:
         self.grain = material.grain
         self.step = self.grain[self.axis] if self.grain else 1
         self.inner = [slice(0, n) for n in shape[self.axis + 1 :]]
-        self._crop(most_bytes)
+        self._crop(most_bytes, max(self.step, min(rows, self.length)) if len(self.inner) >= 2 else self.step)
         self.row_bytes = prod(s.stop - s.start for s in self.inner) * material.dtype.itemsize
 
-    def _crop(self, most_bytes: int) -> None:
-        """Take the middle of rows, in whole blocks, where rows are more than may be read at one place."""
+    def _crop(self, most_bytes: int, rows: int) -> None:
+        """Take the middle of rows, in whole blocks, where so many rows are more than may be read at one place."""
         for k, whole in enumerate(self.inner):
             block = self.grain[self.axis + 1 + k] if self.grain else 1
             others = prod(s.stop - s.start for j, s in enumerate(self.inner) if j != k)
-            room = most_bytes // max(1, others * self.step * self.material.dtype.itemsize)
+            room = most_bytes // max(1, others * rows * self.material.dtype.itemsize)
             if room < whole.stop:
                 part = min(whole.stop, max(block, room // block * block))
                 start = (whole.stop - part) // 2 // block * block
@@ -191,12 +195,13 @@ def loudness_of(values: NDArray[Any], axis: int) -> float:
     return float(np.sqrt(squares)) if np.isfinite(squares) else 0.0
 
 
-def _window_length(reader: _Reader, allowed: int) -> tuple[int, int]:
-    """Rows of a window, and how many windows: whole blocks, and fewer windows where blocks are large."""
+def _window_length(reader: _Reader, allowed: int, rows: int) -> tuple[int, int]:
+    """Rows of a window, in whole blocks, and how many windows: few long ones rather than many short ones."""
     each = max(1, reader.cost(reader.window(0, min(reader.step, reader.length))))  # the least that can be read
+    wanted = ceil(rows / reader.step)
     for count in range(WINDOWS, 1, -1):
         blocks = allowed // count // each
-        if blocks:
+        if blocks >= wanted or (blocks and count <= LEAST_WINDOWS):
             return min(reader.length, blocks * reader.step), count
     return max(1, min(reader.length, reader.step, SAMPLE_BYTES // max(1, reader.row_bytes))), 1
 

@@ -88,10 +88,10 @@ class Tally:
         return median(size / 1e6 / max(s, _LEAST_S) for size, s in self.decode)
 
 
-def learn(candidate: Candidate, windows: Sequence[NDArray[Any]]) -> Coder:
-    """Make a candidate's coder, from the beginnings of a few of its chunks; the same for the same sample."""
+def learnt_from(windows: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Give the windows that an encoder learns from."""
     numbers = sorted({(len(windows) - 1) * k // (_LEARNT_PIECES - 1) for k in range(_LEARNT_PIECES)})
-    return candidate.codec.make([_beginning(windows[n], candidate.chunks) for n in numbers])
+    return [windows[n] for n in numbers]
 
 
 def chunks_of(values: NDArray[Any], chunks: tuple[int, ...]) -> list[NDArray[Any]]:
@@ -150,7 +150,7 @@ def _decoded(coder: Coder, payload: bytes, piece: NDArray[Any]) -> NDArray[Any]:
         raise NotIdentical(f"cannot be decoded: {error}") from error
 
 
-def _beginning(values: NDArray[Any], chunks: tuple[int, ...]) -> NDArray[Any]:
+def beginning(values: NDArray[Any], chunks: tuple[int, ...]) -> NDArray[Any]:
     """Give the beginning of a chunk, in C order, of about half a megabyte."""
     part = [min(c, n) for c, n in zip(chunks, values.shape, strict=True)]
     budget = max(1, _LEARNT_BYTES // values.itemsize)

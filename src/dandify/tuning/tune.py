@@ -20,7 +20,7 @@ from dandify.store.compression import DEFAULTS, encoder_for
 from dandify.store.measure import measure
 from dandify.store.shapes import HDF5_LIMITS, ZARR_LIMITS
 from dandify.store.survey import after, choose_divide, choose_recentre, survey_source
-from dandify.store.transforms import DIVIDE, RECENTRE, Transform, transformable, undo
+from dandify.store.transforms import DIVIDE, RECENTRE, Transform, transformable
 from dandify.tuning.candidates import (
     DEFAULT,
     Candidate,
@@ -36,7 +36,6 @@ from dandify.tuning.race import Race, Standing
 from dandify.tuning.readers import LEVELS
 from dandify.tuning.result import Row, StreamResult, Tried, TuningResult, WindowInfo
 from dandify.tuning.sampling import Sample, allowance, take_sample
-from dandify.tuning.trial import require_same
 
 _MEMORY_BYTES = 1_000_000_000
 _MOST_UNFIT = 4  # of such notes
@@ -149,8 +148,10 @@ def _tune(
     allowed: int, progress: Progress | None,
 ) -> tuple[StreamResult, bool]:  # fmt: skip
     notes: list[str] = []
-    sample = take_sample(material, allowed, seed)
-    windows, applied = _transformed(material, sample)
+    sample = take_sample(
+        material, allowed, seed, rows=max(shape[material.leading - 1] for shape in shapes_for(material))
+    )
+    applied = transforms_of(material, sample)
     default = _default(material, sample, workers)
     candidates, left_out = _candidates(material, readers, applied, default)
     notes += _remarks(sample, material, applied)
@@ -161,7 +162,15 @@ def _tune(
 
     with tempfile.TemporaryDirectory(prefix="dandify-tune-") as folder:
         race = Race(
-            material, windows, [w.weight for w in sample.windows], objective, workers, archive, Path(folder), told
+            material,
+            [w.values for w in sample.windows],
+            applied,
+            [w.weight for w in sample.windows],
+            objective,
+            workers,
+            archive,
+            Path(folder),
+            told,
         )
         race.run(candidates, seconds)
     notes += [f"{name} cannot encode this: {reason}" for name, reason in race.unfit.items()][:_MOST_UNFIT]
@@ -254,16 +263,20 @@ def _same_encoder(codec: Codec, encoder: Any, material: Material) -> bool:
     return bool(getattr(getattr(made, "encoder", None), "name", None) == encoder.name)
 
 
-def _transformed(
-    material: Material, sample: Sample
-) -> tuple[dict[tuple[str, ...], list[NDArray[Any]]], dict[tuple[str, ...], tuple[Transform, ...]]]:
-    """Windows after each choice of transforms that changes something, and the transforms."""
-    plain = [w.values for w in sample.windows]
-    windows: dict[tuple[str, ...], list[NDArray[Any]]] = {(): plain}
+def transforms_of(material: Material, sample: Sample) -> dict[tuple[str, ...], tuple[Transform, ...]]:
+    """Give every choice of transforms that changes something, by their names; none is the first.
+
+    Parameters
+    ----------
+    material
+        The stream, with the transforms that its output could hold.
+    sample
+        For whose values they hold.
+    """
     applied: dict[tuple[str, ...], tuple[Transform, ...]] = {(): ()}
     if not material.transforms or not transformable(material.dtype):
-        return windows, applied
-    joined = np.concatenate(plain, material.leading - 1)
+        return applied
+    joined = np.concatenate([w.values for w in sample.windows], material.leading - 1)
     found = survey_source(MemoryArray(joined), name=material.name, workers=1)
     divide = choose_divide(found, movable=RECENTRE in material.transforms) if DIVIDE in material.transforms else None
     if divide is not None:
@@ -273,25 +286,15 @@ def _transformed(
             recentre = choose_recentre(after(found, divide) if names else found, material.dtype)
             if recentre is not None:
                 applied[(*names, RECENTRE)] = (*before, recentre)
-    for names, transforms in applied.items():
-        if names:
-            windows[names] = [_apply(material, values, transforms) for values in plain]
-    return windows, applied
-
-
-def _apply(material: Material, values: NDArray[Any], transforms: tuple[Transform, ...]) -> NDArray[Any]:
-    changed = values
-    for transform in transforms:
-        changed = transform.apply(changed)
-    require_same(values, undo(transforms, changed))
-    return changed
+    return applied
 
 
 def _row(race: Race, one: Standing, sample: Sample) -> Row:
     material, candidate, tally = race.material, one.candidate, one.tally
     stored = race.stored_bytes(one)
+    size = prod(candidate.chunks)  # a chunk of the sample may be smaller
     reads = tuple(
-        race.cost(p, one, stored, median(run.chunk_s[p.name] * _larger(race, one) for run in one.machine))
+        race.cost(p, one, stored, median(run.chunk_s[p.name] * size / prod(run.chunks) for run in one.machine))
         for p in race.patterns
     )
     interval = None if sample.whole and len(sample.windows) == 1 else tally.interval
@@ -304,15 +307,6 @@ def _row(race: Race, one: Standing, sample: Sample) -> Row:
         by_engine=one.machine[0].by_engine, reads=reads, figures=race.figures(one),
         readers=candidate.codec.readers(material.backend),
     )  # fmt: skip
-
-
-def _larger(race: Race, one: Standing) -> float:
-    """How much larger a chunk is than it could be in the sample's windows, put together."""
-    windows = race.windows[()]
-    axis = race.material.leading - 1
-    there = list(windows[0].shape)
-    there[axis] = sum(w.shape[axis] for w in windows)
-    return float(prod(one.candidate.chunks) / prod(map(min, one.candidate.chunks, there)))
 
 
 def _leaders(standings: Sequence[Standing], most: int = 10) -> tuple[tuple[str, float, float], ...]:
