@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -247,6 +247,16 @@ class Pyramid:
     def _flush(self, number: int, values: NDArray[Any], region: Region5, pool: ThreadPoolExecutor) -> None:
         """Encode the chunks of a slab and make its part of the next level; let that go on when its slab is full."""
         target, finer = self._next(number, values, region)
+        for job in self._begin(number, values, region, target, finer, pool):
+            job.result()
+        if finer:
+            self._pass_on(number + 1, len(target), region, finer, pool)
+
+    def _begin(
+        self, number: int, values: NDArray[Any], region: Region5, target: NDArray[Any],
+        finer: tuple[int, int, int] | None, pool: ThreadPoolExecutor,
+    ) -> list[Future[None]]:  # fmt: skip
+        """Let the pool work on a slab, chunk by chunk."""
         level = self._levels[number]
         _, _, cz, cy, cx = level.chunks
         _, ny, nx = values.shape
@@ -257,11 +267,7 @@ class Pyramid:
             index = (t.start, c.start, z.start // cz, (y.start + row) // cy, column // cx)
             self._chunk(number, index, block, finer and target[:, row // finer[1] :, column // finer[2] :], finer)
 
-        jobs = [pool.submit(work, row, column) for row in range(0, ny, cy) for column in range(0, nx, cx)]
-        for job in jobs:
-            job.result()
-        if finer:
-            self._pass_on(number + 1, len(target), region, finer, pool)
+        return [pool.submit(work, row, column) for row in range(0, ny, cy) for column in range(0, nx, cx)]
 
     def _next(
         self, number: int, values: NDArray[Any], region: Region5
