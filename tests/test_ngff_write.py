@@ -288,10 +288,18 @@ def test_all_missing_scales_are_asked_for_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError("the disk is gone"), KeyboardInterrupt()], ids=["disk", "ctrl-c"])
-def test_a_failure_in_the_middle_leaves_nothing(error: BaseException, tmp_path: Path) -> None:
+def test_a_failure_in_the_middle_leaves_nothing_under_the_name(error: BaseException, tmp_path: Path) -> None:
     array = Recorded(noise((1, 40, 64, 64), "uint16"), fail_at=3, error=error)
     expected = BadSource if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected):
+        write_ome_zarr(stream(array), tmp_path / "a.ome.zarr", chunks=(1, 4, 32, 32))
+    left = {p.name for p in tmp_path.iterdir()}  # what is finished stays, to be gone on with
+    assert left == {"a.ome.zarr.partial", "a.ome.zarr.partial.journal"}
+
+
+def test_a_failure_before_the_first_chunk_leaves_nothing(tmp_path: Path) -> None:
+    array = Recorded(noise((1, 40, 64, 64), "uint16"), fail_at=0)
+    with pytest.raises(BadSource):
         write_ome_zarr(stream(array), tmp_path / "a.ome.zarr", chunks=(1, 4, 32, 32))
     assert list(tmp_path.iterdir()) == []
 
@@ -309,7 +317,7 @@ def test_an_existing_image_is_kept_unless_replaced(tmp_path: Path) -> None:
     assert levels(path)[0].min() == 1
 
 
-def corrupt(keep: Callable[[Sink, tuple[int, ...], bytes], None], at: int) -> Callable[..., None]:
+def corrupt(keep: Callable[[Sink, tuple[int, ...], bytes], Any], at: int) -> Callable[..., None]:
     """A sink's `put` that changes one chunk: a fault of the machine between encoding and the disk."""
     count = itertools.count()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ from dandify.kernels.downsample import BINS, bin_values, tally
 from dandify.kernels.shrink import Method, shrink
 from dandify.ngff.levels import READ_BYTES, Level, PyramidPlan
 from dandify.store.encode import scratch
+from dandify.store.journal import EarlierRun
+from dandify.store.pipeline import Chunk
 from dandify.store.region import extent
 from dandify.store.zarr_image import Sink
 
@@ -54,11 +56,15 @@ class Written:
         Of the image in C order; None where it was read in bands.
     channels
         Statistics of each.
+    resumed, changed
+        Chunks taken from an earlier run that was stopped, and those of it that are no longer what the source holds.
     """
 
     slabs: list[list[Slab]] = field(default_factory=list)
     xxh128: str | None = None
     channels: list[ChannelStatistics] = field(default_factory=list)
+    resumed: int = 0
+    changed: int = 0
 
 
 def crc32(values: NDArray[Any], before: int = 0) -> int:
@@ -87,6 +93,8 @@ class Pyramid:
         Called in this thread with the raw bytes of each finished slab.
     downsample
         How each level is made of the one above.
+    earlier
+        The chunks of each level that a stopped run had finished: they are not encoded again.
     """
 
     def __init__(
@@ -100,7 +108,9 @@ class Pyramid:
         workers: int,
         advance: Callable[[int], None],
         downsample: Method = "mean",
+        earlier: Sequence[EarlierRun] = (),
     ) -> None:
+        self._earlier, self._noting = earlier, threading.Lock()
         self._plan, self._read, self._dtype, self._method = plan, read, dtype, downsample
         self._depth = min(depth, plan.levels[0].chunks[2])
         self._sinks, self._workers, self._advance = sinks, workers, advance
@@ -237,6 +247,16 @@ class Pyramid:
     def _flush(self, number: int, values: NDArray[Any], region: Region5, pool: ThreadPoolExecutor) -> None:
         """Encode the chunks of a slab and make its part of the next level; let that go on when its slab is full."""
         target, finer = self._next(number, values, region)
+        for job in self._begin(number, values, region, target, finer, pool):
+            job.result()
+        if finer:
+            self._pass_on(number + 1, len(target), region, finer, pool)
+
+    def _begin(
+        self, number: int, values: NDArray[Any], region: Region5, target: NDArray[Any],
+        finer: tuple[int, int, int] | None, pool: ThreadPoolExecutor,
+    ) -> list[Future[None]]:  # fmt: skip
+        """Let the pool work on a slab, chunk by chunk."""
         level = self._levels[number]
         _, _, cz, cy, cx = level.chunks
         _, ny, nx = values.shape
@@ -247,11 +267,7 @@ class Pyramid:
             index = (t.start, c.start, z.start // cz, (y.start + row) // cy, column // cx)
             self._chunk(number, index, block, finer and target[:, row // finer[1] :, column // finer[2] :], finer)
 
-        jobs = [pool.submit(work, row, column) for row in range(0, ny, cy) for column in range(0, nx, cx)]
-        for job in jobs:
-            job.result()
-        if finer:
-            self._pass_on(number + 1, len(target), region, finer, pool)
+        return [pool.submit(work, row, column) for row in range(0, ny, cy) for column in range(0, nx, cx)]
 
     def _next(
         self, number: int, values: NDArray[Any], region: Region5
@@ -309,8 +325,23 @@ class Pyramid:
             self._count(index[1], inside)
         if step is not None and target is not None:
             self._shrink(inside, step, target)
-        array = self._sinks[number]
-        array.put(self._without_absent(index), array.array.codec.encode(full))
+        self._put(number, self._without_absent(index), full)
+
+    def _put(self, number: int, index: tuple[int, ...], values: NDArray[Any]) -> None:
+        """Encode a chunk and write it; or take it from a stopped run, if its values are still those."""
+        sink = self._sinks[number]
+        if not self._earlier:
+            sink.put(index, sink.array.codec.encode(values))
+            return
+        earlier, checksum = self._earlier[number], crc32(values)
+        found = earlier.payload(index, checksum)
+        payload = found if found is not None else sink.array.codec.encode(values)
+        where = sink.put(index, payload)
+        with self._noting:
+            earlier.finished(index, Chunk(checksum, len(payload), isal_zlib.crc32(payload)), where)
+            earlier.flush()
+            self._written.resumed += found is not None
+            self._written.changed += found is None and earlier.changed(index, checksum)
 
     def _shrink(self, block: NDArray[Any], step: tuple[int, int, int], target: NDArray[Any]) -> None:
         """Make a block's part of the next level, at the beginning of ``target``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -13,10 +14,10 @@ from dandify.errors import VerificationFailed
 from dandify.kernels.shrink import Method
 from dandify.ngff.levels import PyramidPlan
 from dandify.ngff.pyramid import Pyramid, Region5, Slab, Written, crc32
-from dandify.store.encode import scratch
 from dandify.store.region import extent
 
 SAMPLED: Final = 16  # one slab of so many is read back by ``sample``, and the last one
+_PARTS: Final = 16  # of a slab, that threads share
 
 
 def open_level(folder: Path, *, threads: int = 1) -> Any:
@@ -171,12 +172,17 @@ class _Again(Pyramid):
         elif (region, crc) != (expected.region, expected.crc32):
             raise self._stored.failure(number, region, "is not what the stored level 0 becomes")
 
-    def _chunk(
-        self, number: int, index: tuple[int, ...], block: NDArray[Any], target: NDArray[Any] | None,
-        step: tuple[int, int, int] | None,
-    ) -> None:  # fmt: skip
-        if step is not None and target is not None:
-            raw = scratch("chunk", block.size * block.itemsize)
-            values = raw.view(block.dtype).reshape(block.shape)  # contiguous: kernels are several times as fast on it
-            values[...] = block
-            self._shrink(values, step, target)
+    def _begin(
+        self, number: int, values: NDArray[Any], region: Region5, target: NDArray[Any],
+        finer: tuple[int, int, int] | None, pool: ThreadPoolExecutor,
+    ) -> list[Future[None]]:  # fmt: skip
+        """Let the pool work on a slab, some planes at a time: these are contiguous, and nothing is copied for it."""
+        if finer is None:
+            return []
+        step = finer
+        depth = -(-len(values) // (_PARTS * step[0])) * step[0]
+
+        def work(z: int) -> None:
+            self._shrink(values[z : z + depth], step, target[z // step[0] :])
+
+        return [pool.submit(work, z) for z in range(0, len(values), depth)]

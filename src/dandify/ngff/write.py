@@ -29,11 +29,12 @@ from dandify.store.manifest import (
     versions,
     write_manifest,
 )
-from dandify.store.partial import partial_output, require_absent
+from dandify.store.partial import require_absent
 from dandify.store.progress import Progress, ProgressCallback
 from dandify.store.report import DatasetReport, WriteReport
+from dandify.store.resume import resumable_output
 from dandify.store.space import disk_full_named, require_room
-from dandify.store.zarr_image import ImageArray, Sink, StoredFile, write_json
+from dandify.store.zarr_image import ImageArray, Sink, StoredFile, StoredPieces, write_json
 
 _PACKAGES: Final = ("numcodecs", "numba", "numpy", "tensorstore", "yaozarrs")
 _USUAL_RATIO: Final = 1.5  # of noisy 16-bit images, cautiously: only to see a full disk coming
@@ -65,7 +66,9 @@ def write_ome_zarr(
 
     Each level halves the axes whose voxels are finest until the image fits in one chunk. Everything is read back by
     TensorStore and compared with checksums taken when it was read, and all levels are made again from the stored level
-    0. Beside the output lies ``NAME.manifest.json``, with the MD5 and size of every file.
+    0. Beside the output lies ``NAME.manifest.json``, with the MD5 and size of every file. A run that
+    was stopped, even killed, leaves ``NAME.partial`` and its journal; the same call reads the source again, and takes
+    the finished chunks whose values are still those.
 
     Parameters
     ----------
@@ -139,14 +142,20 @@ def write_ome_zarr(
     original = original_xml(Path(f.path) for f in files)
 
     with (
-        partial_output(path, overwrite=overwrite, directory=True) as root,
+        resumable_output(path, overwrite=overwrite, directory=True) as attempt,
         disk_full_named(path, lambda: request.all_bytes),
     ):
+        root = attempt.partial
+        attempt.begin(_decides(request, files), [str(n) for n in range(len(request.arrays))])
+        earlier = [attempt.earlier(str(n), _finder(str(n), a)) for n, a in enumerate(request.arrays)]
         sinks = [Sink(root / str(n), array) for n, array in enumerate(request.arrays)]
         written = Pyramid(
             request.plan, described.read, described.block[2], described.dtype, sinks, workers=request.workers,
             advance=_counter(progress, "write", request.title, described.raw_bytes), downsample=request.downsample,
+            earlier=earlier,
         ).run()  # fmt: skip
+        attempt.resumed, attempt.changed = written.resumed, written.changed
+        attempt.filled()
         if mode != "none":
             verify_levels(
                 root, written, request.plan, axes=described.axes, dtype=described.dtype, downsample=request.downsample,
@@ -177,7 +186,21 @@ def write_ome_zarr(
         output_bytes=sum(f.size for f in stored.values()),
         seconds=time.perf_counter() - started,
         manifest=manifest,
+        notes=attempt.notes,
     )
+
+
+def _decides(request: ImageRequest, sources: Sequence[SourceFile]) -> dict[str, Any]:
+    """Name all that decides what chunks become of given values, by what a person would call it."""
+    return {
+        "version of dandify": versions()["dandify"], "source": [asdict(s) for s in sources],
+        "version": request.version, "downsampling": request.downsample, "compression": request.compression,
+        "plan": [array.document()[1] for array in request.arrays],
+    }  # fmt: skip
+
+
+def _finder(place: str, array: ImageArray) -> Callable[[Path], StoredPieces]:
+    return lambda data: StoredPieces(data / place, array)
 
 
 def _write_group(root: Path, request: ImageRequest, written: Written) -> dict[str, StoredFile]:

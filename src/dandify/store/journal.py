@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from isal import isal_zlib
 
@@ -111,6 +111,13 @@ class JournalWriter:
         self._file.close()
 
 
+class Candidates(Protocol):
+    """Finds chunks in what a stopped run wrote."""
+
+    def candidates(self, index: Index, where: Place, size: int) -> Iterator[bytes]:
+        """Give what may be a chunk."""
+
+
 class EarlierRun:
     """The chunks of one dataset that a stopped run had finished, and the journal of this run.
 
@@ -124,13 +131,18 @@ class EarlierRun:
         What the stopped run wrote; None where there was none.
     entries
         Its journal.
+    find
+        Finds chunks in it, other than in an array of NWB.
     """
 
     def __init__(
-        self, place: str, journal: JournalWriter, data: Path | None, entries: Mapping[tuple[str, Index], Entry]
-    ) -> None:
+        self, place: str, journal: JournalWriter, data: Path | None, entries: Mapping[tuple[str, Index], Entry],
+        find: Callable[[Path], Candidates] | None = None,
+    ) -> None:  # fmt: skip
         self._place, self._journal, self._entries = place, journal, entries
-        self._stored = StoredChunks(data, place) if data is not None else None
+        self._stored: Candidates | None = None
+        if data is not None:
+            self._stored = StoredChunks(data, place) if find is None else find(data)
         self._turn = threading.Lock()
 
     def payload(self, index: Index, checksum: int) -> bytes | None:

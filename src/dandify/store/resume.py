@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dandify.errors import DandifyError, VerificationFailed
-from dandify.store.journal import EarlierRun, Entry, Journal, JournalWriter, read_journal
+from dandify.store.journal import Candidates, EarlierRun, Entry, Journal, JournalWriter, read_journal
 from dandify.store.partial import finish_output, flush_tree, partial_path, remove, require_absent
 
 JOURNAL = ".journal"  # behind the partial name
@@ -61,12 +61,12 @@ class Attempt:
             self._drop_old()
         self._writer = JournalWriter(_journal(self.partial), said, list(places))
 
-    def earlier(self, place: str) -> EarlierRun:
-        """Give the finished chunks of a dataset."""
+    def earlier(self, place: str, find: Callable[[Path], Candidates] | None = None) -> EarlierRun:
+        """Give the finished chunks of a dataset; ``find`` finds them in what the stopped run wrote, if not as NWB."""
         if self._writer is None:
             raise DandifyError("the journal has not begun", file=self.partial)
         entries: Mapping[tuple[str, tuple[int, ...]], Entry] = self._earlier.entries if self._earlier else {}
-        return EarlierRun(place, self._writer, self._old, entries)
+        return EarlierRun(place, self._writer, self._old, entries, find)
 
     def filled(self) -> None:
         """Let go of what the stopped run wrote: all its chunks are in this run's output."""

@@ -67,19 +67,26 @@ class ShardFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(exist_ok=False)
 
-    def add(self, slot: int, payload: bytes) -> tuple[str, int] | None:
-        """Append an encoded inner chunk; MD5 and size of the file when it was the last, else None."""
+    def add(self, slot: int, payload: bytes) -> tuple[int, tuple[str, int] | None]:
+        """Append an encoded inner chunk.
+
+        Returns
+        -------
+        tuple
+            Byte at which it begins; MD5 and size of the file when it was the last, else None.
+        """
         with self._turn:
             if self._index[slot, 0] != MISSING:
                 raise ValueError(f"inner chunk {slot} of {self.path} was written before")
-            self._index[slot] = self._size, len(payload)
+            start = self._size
+            self._index[slot] = start, len(payload)
             self._left -= 1
             self._append(payload)
             if self._left:
-                return None
+                return start, None
             index = self._index.tobytes()
             self._append(index + _CHECKSUM.pack(crc32c(index)))
-            return self._md5.hexdigest(), self._size
+            return start, (self._md5.hexdigest(), self._size)
 
     def _append(self, data: bytes) -> None:
         with self.path.open("ab") as file:

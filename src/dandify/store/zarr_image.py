@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -14,6 +16,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from dandify.store.shard import ShardFile
+from dandify.store.target import Place
 
 Index = tuple[int, ...]
 COMPRESSIONS: Final = {"blosc-zstd": ("zstd", 1), "blosc-lz4": ("lz4", 5), "blosc-zstd-5": ("zstd", 5)}
@@ -110,6 +113,17 @@ class ImageArray:
         """Number of chunks of each axis."""
         return tuple(-(-n // c) for n, c in zip(self.shape, self.chunks, strict=True))
 
+    @property
+    def per_file(self) -> Index:
+        """Number of chunks along each axis that share a file."""
+        return tuple(o // c for o, c in zip(self.shards or self.chunks, self.chunks, strict=True))
+
+    def file_of(self, index: Index) -> str:
+        """Name of the file that holds a chunk, within the array's folder."""
+        prefix = () if self.shards is None else ("c",)
+        place = (i // p for i, p in zip(index, self.per_file, strict=True))
+        return self.separator.join(map(str, (*prefix, *place)))
+
     def document(self) -> tuple[str, dict[str, Any]]:
         """Name and content of the array's metadata file."""
         if self.shards is None:
@@ -174,14 +188,20 @@ class Sink:
         name, content = array.document()
         self.files[name] = write_json(folder / name, content)
 
-    def put(self, index: Index, payload: bytes) -> None:
-        """Write an encoded chunk; ``index`` is its place in the grid."""
+    def put(self, index: Index, payload: bytes) -> Place:
+        """Write an encoded chunk; ``index`` is its place in the grid.
+
+        Returns
+        -------
+        tuple or None
+            Byte of its shard at which it begins; None where it is a file of its own.
+        """
         with self._turn:
             self.stored_bytes += len(payload)
         if self.array.shards is None:
             self._put_file(index, payload)
-        else:
-            self._put_in_shard(index, payload, self.array.shards)
+            return None
+        return (self._put_in_shard(index, payload),)
 
     def close(self) -> None:
         """Make sure that nothing is missing.
@@ -195,7 +215,7 @@ class Sink:
             raise RuntimeError(f"{len(self._growing)} shards of {self._folder} are incomplete")
 
     def _put_file(self, index: Index, payload: bytes) -> None:
-        name = self.array.separator.join(map(str, index))
+        name = self.array.file_of(index)
         path = self._folder / name
         if path.parent not in self._made:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -203,11 +223,11 @@ class Sink:
         path.write_bytes(payload)
         self.files[name] = StoredFile(hashlib.md5(payload, usedforsecurity=False).hexdigest(), len(payload))
 
-    def _put_in_shard(self, index: Index, payload: bytes, shards: tuple[int, ...]) -> None:
-        per = tuple(s // c for s, c in zip(shards, self.array.chunks, strict=True))
+    def _put_in_shard(self, index: Index, payload: bytes) -> int:
+        per = self.array.per_file
         place = tuple(i // p for i, p in zip(index, per, strict=True))
         slot = int(np.ravel_multi_index([i % p for i, p in zip(index, per, strict=True)], per))
-        name = self.array.separator.join(map(str, ("c", *place)))
+        name = self.array.file_of(index)
         with self._turn:
             shard = self._growing.get(place)
             if shard is None:
@@ -216,11 +236,34 @@ class Sink:
                 )  # fmt: skip
                 shard = ShardFile(self._folder / name, int(np.prod(per)), int(np.prod(tuple(inside))))
                 self._growing[place] = shard
-        done = shard.add(slot, payload)
+        start, done = shard.add(slot, payload)
         if done is not None:
             with self._turn:
                 self.files[name] = StoredFile(*done)
                 del self._growing[place]
+        return start
+
+
+class StoredPieces:
+    """Encoded chunks in what a stopped run wrote of an array, found without the indexes of shards, which come last.
+
+    Parameters
+    ----------
+    folder
+        Of the array.
+    array
+        As it was to be written.
+    """
+
+    def __init__(self, folder: Path, array: ImageArray) -> None:
+        self._folder, self._array = folder, array
+
+    def candidates(self, index: Index, where: Place, size: int) -> Iterator[bytes]:
+        """Give what may be a chunk; nothing where it cannot be read."""
+        with suppress(OSError), (self._folder / self._array.file_of(index)).open("rb") as file:
+            if where is not None:
+                file.seek(where[0])
+            yield file.read(size)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> StoredFile:
