@@ -227,18 +227,17 @@ def test_a_browser_shows_a_real_image(tmp_path: Path) -> None:
 
 def test_the_command_says_what_it_shows_and_where(tmp_path: Path) -> None:
     path = write(tmp_path, "0.5")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dandify", "view", str(path), "--no-browser"], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        lines = [process.stdout.readline().strip() for _ in range(4)]
-        assert lines[0] == "GFP: 8 z x 64 y x 96 x"
-        assert lines[2].startswith("http://127.0.0.1:")
-        assert requests.get(lines[2], timeout=20).ok
-    finally:
-        process.terminate()
-        process.wait(20)
+    arguments = [sys.executable, "-m", "dandify", "view", str(path), "--no-browser"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            lines = [process.stdout.readline().strip() for _ in range(4)]
+            assert lines[0] == "GFP: 8 z x 64 y x 96 x"
+            assert lines[2].startswith("http://127.0.0.1:")
+            assert requests.get(lines[2], timeout=20).ok
+        finally:
+            process.terminate()
+            process.wait(20)
 
 
 def test_nothing_waits_for_a_browser(tmp_path: Path) -> None:
