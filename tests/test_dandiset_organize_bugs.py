@@ -174,3 +174,10 @@ def test_the_remedy_for_links_works(tmp_path: Path) -> None:
 def test_a_suffix_in_capitals_is_an_nwb_file_too(tmp_path: Path) -> None:
     source = write(add_position(session("m1", "1")), tmp_path / "x.nwb").rename(tmp_path / "X.NWB")
     assert names(organize(source, tmp_path / "out")) == ["sub-m1/sub-m1_ses-1_behavior.nwb"]
+
+
+def test_a_group_that_lies_in_itself_is_walked_once(tmp_path: Path) -> None:
+    path = write(add_position(session("m1", "1")), tmp_path / "x.nwb")
+    with h5py.File(path, "r+") as file:
+        file["processing/behavior/again"] = file["processing/behavior"]  # a hard link
+    assert names(organize(path, tmp_path / "out")) == ["sub-m1/sub-m1_ses-1_behavior.nwb"]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
-from dandify.dandiset.place import files_below
+from dandify.dandiset.place import stats_below
 from dandify.findings import Finding, Severity
 
 _BLOCK: Final = 4 * 2**20
@@ -49,15 +49,15 @@ def _size(path: Path) -> tuple[bool, int, int]:
     """Return whether it is a folder, the number of its files, and their bytes."""
     if not path.is_dir():
         return False, 1, path.stat().st_size
-    sizes = [(path / name).stat().st_size for name in files_below(path)]
+    sizes = [stat.st_size for stat in stats_below(path).values()]
     return True, len(sizes), sum(sizes)
 
 
 def _content(path: Path) -> bytes:
     """Return a digest of a file, or of all files of a folder and their names."""
     digest = hashlib.blake2b(digest_size=16)
-    for name in files_below(path) if path.is_dir() else [""]:
-        digest.update(f"{name}\0{(path / name).stat().st_size}\0".encode())
+    for name, stat in (stats_below(path) if path.is_dir() else {"": path.stat()}).items():
+        digest.update(f"{name}\0{stat.st_size}\0".encode())
         with (path / name).open("rb") as file:
             while block := file.read(_BLOCK):
                 digest.update(block)

@@ -27,6 +27,9 @@ _OME_KEYS: Final = ("ome", "multiscales", "plate", "well", "bioformats2raw.layou
 _TEXT_FILTERS: Final = frozenset({"vlen-utf8", "vlen-bytes", "json2"})
 _SUBJECT: Final = ("subject_id", "species", "sex", "age", "date_of_birth", "weight", "strain", "genotype")
 _NAMED_VIDEOS: Final = ("original_videos", "labeled_videos")  # of PoseEstimation, ndx-pose before 0.3
+_FILES: Final = ("/external_file", *_NAMED_VIDEOS)
+_DEVICES: Final = "/general/devices/"
+_CORE_NAMESPACES: Final = ("core", "hdmf-common", "hdmf-experimental")  # of whose types MODALITY has all that matter
 _ENTITIES: Final = {"tissue_sample_id": "tis", "slice_id": "slice", "cell_id": "cell"}
 
 
@@ -175,6 +178,12 @@ class _Tree:
     cells: set[str] = field(default_factory=set)
     probes: set[str] = field(default_factory=set)
     links: list[str] = field(default_factory=list)
+    extended: bool = False  # whether there are types of extensions
+
+    def add_type(self, name: str | None, namespace: str | None) -> None:
+        if name:
+            self.types.add(name)
+            self.extended |= name not in MODALITY and namespace not in _CORE_NAMESPACES
 
     def add_external(self, dataset: str, object_id: str, names: list[str], *, single: bool = False) -> None:
         optional = dataset.endswith(_NAMED_VIDEOS)
@@ -223,9 +232,8 @@ def _hdf5(path: Path) -> _Tree:
             for key in _TEXTS:
                 if (dataset := file.get(key)) is not None and (value := _text(dataset[()])):
                     tree.texts[key] = value
-            file.visititems(lambda name, item: _hdf5_item(tree, f"/{name}", item))
-            file.visititems_links(lambda name, link: _hdf5_link(tree, f"/{name}", link))
-            if tree.types - set(MODALITY):
+            _hdf5_group(tree, file, "", set())
+            if tree.extended:
                 _hdf5_parents(tree, file)
     except OSError as error:
         raise BadSource(
@@ -234,18 +242,36 @@ def _hdf5(path: Path) -> _Tree:
     return tree
 
 
+def _hdf5_group(tree: _Tree, group: h5py.Group, place: str, seen: set[int]) -> None:
+    """Look at everything below a group; half the work of `visititems`, and the specifications are left out."""
+    for name in group:
+        link = group.id.links.get_info(name.encode()).type
+        if link == h5py.h5l.TYPE_EXTERNAL:
+            tree.links.append(f"{place}/{name} -> {group.get(name, getlink=True).filename}")
+        if link != h5py.h5l.TYPE_HARD or (not place and name == "specifications"):
+            continue
+        item = group[name]
+        _hdf5_item(tree, f"{place}/{name}", item)
+        if isinstance(item, h5py.Group):
+            address = h5py.h5o.get_info(item.id).addr
+            if address not in seen:  # a group may have two names, and even lie in itself
+                seen.add(address)
+                _hdf5_group(tree, item, f"{place}/{name}", seen)
+
+
 def _hdf5_item(tree: _Tree, place: str, item: Any) -> None:
-    kind = _text(item.attrs.get("neurodata_type"))
-    if kind:
-        tree.types.add(kind)
+    kind = None
+    if h5py.h5a.exists(item.id, b"neurodata_type"):
+        kind = _text(item.attrs["neurodata_type"])
+        tree.add_type(kind, _text(item.attrs.get("namespace")))
     if isinstance(item, h5py.Dataset):
-        if _names_files(place, _text(item.parent.attrs.get("neurodata_type"))):
+        if place.endswith(_FILES) and _names_files(place, _text(item.parent.attrs.get("neurodata_type"))):
             names = [_text(value) or "" for value in np.atleast_1d(item[()])]
             tree.add_external(place, _text(item.parent.attrs.get("object_id")) or "", names)
         elif kind == "ExternalImage" and item.shape in ((), (1,)):
             tree.add_external(place, _text(item.attrs.get("object_id")) or "", [_text(item[()]) or ""], single=True)
         return
-    if "probe_id" in item.attrs or "probe_id" in item:  # AIBS' EcephysProbe, which dandi names files by too
+    if place.startswith(_DEVICES) and ("probe_id" in item.attrs or "probe_id" in item):  # AIBS' EcephysProbe
         tree.probes.add(_id(item.attrs["probe_id"] if "probe_id" in item.attrs else item["probe_id"][()]))
     if kind == "IntracellularElectrode" and "cell_id" in item and (cell := _text(item["cell_id"][()])):
         tree.cells.add(cell)
@@ -254,11 +280,6 @@ def _hdf5_item(tree: _Tree, place: str, item: Any) -> None:
             value = _text(item[key][()]) if key in item else _text(item.attrs.get(key))
             if value:
                 tree.entities[entity] = value
-
-
-def _hdf5_link(tree: _Tree, place: str, link: Any) -> None:
-    if isinstance(link, h5py.ExternalLink):
-        tree.links.append(f"{place} -> {link.filename}")
 
 
 def _names_files(place: str, parent: str | None) -> bool:
@@ -293,7 +314,7 @@ def _zarr(path: Path) -> _Tree:
             tree.types.add(kind)
         if place in _TEXTS and (values := _zarr_texts(folder)) and values[0]:
             tree.texts[place] = values[0]
-        elif place.endswith(("/external_file", *_NAMED_VIDEOS)):
+        elif place.endswith(_FILES):
             parent = zarr_attributes(folder.parent)
             if _names_files(place, parent.get("neurodata_type")):
                 tree.add_external(place, str(parent.get("object_id", "")), _zarr_texts(folder))

@@ -29,7 +29,8 @@ def label_conflicts(files: Sequence[Facts], dandiset: Path | None = None) -> Ite
     samples: dict[tuple[str, str], tuple[str, Path]] = {}
     named = [f for f in files if f.subject_id]
     wanted = {sanitize_label(f.subject_id or "").casefold() for f in named}
-    for facts in (*named, *_present(dandiset, wanted)):
+    copies = {_stamp(f.path) for f in named if f.path.is_file()}
+    for facts in (*named, *_present(dandiset, wanted, copies)):
         subject = facts.subject_id or ""
         label = sanitize_label(subject)
         yield from _claim(subjects, label.casefold(), subject, facts.path, "subjects", f"sub-{label}")
@@ -56,20 +57,26 @@ def _claim(
         )  # fmt: skip
 
 
-def _present(dandiset: Path | None, labels: set[str]) -> Iterator[Facts]:
-    """Read the ids of the NWB files that the touched subjects have in the dandiset already."""
+def _present(dandiset: Path | None, labels: set[str], copies: set[tuple[int, int]]) -> Iterator[Facts]:
+    """Read the ids of the NWB files that the touched subjects have in the dandiset already, but not of mere copies."""
     if dandiset is None or not dandiset.is_dir():
         return
     for folder in sorted(dandiset.glob("sub-*")):
         if not folder.is_dir() or folder.name.removeprefix("sub-").casefold() not in labels:
             continue
         for path in _files_and_zarrs(folder):
-            kind = kind_of(path)
-            if kind in ("nwb", "nwb-zarr"):
+            kind = kind_of(path) if path.exists() else None  # a link may lead nowhere
+            if kind in ("nwb", "nwb-zarr") and not (kind == "nwb" and _stamp(path) in copies):
                 with suppress(BadSource):  # damaged: `validate` tells, and it may be about to be replaced
                     facts = read_facts(path, kind)
                     if facts.subject_id:
                         yield facts
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return a file's size and time of its last change, which `organize` keeps."""
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _files_and_zarrs(folder: Path) -> Iterator[Path]:

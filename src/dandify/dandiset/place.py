@@ -29,20 +29,36 @@ def same(a: Path, b: Path) -> bool:
         return False
     if a.is_dir() != b.is_dir():
         return False
-    if a.is_dir():
-        ours, theirs = files_below(a), files_below(b)
-        return ours == theirs and all(_same_file(a / name, b / name) for name in ours)
-    return _same_file(a, b)
+    if not a.is_dir():
+        return _same_file(a, a.stat(), b, b.stat())
+    ours, theirs = stats_below(a), stats_below(b)
+    return ours.keys() == theirs.keys() and all(
+        _same_file(a / name, stat, b / name, theirs[name]) for name, stat in ours.items()
+    )
 
 
-def files_below(folder: Path) -> list[str]:
-    """Return the files in a folder at any depth, relative and sorted."""
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+def stats_below(folder: Path) -> dict[str, os.stat_result]:
+    """Return the files in a folder at any depth, relative and sorted, with their sizes and times."""
+    found: dict[str, os.stat_result] = {}
+
+    def look(below: str) -> None:
+        with os.scandir(folder / below) as entries:
+            for entry in entries:
+                name = f"{below}/{entry.name}" if below else entry.name
+                if entry.is_dir():
+                    look(name)
+                elif entry.is_file():
+                    found[name] = entry.stat()
+
+    look("")
+    return dict(sorted(found.items()))
 
 
 def size_of(path: Path) -> int:
     """Return the bytes of a file, or of all files in a folder."""
-    return sum((path / name).stat().st_size for name in files_below(path)) if path.is_dir() else path.stat().st_size
+    if not path.is_dir():
+        return path.stat().st_size
+    return sum(stat.st_size for stat in stats_below(path).values())
 
 
 def put(source: Path, target: Path, *, mode: Mode, edit: Callable[[Path], None] | None = None) -> Action:
@@ -141,18 +157,21 @@ def _take_place(temporary: Path, target: Path) -> None:
 def _copy(source: Path, target: Path) -> None:
     """Copy bytes and times, not permissions: raw data are often read-only, and a dandiset is worked on."""
     if source.is_dir():
-        for name in files_below(source):
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            _copy_file(source / name, target / name)
+        _make_folders(source, target)
+        for name, stat in stats_below(source).items():
+            shutil.copyfile(source / name, target / name)
+            os.utime(target / name, ns=(stat.st_atime_ns, stat.st_mtime_ns))
         return
-    _copy_file(source, target)
+    shutil.copyfile(source, target)
+    _keep_times(source, target)
     with target.open("r+b") as file:
         os.fsync(file.fileno())
 
 
-def _copy_file(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
-    _keep_times(source, target)
+def _make_folders(source: Path, target: Path) -> None:
+    """Make the folders of a folder that have files in them, each once."""
+    for folder in sorted({name.rpartition("/")[0] for name in stats_below(source)}):
+        (target / folder).mkdir(parents=True, exist_ok=True)
 
 
 def _keep_times(source: Path, target: Path) -> None:
@@ -164,8 +183,8 @@ def _link(source: Path, target: Path, link: Callable[[Path, Path], None]) -> boo
     """Link a file or every file of a folder; False, and nothing left, where the system cannot."""
     try:
         if source.is_dir():
-            for name in files_below(source):
-                (target / name).parent.mkdir(parents=True, exist_ok=True)
+            _make_folders(source, target)
+            for name in stats_below(source):
                 link(source / name, target / name)
         else:
             link(source, target)
@@ -175,8 +194,7 @@ def _link(source: Path, target: Path, link: Callable[[Path, Path], None]) -> boo
     return True
 
 
-def _same_file(a: Path, b: Path) -> bool:
-    ours, theirs = a.stat(), b.stat()
+def _same_file(a: Path, ours: os.stat_result, b: Path, theirs: os.stat_result) -> bool:
     if ours.st_size != theirs.st_size:
         return False
     if ours.st_mtime_ns == theirs.st_mtime_ns:
