@@ -45,8 +45,7 @@ def table_of(stream: StreamResult, objective: str) -> Table:
     """Rows of the front, the best and what there is to compare with, as a table."""
     best = stream.best(objective)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    for name in ("chunks", "codec", "transforms"):
+    for name in ("", "chunks", "filters and codec"):
         table.add_column(name, no_wrap=True)
     names = [f"read {letter}" for letter, _ in zip("abc", stream.rows[0].reads, strict=True)]
     for name in ("ratio", "95 %", "size", "MB/s: core", "all", *names):
@@ -62,10 +61,10 @@ def cells(row: Row, *, recommended: bool) -> list[str]:
     interval = "" if row.ratio_low is None else f"{row.ratio_low:.2f}-{row.ratio_high:.2f}"
     reads = [f"{_seconds(r.local_s)} / {_seconds(r.archive_s)}" for r in row.reads]
     marks = [*(["[bold green]best[/]"] if recommended else []), *([ROLES[row.role]] if row.role else [])]
+    codec = ", ".join((*row.transforms, row.codec)) + ("" if row.written or row.role else " *")
     return [
-        ", ".join(marks), "x".join(map(str, row.chunks)), escape(row.codec) + ("" if row.written or row.role else " *"),
-        "+".join(row.transforms), f"{row.ratio:.2f}", interval, text.size(row.stored_bytes), f"{row.encode_mbs:.0f}",
-        f"{row.write_mbs:.0f}", *reads,
+        ", ".join(marks), "x".join(map(str, row.chunks)), escape(codec), f"{row.ratio:.2f}", interval,
+        text.size(row.stored_bytes), f"{row.encode_mbs:.0f}", f"{row.write_mbs:.0f}", *reads,
     ]  # fmt: skip
 
 
@@ -138,4 +137,4 @@ def _print_stream(stream: StreamResult, result: TuningResult, console: Console) 
 
 
 def _seconds(value: float) -> str:
-    return f"{value:.3f}" if value < 1 else f"{value:.3g}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
