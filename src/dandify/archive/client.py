@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from dandify.environment import environment, for_dandi
 from dandify.errors import BadRequest, DandifyError
 
 _SHORT_NAMES = {"sandbox": "dandi-sandbox"}
@@ -52,25 +53,20 @@ def quiet_dandi(to: str) -> Iterator[None]:
 
     Its failures reach the user as our own errors. An archive on this machine is also not asked for through a proxy.
     """
-    before = {name: os.environ.get(name) for name in ("DANDI_NO_ET", "NO_ET", "no_proxy", "NO_PROXY")}
     handler = logging.NullHandler()  # a logger with a handler does not fall back to printing on stderr
     loggers = [logging.getLogger("dandi"), logging.getLogger("pynwb"), logging.getLogger("hdmf")]
-    os.environ.update(DANDI_NO_ET="1", NO_ET="1")
+    values = for_dandi()
     if _is_local(to):
         for name in ("no_proxy", "NO_PROXY"):
-            os.environ[name] = ",".join(filter(None, [before[name], "127.0.0.1", "localhost", "::1"]))
+            values[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost", "::1"]))
     for logger in loggers:
         logger.addHandler(handler)
     try:
-        yield
+        with environment(values):
+            yield
     finally:
         for logger in loggers:
             logger.removeHandler(handler)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def find_archive(to: str) -> Target:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sysconfig
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from dandify.dandiset.describe import YAML, problems_in, read_description
+from dandify.environment import environment, for_dandi
 from dandify.errors import BadSource
 from dandify.findings import Finding, Severity
 
@@ -215,23 +215,15 @@ def dandiset(base: Path, *, assets: int, zarrs: int, doi: bool = False) -> Itera
 @contextmanager
 def quiet_dandi() -> Iterator[None]:
     """Keep the dandi client off the network and from talking on the terminal while the block runs."""
-    before = {name: os.environ.get(name) for name in ("DANDI_NO_ET", "NO_ET", "DANDI_CACHE", "PATH")}
-    scripts = sysconfig.get_path("scripts")  # dandi starts bids-validator-deno, which is installed there
-    os.environ.update(DANDI_NO_ET="1", NO_ET="1", PATH=os.pathsep.join([scripts, before["PATH"] or os.defpath]))
-    os.environ.setdefault("DANDI_CACHE", "ignore")  # it would keep pickles of results in the home folder
+    cache = os.environ.get("DANDI_CACHE", "ignore")  # of its own accord, it keeps pickles of results in the home folder
     loggers = [logging.getLogger(name) for name in ("dandi", "pynwb", "hdmf", "hdmf_zarr", "bidsschematools")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with environment(for_dandi() | {"DANDI_CACHE": cache}), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters of it comes back as a result of the validators
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
