@@ -29,7 +29,7 @@ SEARCHED_GAIN = 0.85  # what zlib-ng must leave of the best other size,
 SEARCHED_SAVES = 0.01  # or save of the plane's bytes: it takes two to four times as long
 MATCHED_SAVES, REPEATS_SAVES, SEARCHED_GAINS = 0.015, 0.03, 0.03  # of all that is stored: what each must save on pieces
 _LEARNT = 8  # pieces, at most, that an encoder learns from
-LEARNT_ITEMSIZE = 2  # samples of acquisition systems
+LEARNT_ITEMSIZES = (2, 4)  # samples of acquisition systems, and single floats
 UNLIKE = 1.03  # so much more than on the pieces, and a plane is weighed anew
 _HEADER = (0x78, 0x01)  # window of 32 KiB, fastest; RFC 1950
 _LEAST = (8, 12, 16, 32)
@@ -125,7 +125,7 @@ class Planar:
         """Give an encoder that tries, for each plane, what pays on these pieces, and always runs and none.
 
         To try all ways takes longer than to code a chunk of a hundred kilobytes. Those that cost more must save so
-        much of all that is stored that one would choose them for it. Timestamps and floats learn nothing: their planes
+        much of all that is stored that one would choose them for it. Timestamps and doubles learn nothing: their planes
         are not the same all along a file, and they are few.
 
         Parameters
@@ -135,7 +135,7 @@ class Planar:
         itemsize
             Bytes of an element.
         """
-        if self.thorough or itemsize != LEARNT_ITEMSIZE or not any(piece.size >= itemsize for piece in pieces):
+        if self.thorough or itemsize not in LEARNT_ITEMSIZES or not any(piece.size >= itemsize for piece in pieces):
             return self
         width = itemsize if self.shuffled else 1
         weighed: list[list[_Weighed]] = [[] for _ in range(width)]
