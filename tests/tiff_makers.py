@@ -117,3 +117,10 @@ OME: Mapping[str, Maker] = {
     "tiled-uncompressed": lambda f: write_ome(f / "a.ome.tif", (2, 40, 56), "ZYX", tile=(16, 32)),
 }  # fmt: skip
 """OME-TIFF files by what is special about them."""
+
+STATED: dict[str, Any] = {
+    "PhysicalSizeX": 0.65, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 650.0, "PhysicalSizeYUnit": "nm",
+    "PhysicalSizeZ": 0.004, "PhysicalSizeZUnit": "mm", "TimeIncrement": 250.0, "TimeIncrementUnit": "ms",
+    "Channel": {"Name": ["DAPI", "GFP"], "EmissionWavelength": [461.0, 509.0], "ExcitationWavelength": [358.0, 488.0],
+                "Color": [65535, 16711935]},
+}  # fmt: skip
