@@ -45,7 +45,7 @@ def rows_of(one: Any, raw: Path, backend: str, readers: str) -> list[list[str]]:
 
 def run(options: Options) -> None:
     """Print a table for each set."""
-    print(f"tune, balanced, no transforms, budget {BUDGET_S:g} s each. {machine()}\n")
+    print(f"tune, balanced, no transforms, budget {BUDGET_S:g} s each; MB/s of CPU time of one core. {machine()}\n")
     for one in options.chosen():
         with tempfile.TemporaryDirectory() as folder:
             raw = Path(folder) / "raw.dat"

@@ -13,6 +13,8 @@ from dandify.tuning.race import Fault
 from dandify.tuning.readers import Readers
 from dandify.tuning.reading import ReadCost
 
+SAME = 0.0005  # of the size: sizes that differ by less are said to be the same
+
 
 @dataclass(frozen=True)
 class Row:
@@ -296,7 +298,8 @@ def _first(best: Row, stream: StreamResult) -> str:
         other = stream.role(role)
         if other is not None and other is not best:
             saved = 1 - best.stored_bytes / other.stored_bytes
-            text += f", {abs(saved):.0%} {'less' if saved >= 0 else 'more'} than {who} ({other.ratio:.2f})"
+            much = f"{abs(saved):.1%} {'less' if saved >= 0 else 'more'} than" if abs(saved) >= SAME else "as much as"
+            text += f", {much} {who} ({other.ratio:.2f})"
     return f"{text}, and writes {best.write_mbs:.0f} MB/s on all cores."
 
 
