@@ -69,12 +69,14 @@ def test_a_clip_is_as_long_as_it_is(tmp_path: Path) -> None:
         ("bench_read_nwb", ["one second", "TTL lines"]),
         ("bench_scaling", ["s/GB", "dandify, HDF5, not verified"]),
         ("bench_deflate", ["planar", "ap_levels"]),
+        ("bench_ome_zarr", ["acquire-zarr", "zstd"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_it_runs(name: str, printed: list[str], benchmarks: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    sets = ("zstd",) if name == "bench_ome_zarr" else ("ttl",)
     options = benchmarks("harness").Options(
-        megabytes=1, repeats=1, sets=("ttl",), markdown=name == "bench_write_nwb", gigabytes=(0.002,), memory="500MB"
+        megabytes=1, repeats=1, sets=sets, markdown=name == "bench_write_nwb", gigabytes=(0.002,), memory="500MB"
     )
     benchmarks(name).run(options)
     found = capsys.readouterr().out
