@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,7 @@ WRITERS: dict[str, Callable[[Path, Path, str], None]] = {
     "dandify 0.4, verified": dandify("0.4", verify=True),
     "dandify 0.4": dandify("0.4", verify=False),
     SAME_METHOD: tensorstore,
-    "acquire-zarr (0.5)": acquire_zarr,
+    **({"acquire-zarr (0.5)": acquire_zarr} if find_spec("acquire_zarr") else {}),  # it has wheels for few platforms
     BASE: ome_zarr_dask,
     "ome-zarr-py, NumPy (0.4)": ome_zarr_numpy,
 }

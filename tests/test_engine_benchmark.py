@@ -69,7 +69,7 @@ def test_a_clip_is_as_long_as_it_is(tmp_path: Path) -> None:
         ("bench_read_nwb", ["one second", "TTL lines"]),
         ("bench_scaling", ["s/GB", "dandify, HDF5, not verified"]),
         ("bench_deflate", ["planar", "ap_levels"]),
-        ("bench_ome_zarr", ["acquire-zarr", "zstd"]),
+        ("bench_ome_zarr", ["tensorstore (v2)", "ome-zarr-py, dask", "zstd"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
