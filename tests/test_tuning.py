@@ -30,6 +30,7 @@ from dandify.tuning.readers import LEVELS
 from dandify.tuning.reading import chunks_touched, count, patterns_of
 from dandify.tuning.result import StreamResult
 from dandify.tuning.sampling import allowance, take_sample
+from dandify.tuning.schedule import plan_rounds
 from dandify.tuning.trial import Tally, Unfit, run
 from dandify.tuning.tune import TuningStep, tune_materials
 
@@ -261,6 +262,31 @@ def test_the_same_seed_gives_the_same_choice() -> None:
     chosen = [{o: tuned(material(values)).best(o)["ElectricalSeries"].name for o in ("balanced", "size")}
               for _ in range(2)]  # fmt: skip
     assert chosen[0] == chosen[1]
+
+
+def test_a_row_has_the_same_ratio_whoever_else_takes_part() -> None:
+    """Channels and times differ, and a small budget measures a part: it must be the same part."""
+    values = (RNG.normal(0, 1, (60_000, 64)) * np.linspace(2, 90, 64) * np.linspace(1, 4, 60_000)[:, None]).astype(
+        "<i2"
+    )
+    first, second = (
+        {row.name: row.ratio for row in tuned(material(values, "zarr"), readers=readers).streams[0].rows}
+        for readers in ("any", "python")
+    )
+    assert first.keys() & second.keys()
+    assert {name: first[name] for name in first.keys() & second.keys()} == {
+        name: second[name] for name in first.keys() & second.keys()
+    }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "objective", "megabytes"),
+    [(60, "balanced", 64), (20, "balanced", 64), (19, "balanced", 32), (1, "balanced", 2), (20, "size", 16)],
+)
+def test_the_budget_alone_says_how_much_sizes_are_taken_from(seconds: int, objective: str, megabytes: int) -> None:
+    found = candidates_for(material(noise()), "any", (), [(6000, 4), (6000, 16)])[0]
+    assert plan_rounds(found, 160, seconds, objective).final_mb == megabytes
+    assert plan_rounds(found[:3], 160, seconds, objective).final_mb == megabytes
 
 
 def test_transforms_are_candidates_where_they_may_be() -> None:

@@ -31,7 +31,6 @@ _GRACE_S = 5.0
 _CALIBRATION_MB = 0.5
 _WINDOW_MB = 2.0  # of a window, before another one is measured
 _ROWS = 4096  # at least, of a window of signals that is measured in part
-MEASURED_BYTES = 64_000_000  # of a sample, by each finalist
 
 
 @dataclass
@@ -135,7 +134,7 @@ class Race:
         self._deadline = begun + _LATE * seconds + _GRACE_S
         try:
             self._calibrate(candidates)
-            sample_mb = min(MEASURED_BYTES, sum(w.nbytes for w in self.windows)) / 1e6
+            sample_mb = sum(w.nbytes for w in self.windows) / 1e6
             plan = plan_rounds(candidates, sample_mb, seconds, self.objective)
             self.standings = [self._standing(c) for c in plan.candidates]
             going = self.standings
@@ -143,8 +142,9 @@ class Race:
                 self._round(number, going, megabytes)
                 self.on_round(number, len(plan.rounds) + plan.repeats, self.standings)
                 going = self._kept(going, plan.kept(number))
+            going = self._sized(going, plan.final_mb)
             for turn in range(plan.repeats):
-                self._final(len(plan.rounds), going if turn % 2 == 0 else going[::-1], sample_mb * plan.final_share)
+                self._final(len(plan.rounds), going if turn % 2 == 0 else going[::-1], plan.timed_mb)
                 self.on_round(len(plan.rounds) + turn, len(plan.rounds) + plan.repeats, self.standings)
                 going = [s for s in going if s in self.standings]
         except KeyboardInterrupt:
@@ -222,21 +222,35 @@ class Race:
         self._drop_faulty()
         self.pace = median(s.tally.encode_mbs / s.candidate.codec.encode_mbs for s in self.standings if s.tally.raw)
 
+    def _sized(self, going: Sequence[Standing], megabytes: float) -> list[Standing]:
+        """Take the sizes of finalists from all windows: of each as much, and the same whoever else takes part."""
+        each = megabytes / len(self._order)
+        done: set[str] = set()
+
+        def one(standing: Standing) -> None:
+            if time.monotonic() > self._deadline and done:
+                self.late = True
+                return
+            tally = Tally(encode=list(standing.tally.encode), decode=list(standing.tally.decode))
+            before, standing.tally = standing.tally, tally
+            for k in range(len(self._order)):
+                if not self._measured(standing, k, self._part(k, standing.candidate, each)):
+                    standing.tally = before
+                    return
+            done.add(standing.candidate.name)
+
+        self._each(one, sorted(going, key=lambda s: not s.candidate.role))
+        self._drop_faulty()
+        return [s for s in going if s.candidate.name in done and s in self.standings]
+
     def _final(self, number: int, going: Sequence[Standing], megabytes: float) -> None:
+        """Write and read finalists with all cores; time decides how much of the sample, and changes no size."""
         axis, each = self.material.leading - 1, megabytes / len(self._order)
         for standing in sorted(going, key=lambda s: not s.candidate.role):
             if time.monotonic() > self._deadline and any(s.final for s in self.standings):
                 self.late = True
                 break
             parts = [self._part(k, standing.candidate, each) for k in range(len(self._order))]
-            if not standing.machine:
-                standing.tally = Tally(encode=standing.tally.encode, decode=standing.tally.decode)
-                with ThreadPoolExecutor(1, "dandify-tune") as pool:  # Blosc has threads of its own in the main thread
-                    for k, values in enumerate(parts):
-                        if not pool.submit(self._measured, standing, k, values).result():
-                            break
-            if standing.candidate.name in self._faulty:
-                continue
             try:
                 standing.machine.append(
                     run_machine(standing.candidate, standing.coder, np.concatenate(parts, axis), self.patterns,

@@ -14,7 +14,8 @@ LEAST_MB, MOST_ROUNDS = 0.4, 6
 SLOW_MBS = 60  # encoders below are left out first, where the budget is too small for all
 _SAFETY = 0.6  # of the budget is given away: loading, reading and comparing take the rest
 _FINAL_SHARE = 0.5  # of that
-_MEASURED_TWICE = 1.6  # a finalist is encoded and decoded on one core, and written and read on all
+MEASURED_MB = 64.0  # of a sample, by each finalist, and half or a quarter of it if the budget is small
+_MB_A_SECOND, _SMALLEST_MB_A_SECOND = 3.2, 0.8  # of the budget; slow encoders stay where size alone counts
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,18 @@ class Schedule:
         Those of the first round: fewer than there are, where the budget is too small for all.
     rounds
         Megabytes of the sample for each candidate in each round before the last; each keeps half.
-    final_share
-        Part of the sample's windows that finalists are measured on.
+    final_mb
+        Megabytes of the sample that the sizes of finalists are taken from.
+    timed_mb
+        Megabytes of it that finalists are written and read on by all cores.
     repeats
-        Of the last round.
+        Of that.
     """
 
     candidates: tuple[Candidate, ...]
     rounds: tuple[float, ...]
-    final_share: float
+    final_mb: float
+    timed_mb: float
     repeats: int
 
     def kept(self, number: int) -> int:
@@ -73,10 +77,31 @@ def plan_rounds(candidates: Sequence[Candidate], sample_mb: float, seconds: floa
         kept = fewer
     rounds = tuple(min(sample_mb, max(LEAST_MB, each * 2**k / nominal)) for k in range(count))
     last = sorted((c.nominal_s for c in kept), reverse=True)[: FINALISTS * 2]
-    final_s = sum(last) / max(1, len(last)) * min(len(kept), FINALISTS + 2) * _MEASURED_TWICE * sample_mb
-    left = room * (_FINAL_SHARE if count else 1.0)
-    repeats = max(1, min(REPEATS, int(left / max(1e-9, final_s))))
-    return Schedule(kept, rounds, min(1.0, left / max(1e-9, final_s * repeats)), repeats)
+    final_s = sum(last) / max(1, len(last)) * min(len(kept), FINALISTS + 2)  # for each megabyte
+    sized = final_megabytes(sample_mb, seconds, objective)
+    left = room * (_FINAL_SHARE if count else 1.0) - final_s * sized
+    repeats = max(1, min(REPEATS, int(left / max(1e-9, final_s * sized))))
+    timed = min(sized, max(min(LEAST_MB, sized), left / max(1e-9, final_s * repeats)))
+    return Schedule(kept, rounds, sized, timed, repeats)
+
+
+def final_megabytes(sample_mb: float, seconds: float, objective: str) -> float:
+    """Megabytes of a sample that sizes are taken from: the same whoever takes part, so that a row stays the same.
+
+    Parameters
+    ----------
+    sample_mb
+        Of the sample.
+    seconds
+        Of the budget.
+    objective
+        Where size alone counts, slow encoders take part, and all are measured on less.
+    """
+    room = seconds * (_SMALLEST_MB_A_SECOND if objective == "size" else _MB_A_SECOND)
+    found = MEASURED_MB
+    while found > max(LEAST_MB, room):
+        found /= 2
+    return min(sample_mb, found)
 
 
 def _fewer(candidates: tuple[Candidate, ...], objective: str) -> tuple[Candidate, ...]:
