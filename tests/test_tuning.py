@@ -35,6 +35,7 @@ from dandify.tuning.trial import Tally, Unfit, run
 from dandify.tuning.tune import TuningStep, tune_materials
 
 RNG = np.random.default_rng(5)
+EVEN = np.zeros((6000, 16), "<i2")
 
 
 def noise(samples: int = 6000, channels: int = 16, dtype: str = "<i2") -> NDArray[Any]:
@@ -287,6 +288,17 @@ def test_the_budget_alone_says_how_much_sizes_are_taken_from(seconds: int, objec
     found = candidates_for(material(noise()), "any", (), [(6000, 4), (6000, 16)])[0]
     assert plan_rounds(found, 160, seconds, objective).final_mb == megabytes
     assert plan_rounds(found[:3], 160, seconds, objective).final_mb == megabytes
+
+
+@pytest.mark.parametrize(
+    ("measured", "judged"),
+    [(40, 100), (100, 100), (230, 100), (290, 100), (310, 200), (590, 200), (610, 400), (35, 100), (30, 50), (16, 25)],
+)
+def test_a_speed_is_judged_by_steps_far_from_what_is_usual(measured: float, judged: float, tmp_path: Path) -> None:
+    race = Race(material(EVEN), [EVEN], {(): ()}, [1.0], "balanced", 1, Archive(), tmp_path, pace=1.0)
+    assert race.steady(100, measured) == pytest.approx(judged)
+    race.pace = 2.0  # a machine that is twice as fast changes nothing
+    assert race.steady(100, 2 * measured) == pytest.approx(judged)
 
 
 def test_transforms_are_candidates_where_they_may_be() -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from math import ceil, log, prod
+from math import ceil, copysign, log, prod
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,7 +25,8 @@ from dandify.tuning.reading import Pattern, ReadCost, count, patterns_of
 from dandify.tuning.schedule import plan_rounds
 from dandify.tuning.trial import NotIdentical, Tally, Unfit, beginning, learnt_from, require_same, run
 
-STEP = 4.0  # of a speed that differs from what is usual: choices change with these steps alone
+USUAL = 3.0  # times faster or slower than stated: as usual, since codecs differ from data to data by twice
+STEP = 2.0  # of a speed beyond: choices change with these steps alone
 _LATE = 3.0  # times the budget: what is not measured then is left out
 _GRACE_S = 5.0
 _CALIBRATION_MB = 0.5
@@ -170,12 +171,14 @@ class Race:
         return count(pattern, self.material.shape, one.candidate.chunks, stored, chunk_s, self.archive)
 
     def steady(self, stated: float, measured: float) -> float:
-        """Speed that choices are made by: what is usual, moved by steps of four to what was measured.
+        """Speed that choices are made by: what is usual, moved by steps of two towards what was measured.
 
         A timing is never twice the same. What is usual is stated for each codec; only where this machine or these data
-        are more than twice as fast or slow, all other codecs being so much faster or slower, does a step follow.
+        are more than three times as fast or slow, all other codecs being so much faster or slower, does a step follow.
         """
-        return stated * STEP ** round(log(max(1e-9, measured) / (stated * self.pace), STEP))
+        off = log(max(1e-9, measured) / (stated * self.pace))
+        beyond = abs(off) - log(USUAL)
+        return stated if beyond < 0 else stated * STEP ** copysign(1 + int(beyond / log(STEP)), off)
 
     def _calibrate(self, candidates: Sequence[Candidate]) -> None:
         """Load and compile what the codecs need, on a few samples, and see how fast this machine is."""
