@@ -13,7 +13,10 @@ from archive_api import dandi_cli
 from dandify.archive.merge import merged, says_more
 from dandify.archive.serve import RunningArchive, running_archive
 from dandify.archive.upload import upload
+from dandify.dandiset.checks_nwb import extraction
+from dandify.dandiset.facts import read_facts
 from dandify.dandiset.generate import describe
+from dandify.dandiset.organize import organize
 from dandiset_cases import add_ecephys, image, movie, session, video, write
 
 NWB = "sub-m1/sub-m1_ses-s1_ecephys.nwb"
@@ -176,3 +179,30 @@ def test_a_bids_dataset_arrives_described_by_its_tables(tmp_path: Path, archive:
         assert found[path]["wasDerivedFrom"][0]["identifier"] == "a"
         assert found[path]["measurementTechnique"][0]["name"] == "selective plane illumination microscopy technique"
     assert set(results(root, archive).values()) == {("skipped", "the archive has it")}
+
+
+def test_nwb_in_bids_is_extracted_once_a_check(
+    tmp_path: Path, archive: RunningArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a BIDS dataset the client extracts an NWB file's metadata by extracting them, for minutes."""
+    import dandi.metadata.nwb
+
+    opened: list[str] = []
+    extract = dandi.metadata.nwb._get_pynwb_metadata
+
+    def counted(path: Any) -> Any:
+        opened.append(path.get_filename())
+        return extract(path)
+
+    monkeypatch.setattr(dandi.metadata.nwb, "_get_pynwb_metadata", counted)
+    write(add_ecephys(session("m1", "s1")), tmp_path / "a.nwb")
+    root = tmp_path / "bids"
+    organize([tmp_path / "a.nwb"], root, layout="bids", metadata={"name": "Mouse"})
+    path = "sub-m1/ses-s1/ecephys/sub-m1_ses-s1_ecephys.nwb"
+    facts = read_facts(root / path, "nwb")
+    assert list(extraction(facts)) == []
+    assert opened == [Path(path).name]
+    report = upload(root, to=archive.url, token=archive.token, create=True)
+    assert not report.failed
+    assert records(archive, report.dandiset_id)[path]["wasAttributedTo"][0]["identifier"] == "m1"
+    assert len(opened) == 1  # ours need none of theirs

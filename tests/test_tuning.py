@@ -34,13 +34,13 @@ from dandify.tuning.schedule import plan_rounds
 from dandify.tuning.trial import Tally, Unfit, run
 from dandify.tuning.tune import TuningStep, tune_materials
 
-RNG = np.random.default_rng(5)
 EVEN = np.zeros((6000, 16), "<i2")
 
 
-def noise(samples: int = 6000, channels: int = 16, dtype: str = "<i2") -> NDArray[Any]:
-    levels = RNG.integers(-60, 60, channels)
-    return (RNG.normal(0, 6, (samples, channels)) + levels).astype(dtype)
+def noise(samples: int = 6000, channels: int = 16, dtype: str = "<i2", seed: int = 5) -> NDArray[Any]:
+    rng = np.random.default_rng(seed)
+    levels = rng.integers(-60, 60, channels)
+    return (rng.normal(0, 6, (samples, channels)) + levels).astype(dtype)
 
 
 def material(values: NDArray[Any] | Array, backend: str = "hdf5", inner: int = 1, **more: Any) -> Material:
@@ -267,9 +267,11 @@ def test_the_same_seed_gives_the_same_choice() -> None:
 
 def test_a_row_has_the_same_ratio_whoever_else_takes_part() -> None:
     """Channels and times differ, and a small budget measures a part: it must be the same part."""
-    values = (RNG.normal(0, 1, (60_000, 64)) * np.linspace(2, 90, 64) * np.linspace(1, 4, 60_000)[:, None]).astype(
-        "<i2"
-    )
+    values = (
+        np.random.default_rng(5).normal(0, 1, (60_000, 64))
+        * np.linspace(2, 90, 64)
+        * np.linspace(1, 4, 60_000)[:, None]
+    ).astype("<i2")
     first, second = (
         {row.name: row.ratio for row in tuned(material(values, "zarr"), readers=readers).streams[0].rows}
         for readers in ("any", "python")
@@ -343,7 +345,12 @@ def test_a_candidate_that_loses_a_bit_is_reported_and_no_result(tmp_path: Path) 
 
 ODD: dict[str, tuple[NDArray[Any], str]] = {
     "constant": (np.full((5000, 8), 7, "<i2"), "are the same"),
-    "nan": (np.where(RNG.random((5000, 8)) < 0.1, np.nan, RNG.normal(size=(5000, 8))).astype("<f4"), "NaN"),
+    "nan": (
+        np.where(
+            np.random.default_rng(5).random((5000, 8)) < 0.1, np.nan, np.random.default_rng(5).normal(size=(5000, 8))
+        ).astype("<f4"),
+        "NaN",
+    ),
     "all-nan": (np.full((5000, 8), np.nan, "<f4"), "100.0% of the values are NaN"),
     "big-endian": (noise(5000, 8, ">i2"), "big-endian"),
 }
@@ -421,7 +428,7 @@ def test_the_interval_is_students() -> None:
 
 
 def test_movies_and_images_have_shapes_of_their_own() -> None:
-    movie = (RNG.poisson(20, (60, 64, 64)) * 3).astype("<u2")
+    movie = (np.random.default_rng(5).poisson(20, (60, 64, 64)) * 3).astype("<u2")
     nwb, image = tuned(material(movie, inner=2), material(movie, "ome-zarr", inner=2, name="image")).streams
     assert {row.chunks[1:] for row in nwb.rows} == {(64, 64)}
     assert all(prod(row.chunks) * 2 <= 4 * 2**20 for row in image.rows)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import h5py
 
@@ -68,8 +69,7 @@ def nwb(path: Path, base: Path, kind: Kind, *, in_bids: bool = False) -> Iterato
     yield from media(facts, base)
     if kind == "nwb":
         yield from hdf5_filters(path)
-        if not in_bids:  # there dandi 0.81 extracts metadata by extracting metadata, for minutes (dandi-cli 1656)
-            yield from extraction(facts)
+        yield from extraction(facts)
 
 
 def ids_in_path(facts: Facts, base: Path) -> Iterator[Finding]:
@@ -156,7 +156,7 @@ def extraction(facts: Facts) -> Iterator[Finding]:
         known = find_species(species)
         unlisted = bool(species) and (known is None or all(s.uri != known.url for s in species_map))
         try:
-            record = dict(get_metadata(facts.path))
+            record = dict(get_metadata(_alone(facts.path)))
             if unlisted:
                 record["species"] = None
             process_ndtypes(prepare_metadata(record), record["nd_types"])
@@ -171,6 +171,32 @@ def extraction(facts: Facts) -> Iterator[Finding]:
             f"`dandi upload` itself does not know {species}: it refuses a name, and looks a URL up at ontobee.org",
             facts.path, remedy="dandify upload knows it, and needs no network for that", key="species",
         )  # fmt: skip
+
+
+def _alone(path: Path) -> Any:
+    """Give the dandi client a file that it does not look for a BIDS dataset around.
+
+    There its `get_metadata` calls itself until Python's stack is full, which it takes for a file without metadata: one
+    small NWB file in a BIDS dataset is opened ten thousands of times, for minutes (dandi 0.81, dandi-cli 1656).
+    """
+    from dandi.misctypes import Readable
+
+    class Alone(Readable):  # type: ignore[misc]
+        """What dandi's own `LocalReadableFile` is, under a name that it does not look for."""
+
+        def open(self) -> IO[bytes]:
+            return path.open("rb")
+
+        def get_size(self) -> int:
+            return path.stat().st_size
+
+        def get_mtime(self) -> datetime:
+            return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+
+        def get_filename(self) -> str:
+            return path.name
+
+    return Alone()
 
 
 def nwb_zarr(path: Path) -> Iterator[Finding]:
