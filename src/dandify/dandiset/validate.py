@@ -161,10 +161,12 @@ def validate(
     verdicts: list[FileVerdict] = []
     for folder in bids:
         findings += checks.dandi_bids(folder)
+    bad = {f.path for f in findings if f.severity == "ERROR"}
     for job, found in zip(jobs, _run(jobs, workers or 1, progress), strict=True):
         findings += found
-        bad = {f.path for f in findings if f.severity == "ERROR"} if job.in_bids else set()
-        ok = job.path not in bad and not any(f.severity == "ERROR" for f in found)
+        errors = {f.path for f in found if f.severity == "ERROR"}
+        bad |= errors
+        ok = not errors and not (job.in_bids and job.path in bad)
         verdicts.append(FileVerdict(job.path.relative_to(base), job.kind, ok))
     if dandiset is None and [j.kind for j in jobs] == ["ome-zarr"] and jobs[0].path == root:
         findings += checks.alone(root)
