@@ -19,6 +19,7 @@ from dandify.ngff.request import ImageRequest, request_image
 from dandify.ngff.verify import verify_levels
 from dandify.sources.contract import Array, Channel, Stream
 from dandify.store.engine import Verify, verify_mode
+from dandify.store.flush import Flusher
 from dandify.store.manifest import (
     Manifest,
     ManifestDataset,
@@ -144,11 +145,12 @@ def write_ome_zarr(
     with (
         resumable_output(path, overwrite=overwrite, directory=True) as attempt,
         disk_full_named(path, lambda: request.all_bytes),
+        Flusher() as flusher,
     ):
         root = attempt.partial
         attempt.begin(_decides(request, files), [str(n) for n in range(len(request.arrays))])
         earlier = [attempt.earlier(str(n), _finder(str(n), a)) for n, a in enumerate(request.arrays)]
-        sinks = [Sink(root / str(n), array) for n, array in enumerate(request.arrays)]
+        sinks = [Sink(root / str(n), array, flusher) for n, array in enumerate(request.arrays)]
         written = Pyramid(
             request.plan, described.read, described.block[2], described.dtype, sinks, workers=request.workers,
             advance=_counter(progress, "write", request.title, described.raw_bytes), downsample=request.downsample,
