@@ -47,8 +47,18 @@ def planes_of(number: int, side: int) -> Iterator[NDArray[np.uint16]]:
 
 def write_tiff(path: Path, number: int, side: int, form: str) -> None:
     """Write the volume, a page for each plane."""
+    parts = planes_of(number, side)
+    if "tile" in FORMS[form]:  # tifffile takes tile by tile then, those at the edges filled up
+        rows, columns = FORMS[form]["tile"]
+        parts = (
+            np.pad(tile, ((0, rows - tile.shape[0]), (0, columns - tile.shape[1])))
+            for plane in parts
+            for y in range(0, side, rows)
+            for x in range(0, side, columns)
+            for tile in [plane[y : y + rows, x : x + columns]]
+        )
     tifffile.imwrite(
-        path, planes_of(number, side), shape=(number, side, side), dtype=np.uint16, bigtiff=True, metadata=None,
+        path, parts, shape=(number, side, side), dtype=np.uint16, bigtiff=True, metadata=None,
         photometric="minisblack", **FORMS[form],
     )  # fmt: skip
 
