@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
+from dandify.errors import BadRequest
 from dandify.kernels.shrink import Method
 from dandify.ngff.levels import AXES, Axes, Level
 from dandify.ngff.pyramid import ChannelStatistics
@@ -84,15 +85,90 @@ def ome_metadata(
         axes=[_axis(models, axis, time_known=time_known) for axis in axes],
         datasets=datasets,
         type=downsample,
-        metadata={
-            "description": _METHODS[downsample],
-            "method": "dandify.ngff.write.write_ome_zarr",
-            "version": creator,
-            "factors_zyx": [list(level.factors) for level in levels],
-        },
+        metadata=_made("dandify.ngff.write.write_ome_zarr", creator, downsample, levels),
     )
     image = models.Image(multiscales=[multiscale], omero=_omero(models, levels[0], channels, statistics))
-    described: dict[str, Any] = image.model_dump(mode="json", exclude_none=True)
+    return _document(version, image, creator)
+
+
+def label_metadata(
+    *,
+    version: Version,
+    name: str,
+    axes: Sequence[Mapping[str, Any]],
+    transformations: Sequence[Sequence[Mapping[str, Any]]],
+    whole: Sequence[Mapping[str, Any]],
+    levels: Sequence[Level],
+    colors: Mapping[int, Sequence[int]],
+    properties: Mapping[int, Mapping[str, Any]],
+    creator: str,
+    downsample: Method,
+) -> dict[str, Any]:
+    """Give the metadata of labels, as `ome_metadata` does of an image: with ``image-label``.
+
+    Parameters
+    ----------
+    version, name, levels, creator, downsample
+        As of `ome_metadata`.
+    axes, transformations, whole
+        Those of the labelled image, without its channels; the transformations of each level, and of all of them.
+    colors
+        Red, green, blue and opacity, 0 to 255, by the number of an object.
+    properties
+        Of objects, by their number.
+
+    Raises
+    ------
+    BadRequest
+        If the specification does not take what was given.
+    """
+    from pydantic import ValidationError
+    from yaozarrs import v04, v05
+
+    models: Any = v04 if version == "0.4" else v05
+    multiscale = {
+        "name": name, "axes": list(axes), "type": downsample,
+        "datasets": [
+            {"path": str(number), "coordinateTransformations": list(placed)}
+            for number, placed in enumerate(transformations)
+        ],
+        "metadata": _made("dandify.ngff.labels.write_ome_zarr_labels", creator, downsample, levels),
+    }  # fmt: skip
+    if whole:
+        multiscale["coordinateTransformations"] = list(whole)
+    said: dict[str, Any] = {"version": version, "source": {"image": "../../"}}
+    if colors:
+        said["colors"] = [{"label-value": value, "rgba": list(color)} for value, color in colors.items()]
+    if properties:
+        said["properties"] = [{**stated, "label-value": value} for value, stated in properties.items()]
+    try:
+        image = models.LabelImage.model_validate({"multiscales": [multiscale], "image-label": said})
+    except ValidationError as error:
+        lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise BadRequest(f"OME-Zarr {version} does not take the metadata of labels {name}: {lines}",
+                         remedy="mend the metadata of the image that they share") from error  # fmt: skip
+    content = _document(version, image, creator)
+    ome = content if version == "0.4" else content["attributes"]["ome"]
+    ome["image-label"] = said  # models turn numbers of objects into fractions, and leave out what they do not know
+    return content
+
+
+def labels_document(version: Version, names: Sequence[str]) -> dict[str, Any]:
+    """Give the content of the document that lists labels: ``labels/zarr.json``, or ``labels/.zattrs``."""
+    if version == "0.4":
+        return {"labels": list(names)}
+    return {"zarr_format": 3, "node_type": "group", "attributes": {"ome": {"version": version, "labels": list(names)}}}
+
+
+def _made(method: str, creator: str, downsample: Method, levels: Sequence[Level]) -> dict[str, Any]:
+    return {
+        "description": _METHODS[downsample], "method": method, "version": creator,
+        "factors_zyx": [list(level.factors) for level in levels],
+    }  # fmt: skip
+
+
+def _document(version: Version, image: Any, creator: str) -> dict[str, Any]:
+    described: dict[str, Any] = image.model_dump(mode="json", exclude_none=True, by_alias=True)
     described.pop("uri", None)
     described["_creator"] = {"name": "dandify", "version": creator}
     if version == "0.4":
