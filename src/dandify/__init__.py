@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from dandify.dandiset.organize import organize
     from dandify.dandiset.validate import validate
     from dandify.examples.run import demo
-    from dandify.ngff.plan import plan_ome_zarr
+    from dandify.ngff.labels import write_ome_zarr_labels
+    from dandify.ngff.plan import plan_ome_zarr, plan_ome_zarr_labels
     from dandify.ngff.write import write_ome_zarr
     from dandify.nwb.compare import compare_nwb
     from dandify.nwb.plan import plan_nwb
@@ -43,6 +44,7 @@ _HOMES = {
     "organize": "dandify.dandiset.organize",
     "plan_nwb": "dandify.nwb.plan",
     "plan_ome_zarr": "dandify.ngff.plan",
+    "plan_ome_zarr_labels": "dandify.ngff.plan",
     "repack": "dandify.nwb.repack",
     "scan": "dandify.project.scan",
     "serve_archive": "dandify.archive.serve:serve",
@@ -53,6 +55,7 @@ _HOMES = {
     "view": "dandify.report.view",
     "write_nwb": "dandify.nwb.write",
     "write_ome_zarr": "dandify.ngff.write",
+    "write_ome_zarr_labels": "dandify.ngff.labels",
 }
 
 __all__ = [
@@ -67,6 +70,7 @@ __all__ = [
     "organize",
     "plan_nwb",
     "plan_ome_zarr",
+    "plan_ome_zarr_labels",
     "repack",
     "scan",
     "serve_archive",
@@ -77,6 +81,7 @@ __all__ = [
     "view",
     "write_nwb",
     "write_ome_zarr",
+    "write_ome_zarr_labels",
 ]
 
 

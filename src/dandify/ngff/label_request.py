@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
+import numpy as np
+
 from dandify.errors import BadRequest
 from dandify.kernels.shrink import Method
 from dandify.ngff.label_values import Labels, describe_labels
@@ -63,6 +65,15 @@ class LabelsRequest(ImageRequest):
     def translation(self, number: int) -> list[float]:
         """Give that of the image's level."""
         return list(self.labelled.placed(number, "translation"))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of them."""
+        if self.image.dtype != np.int64:
+            return ()
+        return (
+            f"labels {self.title} are int64, which Neuroglancer does not show: labels.astype('uint32') would be shown",
+        )
 
     def metadata(self) -> dict[str, Any]:
         """Give the content of their group's document."""

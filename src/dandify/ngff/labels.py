@@ -151,7 +151,7 @@ def write_ome_zarr_labels(
         output_bytes=sum(f.size for f in stored.values()),
         seconds=time.perf_counter() - started,
         manifest=manifest,
-        notes=(*attempt.notes, *_depth_notes(request)),
+        notes=(*attempt.notes, *request.notes, *_depth_notes(request)),
     )
 
 

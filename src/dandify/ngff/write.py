@@ -195,7 +195,7 @@ def write_ome_zarr(
         output_bytes=sum(f.size for f in stored.values()),
         seconds=time.perf_counter() - started,
         manifest=manifest,
-        notes=attempt.notes,
+        notes=(*attempt.notes, *(note for one in labelled for note in one.notes)),
     )
 
 

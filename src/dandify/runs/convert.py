@@ -20,7 +20,7 @@ from dandify.store.progress import ProgressCallback
 
 if TYPE_CHECKING:
     from dandify.nwb.request import StreamChoice
-    from dandify.store.report import WriteReport
+    from dandify.store.report import WriteReport as WriteReport  # what reports show
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ def convert(
     chunks: Mapping[str, Sequence[int]] | None = None,
     dry_run: bool = False,
     paged: bool = False,
+    labels: Mapping[str, Path | str] = MappingProxyType({}),
 ) -> ConvertReport:
     """Convert raw recordings to NWB and OME-Zarr, each verified against its source.
 
@@ -134,6 +135,9 @@ def convert(
         Plan everything, by samples of recordings and images, and write nothing: see `ConvertedSession.planned`.
     paged
         NWB files are HDF5 in pages, see `dandify.write_nwb`.
+    labels
+        Files of labels by their name, written with the image, see `dandify.write_ome_zarr_labels`; by ``IMAGE/NAME``
+        where the session has several images. ``dandify.yaml`` has them for each session. ``stub`` leaves them out.
 
     Raises
     ------
@@ -146,6 +150,9 @@ def convert(
         raise BadRequest("give either sources or a dandify.yaml, not both", remedy="see `dandify convert --help`")
     if overwrite and skip_existing:
         raise BadRequest("overwrite and skip-existing exclude each other")
+    if labels and config:
+        raise BadRequest("labels are given, and sessions of a dandify.yaml have their own", file=config,
+                         remedy="put them under `labels` of the session")  # fmt: skip
     flags = {
         "subject_id": subject_id, "species": species, "sex": sex, "age": age, "session_id": session_id,
         "session_start_time": session_start, **parse_assignments(metadata),
@@ -157,7 +164,7 @@ def convert(
     else:
         none = Layer("sources", {})
         given = [PlannedSource(Path(s).absolute(), None, {}, none, tuple(ignore)) for s in sources]
-        requests = (PlannedSession(tuple(given), ()),)
+        requests = (PlannedSession(tuple(given), (), {n: Path(p).absolute() for n, p in labels.items()}),)
     plans = plan_sessions(
         requests,
         Path(out).absolute(),
@@ -286,4 +293,7 @@ def _write_image(
     image.output.parent.mkdir(parents=True, exist_ok=True)
     stream = first_planes(image.stream) if stub else image.stream
     details = {**details, "image": stated_of(image)}
-    return write_ome_zarr(stream, image.output, version=ngff, sources=image.source.files, details=details, **options)
+    return write_ome_zarr(
+        stream, image.output, version=ngff, sources=image.source.files, details=details,
+        labels=None if stub else image.labels, **options,
+    )  # fmt: skip

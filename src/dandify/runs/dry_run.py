@@ -64,5 +64,6 @@ def _planned(image: ImagePlan, *, stub: bool, version: str, memory: str, workers
 
     stream = first_planes(image.stream) if stub else image.stream
     return plan_ome_zarr(
-        stream, image.output, version=version, memory=memory, workers=workers, sources=image.source.files
+        stream, image.output, version=version, memory=memory, workers=workers, sources=image.source.files,
+        labels=None if stub else image.labels,
     )  # fmt: skip

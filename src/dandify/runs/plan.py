@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -20,11 +20,12 @@ NO_FLAGS = Layer("command line", MappingProxyType({}))
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """One image of a session and the OME-Zarr it becomes."""
+    """One image of a session, the OME-Zarr it becomes, and the files of its labels by their names."""
 
     source: Source
     stream: Stream
     output: Path
+    labels: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def plan_sessions(
     if needs:
         where = "the session" if len(requests) == 1 else f"{len(requests)} sessions"
         raise MissingMetadata(list(dict.fromkeys(needs)), where=where)
-    plans = tuple(_plan(session, out, backend) for session in opened)
+    plans = tuple(_plan(s, out, backend, r.labels) for s, r in zip(opened, requests, strict=True))
     _refuse_wrong(plans)
     _refuse_collisions(plans)
     if existing == "error":
@@ -104,7 +105,7 @@ def plan_sessions(
     return plans
 
 
-def _plan(session: Opened, out: Path, backend: str) -> SessionPlan:
+def _plan(session: Opened, out: Path, backend: str, labels: Mapping[str, Path]) -> SessionPlan:
     sources, metadata = session.sources, session.metadata
     timezone = metadata.get("timezone")
     start = (
@@ -129,9 +130,36 @@ def _plan(session: Opened, out: Path, backend: str) -> SessionPlan:
         shifts_s=tuple(shift_of(s, start, timezone) for s in recordings),
         locations=tuple(session.own[s.path].get("electrode_location") for s in recordings),
         nwb=folder / f"{name}{'.nwb.zarr' if backend == 'zarr' else '.nwb'}" if recordings else None,
-        images=_distinct(images),
+        images=_labelled(_distinct(images), labels, name),
         unknown=session.unknown,
     )
+
+
+def _labelled(images: tuple[ImagePlan, ...], labels: Mapping[str, Path], session: str) -> tuple[ImagePlan, ...]:
+    """Give each image its labels: those named after it, or all of them where there is one image.
+
+    Raises
+    ------
+    BadRequest
+        If a file is not there, or it is not clear which image labels belong to.
+    """
+    if not labels:
+        return images
+    names = [i.stream.name for i in images]
+    found: list[dict[str, Path]] = [{} for _ in images]
+    for key, path in labels.items():
+        if not path.exists():
+            raise BadRequest(f"no such file of labels {key}", file=path)
+        of, _, name = key.rpartition("/")
+        mine = [n for n, image in enumerate(names) if image == of] if of else list(range(len(names)))
+        if len(mine) != 1:
+            some = f"the images {', '.join(names)}" if names else "no image"
+            raise BadRequest(
+                f"{session} has {some}; labels {key} belong to one", file=path,
+                remedy=f"say to which: {names[0]}/{name}={path.name}" if names else "name the image among the sources",
+            )  # fmt: skip
+        found[mine[0]][name] = path
+    return tuple(replace(image, labels=some) for image, some in zip(images, found, strict=True))
 
 
 def shift_of(source: Source, start: datetime | None, timezone: str | None) -> float:
