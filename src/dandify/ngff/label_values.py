@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dandify.errors import BadRequest, BadSource
+from dandify.ngff.check_geometry import axis_names
 from dandify.ngff.image import ImageInput
-from dandify.ngff.labelled import LabelledImage
+from dandify.ngff.labelled import LABELS, LabelledImage, stored_image
+from dandify.ngff.level_array import LevelArray
 from dandify.ngff.levels import AXES
 from dandify.ngff.opened import open_image
+from dandify.ngff.stored import StoredImage
 from dandify.sources.arrays import MemoryArray
 from dandify.sources.contract import Array, Channel, Stream
 from dandify.sources.derived import Fitted
@@ -82,6 +85,11 @@ def _opened(
     if isinstance(labels, Path | str) and Path(labels).suffix.lower() == ".npy":
         files = (Path(labels),)
         labels = _npy(files[0])
+    elif isinstance(labels, Path | str) and Path(labels).absolute().parent.name == LABELS and Path(labels).is_dir():
+        stored = stored_image(Path(labels))
+        first = _first_level(stored, Path(labels))
+        files, named = (Path(labels),), named or tuple(axis_names(stored.metadata["multiscales"][0]))
+        labels = LevelArray.open(first)
     elif isinstance(labels, Path | str):
         scale = dict(zip(image.axes, image.placed(0, "scale"), strict=True))
         # pages of which no file says what they are, are what is longer than 1 in the image
@@ -101,6 +109,13 @@ def _opened(
     if named and len(named) != len(values.shape):
         raise BadRequest(f"{len(named)} axes ({' '.join(named)}) for an array of shape {values.shape}")
     return values, named, files
+
+
+def _first_level(stored: StoredImage, path: Path) -> Path:
+    try:
+        return path / str(stored.metadata["multiscales"][0]["datasets"][0]["path"])
+    except (KeyError, IndexError, TypeError) as error:
+        raise BadSource("its multiscales name no arrays", file=path, remedy="see dandify validate") from error
 
 
 def _npy(path: Path) -> NDArray[Any]:

@@ -56,7 +56,7 @@ class LabelledImage:
 
     def placed(self, number: int, kind: str) -> tuple[float, ...]:
         """``scale`` or ``translation`` of a level, of the axes of labels; ones or zeros where it states none."""
-        found = transformed({"coordinateTransformations": self.transformations[number]}, kind)
+        found = transformed({"coordinateTransformations": list(self.transformations[number])}, kind)
         return tuple(found) if found else (1.0 if kind == "scale" else 0.0,) * len(self.axes)
 
     def five(self, values: Sequence[float], absent: float) -> tuple[float, float, float, float, float]:
@@ -75,16 +75,8 @@ def read_labelled(path: Path) -> LabelledImage:
     BadSource
         If its documents are damaged.
     """
-    if not path.is_dir():
-        raise BadRequest("no such folder", file=path, remedy="give the folder of an image: NAME.ome.zarr")
-    image = _stored(path)
-    if image is None:
-        inner = [p.parent for name in _DOCUMENTS for p in sorted(path.glob(f"*/{name}"))]
-        several = [p for p in inner if _stored(p) is not None]
-        raise BadRequest(
-            "is no OME-Zarr image" + (f", but holds {len(several)}" if several else ""), file=path,
-            remedy=f"name one of them, like {several[0]}" if several else "give the folder of an image: NAME.ome.zarr",
-        )  # fmt: skip
+    image = stored_image(path)
+    _require_version(image.metadata_version, path)
     document = "zarr.json" if (path / "zarr.json").is_file() else ".zarray"
     shapes = []
     for dataset in _first(image.metadata, path).get("datasets") or ():
@@ -97,6 +89,29 @@ def read_labelled(path: Path) -> LabelledImage:
             raise BadSource("is no array", file=file, remedy=_VALIDATE)
         shapes.append(array.shape)
     return labelled(image.metadata, shapes, path, image.metadata_version)
+
+
+def stored_image(path: Path) -> StoredImage:
+    """Give the image whose group a folder is.
+
+    Raises
+    ------
+    BadRequest
+        If it is none, or holds several.
+    BadSource
+        If its document is damaged.
+    """
+    if not path.is_dir():
+        raise BadRequest("no such folder", file=path, remedy="give the folder of an image: NAME.ome.zarr")
+    image = _stored(path)
+    if image is None:
+        inner = [p.parent for name in _DOCUMENTS for p in sorted(path.glob(f"*/{name}"))]
+        several = [p for p in inner if _stored(p) is not None]
+        raise BadRequest(
+            "is no OME-Zarr image" + (f", but holds {len(several)}" if several else ""), file=path,
+            remedy=f"name one of them, like {several[0]}" if several else "give the folder of an image: NAME.ome.zarr",
+        )  # fmt: skip
+    return image
 
 
 def labelled(metadata: Mapping[str, Any], shapes: Sequence[tuple[int, ...]], path: Path, version: str) -> LabelledImage:
@@ -120,11 +135,7 @@ def labelled(metadata: Mapping[str, Any], shapes: Sequence[tuple[int, ...]], pat
     BadSource
         If the metadata contradict the shapes.
     """
-    if version not in VERSIONS:
-        raise BadRequest(
-            f"is OME-Zarr {version or 'of no stated version'}; labels are added to {' and '.join(VERSIONS)}", file=path,
-            remedy="write the image again: dandify convert",
-        )  # fmt: skip
+    _require_version(version, path)
     multiscale = _first(metadata, path)
     names = axis_names(multiscale)
     if tuple(names) != tuple(a for a in AXES if a in names) or names[-2:] != ["y", "x"]:
@@ -185,6 +196,15 @@ def require_name(name: str) -> str:
             f"labels named {name!r}", remedy="letters, digits, - and _, with dots between them: cells, nuclei_2"
         )
     return name
+
+
+def _require_version(version: str, path: Path) -> None:
+    if version not in VERSIONS:
+        raise BadRequest(
+            f"is OME-Zarr {version or 'of no stated version'}; labels are added to {' and '.join(VERSIONS)}",
+            file=path,
+            remedy="write the image again: dandify convert",
+        )
 
 
 def _stored(path: Path) -> StoredImage | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 from types import MappingProxyType
@@ -90,7 +90,7 @@ class Layer:
     window: tuple[float, float] | None
     labels: bool = False
     visible: bool = True
-    colours: Mapping[int, str] = MappingProxyType({})
+    colours: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
     unseen: str = ""
 
 
