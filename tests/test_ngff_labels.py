@@ -552,7 +552,7 @@ def test_a_killed_run_leaves_the_image_as_it_was(there: Path, tmp_path: Path) ->
 
 
 def test_stopped_before_the_list_is_complete(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last moment at which anything can happen: labels are whole and not listed; that misleads nobody, and is said."""
+    """The last moment at which anything can happen: labels are whole and not listed, which is said."""
     source = objects(SHAPE[1:])
     with monkeypatch.context() as patched:
         patched.setattr(adding, "_enlist", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

@@ -105,8 +105,8 @@ def stored_image(path: Path) -> StoredImage:
         raise BadRequest("no such folder", file=path, remedy="give the folder of an image: NAME.ome.zarr")
     image = _stored(path)
     if image is None:
-        inner = [p.parent for name in _DOCUMENTS for p in sorted(path.glob(f"*/{name}"))]
-        several = [p for p in inner if _stored(p) is not None]
+        within = (path.glob(f"{depth}/{name}") for depth in ("*", "*/*", "*/*/*") for name in _DOCUMENTS)  # of plates
+        several = sorted(p.parent for found in within for p in found if _stored(p.parent) is not None)
         raise BadRequest(
             "is no OME-Zarr image" + (f", but holds {len(several)}" if several else ""), file=path,
             remedy=f"name one of them, like {several[0]}" if several else "give the folder of an image: NAME.ome.zarr",
