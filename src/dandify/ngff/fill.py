@@ -105,6 +105,8 @@ def fill(root: Path, place: str, request: ImageRequest, attempt: Attempt, progre
         What is asked for.
     attempt
         The run, whose journal has begun.
+    flusher
+        Is told of files that have grown.
     progress
         Called for each slab of planes.
 
@@ -118,7 +120,7 @@ def fill(root: Path, place: str, request: ImageRequest, attempt: Attempt, progre
         attempt.earlier(p, _finder(p, a)) for p, a in zip(array_places(place, request), request.arrays, strict=True)
     ]
     sinks = tuple(
-        Sink(root / p, a) for p, a in zip(array_places(place, request), request.arrays, strict=True)
+        Sink(root / p, a, flusher) for p, a in zip(array_places(place, request), request.arrays, strict=True)
     )  # fmt: skip
     written = Pyramid(
         request.plan, image.read, image.block[2], image.dtype, sinks, workers=request.workers,

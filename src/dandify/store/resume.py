@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from dandify.errors import DandifyError, VerificationFailed
+from dandify.store.flush import flush_tree
 from dandify.store.journal import Candidates, EarlierRun, Entry, Journal, JournalWriter, read_journal
-from dandify.store.partial import finish_output, flush_tree, partial_path, remove, require_absent
+from dandify.store.partial import finish_output, partial_path, remove, require_absent
 
 JOURNAL = ".journal"  # behind the partial name
 OLD = ".old"  # behind the partial name: what a stopped run wrote, while this run takes its chunks
