@@ -12,6 +12,7 @@ import numpy as np
 from dandify.ngff.pyramid import Pyramid, Written
 from dandify.ngff.request import ImageRequest
 from dandify.ngff.verify import verify_levels
+from dandify.store.flush import Flusher
 from dandify.store.manifest import ManifestDataset
 from dandify.store.progress import Progress, ProgressCallback
 from dandify.store.report import DatasetReport
@@ -92,7 +93,10 @@ def array_places(place: str, request: ImageRequest) -> list[str]:
     return [f"{place}{n}" for n in range(len(request.arrays))]
 
 
-def fill(root: Path, place: str, request: ImageRequest, attempt: Attempt, progress: ProgressCallback | None) -> Filled:
+def fill(
+    root: Path, place: str, request: ImageRequest, attempt: Attempt, flusher: Flusher,
+    progress: ProgressCallback | None,
+) -> Filled:  # fmt: skip
     """Read the source once, and write all chunks; those that a stopped run had finished are taken from it.
 
     Parameters
