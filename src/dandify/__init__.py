@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dandify.examples.run import demo
     from dandify.ngff.labels import write_ome_zarr_labels
     from dandify.ngff.plan import plan_ome_zarr, plan_ome_zarr_labels
+    from dandify.ngff.plate import plan_ome_zarr_plate, write_ome_zarr_plate
     from dandify.ngff.write import write_ome_zarr
     from dandify.nwb.compare import compare_nwb
     from dandify.nwb.plan import plan_nwb
@@ -45,6 +46,7 @@ _HOMES = {
     "plan_nwb": "dandify.nwb.plan",
     "plan_ome_zarr": "dandify.ngff.plan",
     "plan_ome_zarr_labels": "dandify.ngff.plan",
+    "plan_ome_zarr_plate": "dandify.ngff.plate",
     "repack": "dandify.nwb.repack",
     "scan": "dandify.project.scan",
     "serve_archive": "dandify.archive.serve:serve",
@@ -56,6 +58,7 @@ _HOMES = {
     "write_nwb": "dandify.nwb.write",
     "write_ome_zarr": "dandify.ngff.write",
     "write_ome_zarr_labels": "dandify.ngff.labels",
+    "write_ome_zarr_plate": "dandify.ngff.plate",
 }
 
 __all__ = [
@@ -71,6 +74,7 @@ __all__ = [
     "plan_nwb",
     "plan_ome_zarr",
     "plan_ome_zarr_labels",
+    "plan_ome_zarr_plate",
     "repack",
     "scan",
     "serve_archive",
@@ -82,6 +86,7 @@ __all__ = [
     "write_nwb",
     "write_ome_zarr",
     "write_ome_zarr_labels",
+    "write_ome_zarr_plate",
 ]
 
 

@@ -41,6 +41,12 @@ import click
     metavar="NAME=FILE",
     help="Labels (segmentation, mask) of the image; IMAGE/NAME=FILE if there are several images. Repeatable.",
 )
+@click.option(
+    "--pattern",
+    metavar="NAMES",
+    help="Which plane each TIFF of a folder is: '*_{row}{column}_s{field}_w{channel:1}*.tif', {z}, {t}; "
+    "rows and columns make it a plate.",
+)
 @click.option("--ngff", type=click.Choice(["0.5", "0.4"]), help="Version of OME-Zarr.  [default: 0.5]")
 @click.option("--compression", metavar="NAME", help="Of NWB files: gzip, gzip:fast, gzip:small, zstd ...")
 @click.option(

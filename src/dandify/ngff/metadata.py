@@ -153,11 +153,71 @@ def label_metadata(
     return content
 
 
+def plate_document(version: Version, name: str, wells: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Give the metadata of a plate, as `ome_metadata` does of an image.
+
+    Parameters
+    ----------
+    version, name
+        As of `ome_metadata`.
+    wells
+        Fields of each, by ``ROW/COLUMN``.
+
+    Raises
+    ------
+    BadRequest
+        If the specification does not take a name.
+    """
+    from pydantic import ValidationError
+    from yaozarrs import v04, v05
+
+    models: Any = v04 if version == "0.4" else v05
+    places = [well.split("/") for well in wells]
+    rows, columns = (sorted({place[i] for place in places}, key=in_order) for i in (0, 1))
+    described: dict[str, Any] = {
+        "name": name, "rows": [{"name": r} for r in rows], "columns": [{"name": c} for c in columns],
+        "field_count": max(map(len, wells.values())),
+        "wells": [
+            {"path": f"{row}/{column}", "rowIndex": rows.index(row), "columnIndex": columns.index(column)}
+            for row, column in places
+        ],
+    }  # fmt: skip
+    if version == "0.4":
+        described["version"] = version
+    try:
+        models.Plate.model_validate({"plate": described})
+    except ValidationError as error:
+        lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise BadRequest(f"OME-Zarr {version} does not take this plate: {lines}",
+                         remedy="rows and columns are letters and digits: A, 03") from error  # fmt: skip
+    return _group(version, {"plate": described})
+
+
+def well_document(version: Version, fields: Sequence[str]) -> dict[str, Any]:
+    """Give the metadata of a well, which name its fields."""
+    well: dict[str, Any] = {"images": [{"path": field} for field in fields]}
+    return _group(version, {"well": {**well, "version": version} if version == "0.4" else well})
+
+
+def row_document(version: Version) -> dict[str, Any]:
+    """Give the document of a group that says nothing but that it is one."""
+    return {} if version == "0.4" else {"zarr_format": 3, "node_type": "group", "attributes": {}}
+
+
+def in_order(name: str) -> tuple[int, int, str]:
+    """Order of rows, columns and fields: numbers by their size, before letters; AA behind Z."""
+    return (0, int(name), name) if name.isdigit() else (1, len(name), name)
+
+
 def labels_document(version: Version, names: Sequence[str]) -> dict[str, Any]:
     """Give the content of the document that lists labels: ``labels/zarr.json``, or ``labels/.zattrs``."""
+    return _group(version, {"labels": list(names)})
+
+
+def _group(version: Version, ome: Mapping[str, Any]) -> dict[str, Any]:
     if version == "0.4":
-        return {"labels": list(names)}
-    return {"zarr_format": 3, "node_type": "group", "attributes": {"ome": {"version": version, "labels": list(names)}}}
+        return dict(ome)
+    return {"zarr_format": 3, "node_type": "group", "attributes": {"ome": {"version": version, **ome}}}
 
 
 def _made(method: str, creator: str, downsample: Method, levels: Sequence[Level]) -> dict[str, Any]:

@@ -192,8 +192,8 @@ def plan_ome_zarr(
     )  # fmt: skip
     labelled = requests_of(request, labels, path, compression=compression, memory=memory, workers=workers)
     original = original_xml(Path(s) for s in (*sources, *request.files))
-    plan = _plan(request, path)
-    planned = tuple(replace(_plan(one, path / one.place), notes=one.notes) for one in labelled)
+    plan = plan_of(request, path)
+    planned = tuple(replace(plan_of(one, path / one.place), notes=one.notes) for one in labelled)
     more = (original is not None) + (_documents(request) if labelled else 0) + sum(one.files for one in planned)
     return replace(
         plan, files=plan.files + more, depth=max(plan.depth, *(one.depth for one in planned), 0), labels=planned
@@ -233,10 +233,11 @@ def plan_ome_zarr_labels(
     )  # fmt: skip
     require_free(labelled.path, name, overwrite=overwrite)
     request.metadata()
-    return replace(_plan(request, labelled.path / request.place), notes=request.notes)
+    return replace(plan_of(request, labelled.path / request.place), notes=request.notes)
 
 
-def _plan(request: ImageRequest, path: Path) -> OMEZarrPlan:
+def plan_of(request: ImageRequest, path: Path) -> OMEZarrPlan:
+    """Plan what is asked for: an image, or labels; sizes are estimated by samples of its values."""
     planned = tuple(_level(request, number, ratio) for number, ratio in enumerate(_ratios(request)))
     return OMEZarrPlan(
         path=path, name=request.title, version=request.version, axes=request.image.axes,

@@ -111,8 +111,11 @@ def request_image(
     compression: str,
     memory: str | int,
     workers: int | None,
+    above: int = 0,
 ) -> ImageRequest:
     """Complete a request as `dandify.write_ome_zarr` and `dandify.plan_ome_zarr` take it, or refuse it.
+
+    ``above`` counts the parts of the path to the image's group within the Zarr.
 
     Raises
     ------
@@ -136,10 +139,12 @@ def request_image(
         memory_bytes=parse_bytes(memory), workers=threads, block=described.block,
     )  # fmt: skip
     wanted = require_shards(shards, described, plan, version)
-    arrays = tuple(array_of_level(plan, n, described, version, compression, wanted) for n in range(len(plan.levels)))
+    arrays = tuple(
+        array_of_level(plan, n, described, version, compression, wanted, above) for n in range(len(plan.levels))
+    )
     title = described.name or path.name.removesuffix(SUFFIX)
     return ImageRequest(
-        described, title, cast("Version", version), method, compression, plan, arrays, threads, files
+        described, title, cast("Version", version), method, compression, plan, arrays, threads, files, above
     )  # fmt: skip
 
 

@@ -166,7 +166,7 @@ def write_ome_zarr(
         if labelled:
             listed = labels_document(request.version, [one.title for one in labelled])
             stored |= write_group(root, f"{LABELS}/", version, listed)
-        stored |= write_group(root, "", version, _metadata(request, filled[0].written))
+        stored |= write_group(root, "", version, image_document(request, filled[0].written))
         stored |= keep_original(root, original)
     verified = mode == "full"
     added = {
@@ -220,7 +220,8 @@ def requests_of(
     return tuple(request_labels(values, image, name, **options) for name, values in labels.items())
 
 
-def _metadata(request: ImageRequest, written: Written) -> dict[str, Any]:
+def image_document(request: ImageRequest, written: Written) -> dict[str, Any]:
+    """Give the content of the document of an image's group."""
     image = request.image
     return ome_metadata(
         version=request.version, name=request.title, axes=image.axes, levels=request.plan.levels, voxel=image.voxel,

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from dandify.ngff.plan import LevelPlan, OMEZarrPlan
+from dandify.ngff.plate import OMEZarrPlatePlan
 from dandify.nwb.plan import DatasetPlan, NWBPlan
 from dandify.report import text
 from dandify.runs.convert import ConvertReport
@@ -22,6 +23,8 @@ def print_dry_run(report: ConvertReport, console: Console) -> None:
                 _print_nwb(session.planned.nwb, console)
             for image in session.planned.images:
                 _print_image(image, console)
+            for plate in session.planned.plates:
+                _print_plate(plate, console)
         for path in session.skipped:
             console.print(f"{escape(str(path))}: is there already, and would be left", soft_wrap=True)
         if session.error is not None:
@@ -48,10 +51,11 @@ def dry_run_record(report: ConvertReport) -> dict[str, Any]:
 
 def _planned_record(planned: PlannedOutputs | None) -> dict[str, Any]:
     if planned is None:
-        return {"nwb": None, "images": []}
+        return {"nwb": None, "images": [], "plates": []}
     return {
         "nwb": None if planned.nwb is None else _nwb_record(planned.nwb),
         "images": [image_record(i) for i in planned.images],
+        "plates": [_plate_record(p) for p in planned.plates],
     }
 
 
@@ -78,6 +82,19 @@ def _print_image(plan: OMEZarrPlan, console: Console) -> None:
     for one in plan.labels:
         print_levels(one, console)
     print_verdict(plan, console)
+
+
+def _print_plate(plan: OMEZarrPlatePlan, console: Console) -> None:
+    """Print a plate, the levels of its first field, and what DANDI says of it."""
+    shapes = sorted({_by(field.levels[0].shape) for field in plan.fields.values()})
+    console.print(
+        f"{escape(str(plan.path))}: plate of {plan.wells} wells, {len(plan.fields)} fields of {', '.join(shapes)}, "
+        f"{text.size(plan.raw_bytes)} raw, about {text.size(plan.estimated_bytes)} stored in {plan.files} files",
+        soft_wrap=True,
+    )
+    console.print("the first of them:")
+    print_levels(plan.first, console)
+    print_verdict(plan.first, console)
 
 
 def print_levels(plan: OMEZarrPlan, console: Console) -> None:
@@ -113,6 +130,14 @@ def print_verdict(plan: OMEZarrPlan, console: Console) -> None:
     accepted = f"DANDI accepts it: paths of {plan.depth} parts, files of up to {text.size(plan.largest_file_bytes)}"
     console.print(f"  {escape('; '.join(plan.refusals) or accepted)}", soft_wrap=True)
     console.print(f"  {escape(plan.publication)}", soft_wrap=True)
+
+
+def _plate_record(plan: OMEZarrPlatePlan) -> dict[str, Any]:
+    return {
+        "path": str(plan.path), "name": plan.name, "wells": plan.wells, "files": plan.files,
+        "raw_bytes": plan.raw_bytes, "estimated_bytes": plan.estimated_bytes,
+        "fields": {place.rstrip("/"): image_record(field) for place, field in plan.fields.items()},
+    }  # fmt: skip
 
 
 def image_record(plan: OMEZarrPlan) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final, TypeVar
 
 from dandify.errors import BadRequest, MissingMetadata, OutputExists
 from dandify.project.config import PlannedSession
@@ -15,6 +16,8 @@ from dandify.project.opened import Opened, open_session, timed
 from dandify.project.rules import label, problems_of
 from dandify.sources import Source, Stream
 
+SUFFIX: Final = ".ome.zarr"
+Named = TypeVar("Named", "ImagePlan", "PlannedPlate")
 NO_FLAGS = Layer("command line", MappingProxyType({}))
 
 
@@ -26,6 +29,15 @@ class ImagePlan:
     stream: Stream
     output: Path
     labels: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class PlannedPlate:
+    """The images of a multi-well plate by their places, and the one OME-Zarr they become."""
+
+    source: Source
+    fields: Mapping[str, Stream]
+    output: Path
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,8 @@ class SessionPlan:
         The NWB file; None where there are only images.
     images
         The images.
+    plates
+        Multi-well plates, whose images are none of the others.
     unknown
         Files in the folders that were named which no converter knows: they stay behind.
     """
@@ -59,12 +73,14 @@ class SessionPlan:
     locations: tuple[str | None, ...]
     nwb: Path | None
     images: tuple[ImagePlan, ...]
+    plates: tuple[PlannedPlate, ...] = ()
     unknown: tuple[Path, ...] = ()
 
     @property
     def outputs(self) -> tuple[Path, ...]:
         """Every file and folder it will write, manifests aside."""
-        return (*((self.nwb,) if self.nwb else ()), *(i.output for i in self.images))
+        images, plates = (i.output for i in self.images), (p.output for p in self.plates)
+        return (*((self.nwb,) if self.nwb else ()), *images, *plates)
 
 
 def plan_sessions(
@@ -116,12 +132,17 @@ def _plan(session: Opened, out: Path, backend: str, labels: Mapping[str, Path]) 
     name = f"sub-{label(metadata.get('subject_id'))}_ses-{label(metadata.get('session_id'))}"
     folder = out / name
     recordings = tuple(s for s in sources if timed([s]))
-    images = []
+    images: list[ImagePlan] = []
+    plates: list[PlannedPlate] = []
     for source in sources:
-        pictures = [s for s in source.streams if s.kind == "Image"]
+        pictures = [s for s in source.streams if s.kind == "Image" and s.well is None]
+        fields = {s.well.path: s for s in source.streams if s.kind == "Image" and s.well is not None}
+        if fields:
+            stem = label(source.path.name.split(".")[0])
+            plates.append(PlannedPlate(source, fields, folder / f"{name}_{stem}{SUFFIX}"))
         for stream in pictures:
             stem = source.path.name.split(".")[0] + (f"_{stream.name}" if len(pictures) > 1 else "")
-            images.append(ImagePlan(source, stream, folder / f"{name}_{label(stem)}.ome.zarr"))
+            images.append(ImagePlan(source, stream, folder / f"{name}_{label(stem)}{SUFFIX}"))
     return SessionPlan(
         name=name,
         metadata=metadata,
@@ -131,6 +152,7 @@ def _plan(session: Opened, out: Path, backend: str, labels: Mapping[str, Path]) 
         locations=tuple(session.own[s.path].get("electrode_location") for s in recordings),
         nwb=folder / f"{name}{'.nwb.zarr' if backend == 'zarr' else '.nwb'}" if recordings else None,
         images=_labelled(_distinct(images), labels, name),
+        plates=_distinct(plates),
         unknown=session.unknown,
     )
 
@@ -171,13 +193,13 @@ def shift_of(source: Source, start: datetime | None, timezone: str | None) -> fl
     return (own - start).total_seconds() if own and start else 0.0
 
 
-def _distinct(images: list[ImagePlan]) -> tuple[ImagePlan, ...]:
+def _distinct(images: Sequence[Named]) -> tuple[Named, ...]:
     seen: dict[Path, int] = {}
     out = []
     for image in images:
         count = seen[image.output] = seen.get(image.output, 0) + 1
-        stem = image.output.name.removesuffix(".ome.zarr")
-        out.append(image if count == 1 else replace(image, output=image.output.with_name(f"{stem}{count}.ome.zarr")))
+        stem = image.output.name.removesuffix(SUFFIX)
+        out.append(image if count == 1 else replace(image, output=image.output.with_name(f"{stem}{count}{SUFFIX}")))
     return tuple(out)
 
 
