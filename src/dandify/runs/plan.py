@@ -178,7 +178,8 @@ def _labelled(images: tuple[ImagePlan, ...], labels: Mapping[str, Path], session
             some = f"the images {', '.join(names)}" if names else "no image"
             raise BadRequest(
                 f"{session} has {some}; labels {key} belong to one", file=path,
-                remedy=f"say to which: {names[0]}/{name}={path.name}" if names else "name the image among the sources",
+                remedy=f"say to which: {names[0]}/{name}={path.name}" if names
+                else "name the image among the sources; dandify labels adds those of a field of a plate",
             )  # fmt: skip
         found[mine[0]][name] = path
     return tuple(replace(image, labels=some) for image, some in zip(images, found, strict=True))
