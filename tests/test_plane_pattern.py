@@ -65,7 +65,7 @@ def test_imagexpress(imagexpress: Path) -> None:
         Well("B", "02", "2"),
         Well("C", "11", "1"),
         Well("C", "11", "2"),
-    ]  # noqa: E501
+    ]
     for stream in source.streams:
         assert stream.axes == ("t", "c", "y", "x")
         assert [c.name for c in stream.channels] == ["channel 1", "channel 2"]
@@ -203,8 +203,10 @@ def test_convert_makes_a_plate(by: str, imagexpress: Path, tmp_path: Path) -> No
 
 
 def test_a_dry_run_shows_the_plate(imagexpress: Path, tmp_path: Path) -> None:
-    arguments: list[Path | str] = ["convert", imagexpress, "--out", tmp_path / "out", *FLAGS, "--pattern", IMAGEXPRESS, "--dry-run",
-                 "--set", "pixel_size_um.x=0.65", "--set", "pixel_size_um.y=0.65"]  # fmt: skip
+    arguments: list[Path | str] = [
+        "convert", imagexpress, "--out", tmp_path / "out", *FLAGS, "--pattern", IMAGEXPRESS, "--dry-run",
+        "--set", "pixel_size_um.x=0.65", "--set", "pixel_size_um.y=0.65",
+    ]  # fmt: skip
     done = run(*arguments)
     assert "plate of 2 wells, 4 fields of 2 x 2 x 24 x 32" in done.output, done.output
     assert "DANDI accepts it: paths of 5 parts" in done.output

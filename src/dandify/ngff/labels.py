@@ -10,11 +10,12 @@ from typing import Any, Final, Literal
 
 from dandify.errors import OutputExists
 from dandify.ngff.fill import Filled, array_places, fill, prove, write_group
+from dandify.ngff.finish import PACKAGES
 from dandify.ngff.label_request import LabelMethod, LabelsRequest, asset_of, request_labels, taken
 from dandify.ngff.label_values import Labels
 from dandify.ngff.labelled import LABELS, listed_labels, read_labelled
 from dandify.ngff.metadata import labels_document
-from dandify.ngff.request import MAX_DEPTH, ImageRequest
+from dandify.ngff.request import ImageRequest, too_deep
 from dandify.ngff.stored import read_document
 from dandify.store.engine import Verify, verify_mode
 from dandify.store.flush import Flusher
@@ -35,9 +36,7 @@ from dandify.store.resume import resumable_output
 from dandify.store.space import disk_full_named, require_room
 from dandify.store.zarr_image import StoredFile, write_json
 
-PACKAGES: Final = ("numcodecs", "numba", "numpy", "tensorstore", "yaozarrs")
 _STAGE: Final = ".labels"  # behind the name of the Zarr, before .partial: one run at a time adds labels to it
-SHALLOWER: Final = "as OME-Zarr 0.5, or by itself rather than in a collection"
 _USUAL_RATIO: Final = 4.0  # of labels, cautiously: only to see a full disk coming
 
 
@@ -153,7 +152,7 @@ def write_ome_zarr_labels(
         output_bytes=sum(f.size for f in stored.values()),
         seconds=time.perf_counter() - started,
         manifest=manifest,
-        notes=(*attempt.notes, *request.notes, *_depth_notes(request)),
+        notes=(*attempt.notes, *request.notes, *too_deep(request)),
     )
 
 
@@ -235,10 +234,3 @@ def _record(
             },
         ),
     )  # fmt: skip
-
-
-def _depth_notes(request: LabelsRequest) -> tuple[str, ...]:
-    depth = request.depth
-    if depth <= MAX_DEPTH:
-        return ()
-    return (f"DANDI refuses it: paths of {depth} parts, and it takes {MAX_DEPTH}; write the image {SHALLOWER}",)

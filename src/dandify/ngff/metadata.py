@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dandify.errors import BadRequest
 from dandify.kernels.shrink import Method
 from dandify.ngff.levels import AXES, Axes, Level
 from dandify.ngff.pyramid import ChannelStatistics
 from dandify.sources.contract import Channel
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 Version = Literal["0.4", "0.5"]
 VERSIONS: Final = ("0.4", "0.5")
@@ -144,9 +147,7 @@ def label_metadata(
     try:
         image = models.LabelImage.model_validate({"multiscales": [multiscale], "image-label": said})
     except ValidationError as error:
-        lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise BadRequest(f"OME-Zarr {version} does not take the metadata of labels {name}: {lines}",
-                         remedy="mend the metadata of the image that they share") from error  # fmt: skip
+        raise _refused(version, f"the metadata of labels {name}", error, "mend those of their image") from error
     content = _document(version, image, creator)
     ome = content if version == "0.4" else content["attributes"]["ome"]
     ome["image-label"] = said  # models turn numbers of objects into fractions, and leave out what they do not know
@@ -187,9 +188,7 @@ def plate_document(version: Version, name: str, wells: Mapping[str, Sequence[str
     try:
         models.Plate.model_validate({"plate": described})
     except ValidationError as error:
-        lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise BadRequest(f"OME-Zarr {version} does not take this plate: {lines}",
-                         remedy="rows and columns are letters and digits: A, 03") from error  # fmt: skip
+        raise _refused(version, "this plate", error, "rows and columns are letters and digits: A, 03") from error
     return _group(version, {"plate": described})
 
 
@@ -212,6 +211,11 @@ def in_order(name: str) -> tuple[int, int, str]:
 def labels_document(version: Version, names: Sequence[str]) -> dict[str, Any]:
     """Give the content of the document that lists labels: ``labels/zarr.json``, or ``labels/.zattrs``."""
     return _group(version, {"labels": list(names)})
+
+
+def _refused(version: str, what: str, error: ValidationError, remedy: str) -> BadRequest:
+    lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    return BadRequest(f"OME-Zarr {version} does not take {what}: {lines}", remedy=remedy)
 
 
 def _group(version: Version, ome: Mapping[str, Any]) -> dict[str, Any]:

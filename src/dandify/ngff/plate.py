@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from dandify.errors import BadRequest
 from dandify.kernels.shrink import Method
 from dandify.ngff.fill import array_places, fill, prove, write_group
-from dandify.ngff.labels import PACKAGES, decided
+from dandify.ngff.finish import finish
+from dandify.ngff.labels import decided
 from dandify.ngff.metadata import in_order, plate_document, row_document, well_document
 from dandify.ngff.plan import OMEZarrPlan, plan_of
-from dandify.ngff.request import SUFFIX, ImageRequest, request_image
+from dandify.ngff.request import SUFFIX, ImageRequest, request_image, too_deep
 from dandify.ngff.write import image_document
 from dandify.sources.contract import Array, Channel, Stream
 from dandify.store.engine import Verify, verify_mode
 from dandify.store.flush import Flusher
-from dandify.store.manifest import Manifest, SourceFile, describe_sources, manifest_path, now, versions, write_manifest
+from dandify.store.manifest import SourceFile, describe_sources
 from dandify.store.partial import require_absent
 from dandify.store.progress import ProgressCallback
 from dandify.store.report import WriteReport
@@ -98,7 +99,7 @@ def write_ome_zarr_plate(
     """Write the images of a multi-well plate as one OME-Zarr, each with all its resolutions, one after the other.
 
     Every field is written, verified and resumed as `dandify.write_ome_zarr` does it. In version 0.5 the names of chunks
-    are flat where nested ones would lie deeper than DANDI takes; version 0.4 has no such names, and its plates of three
+    are flat where nested ones would lie deeper than DANDI takes; version 0.4 has no such names, and its plates of four
     axes and more are refused by DANDI, which the report says.
 
     Parameters
@@ -154,32 +155,16 @@ def write_ome_zarr_plate(
             stored |= write_group(root, one.place, version, image_document(one.request, one.written))
         for place, content in groups.items():  # the plate's own is the last: half a plate is none
             stored |= write_group(root, place, version, content)
-    verified = mode == "full"
-    manifest = write_manifest(
-        manifest_path(path),
-        Manifest(
-            output=path.name, bytes=sum(f.size for f in stored.values()), sha256=None, verified=verified, created=now(),
-            versions=versions(*PACKAGES), sources=files,
-            datasets=tuple(d for one in filled for d in one.datasets(verified=verified)),
-            details={
-                "backend": "ome-zarr", "ome_zarr_version": version, "verify": mode,
-                "fields": {p.rstrip("/"): {"downsample": r.downsample, "plan": r.plan.reason}
-                           for p, r in requests.items()},
-                **(details or {}), "files": {n: asdict(f) for n, f in sorted(stored.items())},
-            },
-        ),
+    deepest = max(requests.values(), key=lambda r: r.depth)
+    return finish(
+        path, filled, stored, sources=files, mode=mode, started=started,
+        details={
+            "fields": {
+                p.rstrip("/"): {"downsample": r.downsample, "plan": r.plan.reason} for p, r in requests.items()
+            }, **(details or {}),
+        },
+        notes=(*attempt.notes, *too_deep(deepest)),
     )  # fmt: skip
-    refusals = plan_of(next(iter(requests.values())), path).refusals if version == "0.4" else ()
-    return WriteReport(
-        path=path,
-        datasets=tuple(d for one in filled for d in one.reports(verified=verified)),
-        raw_bytes=sum(r.image.raw_bytes for r in requests.values()),
-        stored_bytes=sum(one.stored_bytes for one in filled),
-        output_bytes=sum(f.size for f in stored.values()),
-        seconds=time.perf_counter() - started,
-        manifest=manifest,
-        notes=(*attempt.notes, *(f"DANDI refuses it: {why}" for why in refusals)),
-    )
 
 
 def plan_ome_zarr_plate(

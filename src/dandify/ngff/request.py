@@ -24,6 +24,7 @@ from dandify.store.zarr_image import COMPRESSIONS, BloscCodec, ImageArray, shard
 SUFFIX: Final = ".ome.zarr"
 SHARD_BYTES: Final = 256 * 2**20  # raw; encoded about half: what a failed upload sends again, far below DANDI's 5 GiB
 MOST_SHARD_BYTES: Final = 5 * 2**30 - 2**24  # raw, of shards that are asked for: incompressible ones must fit too
+SHALLOWER: Final = "as OME-Zarr 0.5, or by itself rather than in a collection"
 MAX_DEPTH: Final = 7  # parts of a path within a Zarr that dandi 0.81 accepts
 
 
@@ -146,6 +147,13 @@ def request_image(
     return ImageRequest(
         described, title, cast("Version", version), method, compression, plan, arrays, threads, files, above
     )  # fmt: skip
+
+
+def too_deep(request: ImageRequest) -> tuple[str, ...]:
+    """Say that DANDI will not take the paths of an output, with what would; nothing if it will."""
+    if request.depth <= MAX_DEPTH:
+        return ()
+    return (f"DANDI refuses it: paths of {request.depth} parts, and it takes {MAX_DEPTH}; write the image {SHALLOWER}",)
 
 
 def key_separator(version: str, parts: int) -> Literal["/", "."]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -13,10 +12,11 @@ from numpy.typing import NDArray
 from dandify.errors import BadRequest
 from dandify.kernels.shrink import Method
 from dandify.ngff.fill import array_places, fill, prove, write_group
+from dandify.ngff.finish import finish
 from dandify.ngff.label_request import LabelsRequest, labelled_of, request_labels
 from dandify.ngff.label_values import Labels
 from dandify.ngff.labelled import LABELS
-from dandify.ngff.labels import PACKAGES, decided, labels_record
+from dandify.ngff.labels import decided, labels_record
 from dandify.ngff.metadata import labels_document, ome_metadata
 from dandify.ngff.original import keep_original, original_xml
 from dandify.ngff.pyramid import Written
@@ -24,7 +24,7 @@ from dandify.ngff.request import ImageRequest, request_image
 from dandify.sources.contract import Array, Channel, Stream
 from dandify.store.engine import Verify, verify_mode
 from dandify.store.flush import Flusher
-from dandify.store.manifest import Manifest, SourceFile, describe_sources, manifest_path, now, versions, write_manifest
+from dandify.store.manifest import SourceFile, describe_sources, versions
 from dandify.store.partial import require_absent
 from dandify.store.progress import ProgressCallback
 from dandify.store.report import WriteReport
@@ -168,37 +168,18 @@ def write_ome_zarr(
             stored |= write_group(root, f"{LABELS}/", version, listed)
         stored |= write_group(root, "", version, image_document(request, filled[0].written))
         stored |= keep_original(root, original)
-    verified = mode == "full"
-    added = {
-        "labels": {
-            one.place.rstrip("/"): {**labels_record(one, f), "verify": mode}
-            for one, f in zip(labelled, of_labels, strict=True)
-        }
-    } if labelled else {}  # fmt: skip
-    manifest = write_manifest(
-        manifest_path(path),
-        Manifest(
-            output=path.name, bytes=sum(f.size for f in stored.values()), sha256=None, verified=verified,
-            created=now(), versions=versions(*PACKAGES),
-            sources=tuple(dict.fromkeys((*files, *(f for some in of_labels for f in some)))),
-            datasets=tuple(d for one in filled for d in one.datasets(verified=verified)),
-            details={
-                "backend": "ome-zarr", "ome_zarr_version": version, "downsample": request.downsample, "verify": mode,
-                "plan": request.plan.reason, **(details or {}), **added,
-                "files": {n: asdict(f) for n, f in sorted(stored.items())},
-            },
-        ),
-    )  # fmt: skip
-    return WriteReport(
-        path=path,
-        datasets=tuple(d for one in filled for d in one.reports(verified=verified)),
-        raw_bytes=sum(one.request.image.raw_bytes for one in filled),
-        stored_bytes=sum(one.stored_bytes for one in filled),
-        output_bytes=sum(f.size for f in stored.values()),
-        seconds=time.perf_counter() - started,
-        manifest=manifest,
+    said = {
+        one.place.rstrip("/"): {**labels_record(one, f), "verify": mode}
+        for one, f in zip(labelled, of_labels, strict=True)
+    }  # fmt: skip
+    return finish(
+        path, filled, stored, sources=[*files, *(f for some in of_labels for f in some)], mode=mode, started=started,
+        details={
+            "downsample": request.downsample, "plan": request.plan.reason, **(details or {}),
+            **({"labels": said} if said else {}),
+        },
         notes=(*attempt.notes, *(note for one in labelled for note in one.notes)),
-    )
+    )  # fmt: skip
 
 
 def requests_of(
