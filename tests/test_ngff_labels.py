@@ -310,6 +310,21 @@ def test_the_manifest_is_completed(there: Path, tmp_path: Path) -> None:
     assert set(read_manifest(manifest_path(there)).details["files"]) == set(everything(there))
 
 
+def test_a_copy_of_all_metadata_is_told(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if (there / ".zattrs").exists():
+        zarr.consolidate_metadata(str(there))
+    else:
+        content = json.loads((there / "zarr.json").read_text())
+        content["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": {}}
+        (there / "zarr.json").write_text(json.dumps(content))
+    monkeypatch.chdir(there)  # the folder around a relative path counts as well
+    report = write_ome_zarr_labels(objects(SHAPE[1:]), ".", "cells", **SMALL)
+    assert report.path == there / "labels/cells"
+    assert report.manifest == manifest_path(there)
+    assert ["copy of all metadata" in note for note in report.notes] == [True]
+    assert {p.name for p in there.parent.iterdir()} == {there.name, manifest_path(there).name}
+
+
 @pytest.mark.parametrize(("axes", "shape", "parts"), [("zyx", (9, 40, 40), 7), ("tczyx", (2, 1, 5, 40, 40), 4)])
 def test_chunk_names_are_flat_where_nesting_would_be_too_deep(
     axes: str, shape: tuple[int, ...], parts: int, tmp_path: Path
