@@ -136,7 +136,7 @@ def test_written_with_an_image(version: str, tmp_path: Path) -> None:
     axes=st.sampled_from(["yx", "zyx", "cyx", "tyx", "czyx", "tzyx", "tczyx"]), data=st.data(),
     version=st.sampled_from(VERSIONS), dtype=st.sampled_from(["uint8", "bool", "int32"]),
 )  # fmt: skip
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_shape(
     axes: str, data: st.DataObject, version: str, dtype: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
