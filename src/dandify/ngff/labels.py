@@ -122,7 +122,7 @@ def write_ome_zarr_labels(
     root = asset_of(labelled.path)
     before = read_manifest(manifest_path(root)) if manifest_path(root).is_file() else None
     output = labelled.path / request.place
-    require_room(output, int(request.all_bytes / _USUAL_RATIO))
+    require_room(output, int(request.all_bytes / _USUAL_RATIO) + request.room_bytes)
     files = describe_sources(Path(s) if isinstance(s, str) else s for s in (*sources, *request.files))
 
     with (
