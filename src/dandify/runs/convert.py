@@ -268,10 +268,14 @@ def _convert_session(
                 _write_nwb(plan, backend=backend, stub=stub, details=details, options={**options, **nwb_options})
             )
         said: dict[str, Any] = {"ngff": ngff, "stub": stub, "details": details}
-        for image in (i for i in plan.images if i.output not in skipped):
-            written.append(_write_image(image, options=options | _image_choice(image.stream.name, tuned), **said))
-        for plate in (p for p in plan.plates if p.output not in skipped):
-            written.append(_write_plate(plate, options=options | _image_choice(plate.source.path.name, tuned), **said))
+        written.extend(
+            _write_image(image, options=options | _image_choice(image.stream.name, tuned), **said)
+            for image in plan.images if image.output not in skipped
+        )  # fmt: skip
+        written.extend(
+            _write_plate(plate, options=options | _image_choice(plate.source.path.name, tuned), **said)
+            for plate in plan.plates if plate.output not in skipped
+        )  # fmt: skip
     except DandifyError as error:
         return ConvertedSession(plan, tuple(written), skipped, error)
     finally:
