@@ -30,6 +30,8 @@ _NAMED_VIDEOS: Final = ("original_videos", "labeled_videos")  # of PoseEstimatio
 _FILES: Final = ("/external_file", *_NAMED_VIDEOS)
 _DEVICES: Final = "/general/devices/"
 _CORE_NAMESPACES: Final = ("core", "hdmf-common", "hdmf-experimental")  # of whose types MODALITY has all that matter
+# Filters of every HDF5 library, of Neurosift's h5wasm too: deflate, shuffle, fletcher32, nbit, scaleoffset.
+_BUILT_IN: Final = frozenset({1, 2, 3, 5, 6})
 _ENTITIES: Final = {"tissue_sample_id": "tis", "slice_id": "slice", "cell_id": "cell"}
 
 
@@ -92,6 +94,8 @@ class Facts:
         HDF5 links to other files, ``/place -> file``: they break when the file is brought elsewhere.
     pixel_size_um
         Of an image, x y or x y z, as a table says it; empty where the image is to say it.
+    filters
+        HDF5 filters that not every HDF5 library has, by their number, and the datasets that are stored with them.
     """
 
     path: Path
@@ -105,6 +109,7 @@ class Facts:
     subject: Mapping[str, str] = field(default_factory=dict)
     links: tuple[str, ...] = ()
     pixel_size_um: tuple[float, ...] = ()
+    filters: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 def kind_of(path: Path) -> Kind | None:
@@ -143,6 +148,7 @@ def read_facts(path: Path, kind: Kind) -> Facts:
         external_files=tuple(tree.external),
         subject=subject,
         links=tuple(tree.links),
+        filters={number: tuple(places) for number, places in tree.filters.items()},
     )
 
 
@@ -178,6 +184,7 @@ class _Tree:
     cells: set[str] = field(default_factory=set)
     probes: set[str] = field(default_factory=set)
     links: list[str] = field(default_factory=list)
+    filters: dict[int, list[str]] = field(default_factory=dict)
     extended: bool = False  # whether there are types of extensions
 
     def add_type(self, name: str | None, namespace: str | None) -> None:
@@ -265,6 +272,8 @@ def _hdf5_item(tree: _Tree, place: str, item: Any) -> None:
         kind = _text(item.attrs["neurodata_type"])
         tree.add_type(kind, _text(item.attrs.get("namespace")))
     if isinstance(item, h5py.Dataset):
+        for number in _filters_of(item) - _BUILT_IN:
+            tree.filters.setdefault(number, []).append(place)
         if place.endswith(_FILES) and _names_files(place, _text(item.parent.attrs.get("neurodata_type"))):
             names = [_text(value) or "" for value in np.atleast_1d(item[()])]
             tree.add_external(place, _text(item.parent.attrs.get("object_id")) or "", names)
@@ -280,6 +289,13 @@ def _hdf5_item(tree: _Tree, place: str, item: Any) -> None:
             value = _text(item[key][()]) if key in item else _text(item.attrs.get(key))
             if value:
                 tree.entities[entity] = value
+
+
+def _filters_of(dataset: h5py.Dataset) -> set[int]:
+    properties = dataset.id.get_create_plist()
+    if properties.get_layout() != h5py.h5d.CHUNKED:
+        return set()
+    return {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
 
 
 def _names_files(place: str, parent: str | None) -> bool:
