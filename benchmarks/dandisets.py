@@ -73,4 +73,3 @@ def write_image(path: Path, files: int) -> int:
         },
     )  # fmt: skip
     return sum(file.is_file() for file in path.rglob("*"))
-

@@ -81,10 +81,11 @@ def translate(result: Any, path: Path) -> Iterator[Finding]:
     if result.severity is None or result.severity.name == "INFO":
         return
     code = str(result.id)
-    if code.startswith("pynwb.") and hasattr(result.origin_result, "name"):
+    named = hasattr(result.origin_result, "name") and not isinstance(result.origin_result, Exception)
+    if code.startswith("pynwb.") and named:
         code = f"pynwb.{result.origin_result.name}"  # dandi puts the whole message into the id
     yield finding(
-        code, str(result.origin.validator), result.scope.value, result.severity.name, result.message or str(result.id),
+        code, result.origin.validator.value, result.scope.value, result.severity.name, result.message or str(result.id),
         result.path or path, inside=(result.within_asset_paths or {}).values(),
     )  # fmt: skip
 

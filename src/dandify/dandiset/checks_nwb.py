@@ -150,7 +150,7 @@ def extraction(facts: Facts, file: OpenedNwb | None = None) -> Iterator[Finding]
     facts
         Of the file.
     file
-        It, where it is open; one with links to other files is left to the client, which refuses it.
+        It, where it is open.
     """
     species = facts.subject.get("species", "")
     if any(p.key == "species" for p in problems_of(facts.subject, {})):
@@ -163,7 +163,7 @@ def extraction(facts: Facts, file: OpenedNwb | None = None) -> Iterator[Finding]
         known = find_species(species)
         unlisted = bool(species) and (known is None or all(s.uri != known.url for s in species_map))
         try:
-            record = file.metadata() if file and not facts.links else dict(get_metadata(alone(facts.path)))
+            record = file.metadata() if file else dict(get_metadata(alone(facts.path)))
             if unlisted:
                 record["species"] = None
             process_ndtypes(prepare_metadata(record), record["nd_types"])

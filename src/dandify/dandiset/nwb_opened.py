@@ -56,10 +56,13 @@ class OpenedNwb:
         self.messages = messages
 
     def metadata(self) -> dict[str, Any]:
-        """Return what `dandi.metadata.nwb.get_metadata` does of a file without links to others; raises what it does."""
+        """Return what `dandi.metadata.nwb.get_metadata` returns, and raise what it raises."""
         from dandi import pynwb_utils
+        from dandi.metadata.nwb import get_metadata
 
         readable = alone(self._path)
+        if not _is_whole(self._path):
+            return dict(get_metadata(readable))
         with self._lent(pynwb_utils):
             return {
                 "nwb_version": pynwb_utils.get_nwb_version(readable),
@@ -135,6 +138,19 @@ def _inspected(nwb: Any) -> tuple[Any, ...]:
             nwb, config=load_config("dandi"), importance_threshold=Importance.BEST_PRACTICE_VIOLATION
         )
     )
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether no link leads to another file, or to nothing: the client refuses those."""
+    soft: list[bytes] = []
+
+    def look(name: bytes, link: Any) -> bool | None:
+        if link.type == h5py.h5l.TYPE_SOFT:
+            soft.append(name)
+        return None if link.type in (h5py.h5l.TYPE_SOFT, h5py.h5l.TYPE_HARD) else True
+
+    with h5py.File(path, "r") as file:
+        return file.id.links.visit(look, info=True) is None and all(file.get(name) is not None for name in soft)
 
 
 def _specified(path: Path) -> _Prepared | None:
