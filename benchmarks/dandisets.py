@@ -1,11 +1,17 @@
-"""Synthetic recordings and images by the thousand: what a lab organizes, describes and validates."""
+"""Recordings and images by the thousand, and the verbs of dandify on them, each in a fresh process."""
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from benchmarks.harness import measured
 
 SESSIONS = 10  # of each subject
 # What differs between the files: texts of one length, which HDF5 stores as they are, with no checksum over them.
@@ -73,3 +79,40 @@ def write_image(path: Path, files: int) -> int:
         },
     )  # fmt: skip
     return sum(file.is_file() for file in path.rglob("*"))
+
+
+def organize(made: Path, dandiset: Path) -> Any:
+    """Lay out what was written; the number of assets."""
+    import dandify
+
+    return len(dandify.organize(made, dandiset, metadata={"name": "A benchmark"}).files)
+
+
+def describe(_: Path, dandiset: Path) -> Any:
+    """Describe what was laid out; the files that say it."""
+    import dandify
+
+    return sorted(dandify.describe(dandiset).files)
+
+
+def validate(_: Path, dandiset: Path) -> Any:
+    """Validate it as the command does; what was found, hints aside."""
+    import dandify
+
+    report = dandify.validate(dandiset, workers="auto")
+    return sorted({f.id for f in (*report.errors, *report.warnings)})
+
+
+VERBS: dict[str, Callable[[Path, Path], Any]] = {"organize": organize, "describe": describe, "validate": validate}
+
+
+def main() -> None:
+    """Run ``VERB MADE DANDISET``, and print what it took and what came out as JSON."""
+    verb, made, dandiset = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    results: list[Any] = []
+    taken = measured(lambda: results.append(VERBS[verb](made, dandiset)))
+    print(json.dumps(taken | {"result": results[0]}))
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,8 +188,13 @@ def test_specifications_are_told_apart_by_what_they_say(tmp_path: Path) -> None:
 def test_specifications_are_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parsed: list[Path] = []
     prepare = nwb_opened._prepare
-    monkeypatch.setattr(nwb_opened, "_prepared", nwb_opened.OrderedDict())
-    monkeypatch.setattr(nwb_opened, "_prepare", lambda path: parsed.append(path) or prepare(path))
+
+    def counted(path: Path) -> Any:
+        parsed.append(path)
+        return prepare(path)
+
+    monkeypatch.setattr(nwb_opened, "_prepared", OrderedDict())
+    monkeypatch.setattr(nwb_opened, "_prepare", counted)
     paths = [write(make(), tmp_path / f"{i}.nwb") for i, make in enumerate(list(MADE.values())[:3])]
     for path in paths:
         assert _compare(path, tmp_path)

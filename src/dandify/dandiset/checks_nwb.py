@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, Final
+from typing import Final
 
 from dandify.dandiset.checks import REMEDIES, dandi, finding, inspector_failure, quiet_dandi, translate
 from dandify.dandiset.facts import Facts, Kind, read_facts, unsafe_arrays
@@ -224,14 +225,11 @@ def _with_rules(facts: Facts, found: list[Finding]) -> Iterator[Finding]:
     """Give the inspector's findings the remedies of our rules, and add those rules that it does not have."""
     rules = {p.key: p for p in problems_of(facts.subject, {"session_id": facts.session_id})}
     said = set()
-    for finding in found:
-        key = _SAID_BY_INSPECTOR.get(finding.id)
+    for one in found:
+        key = _SAID_BY_INSPECTOR.get(one.id)
         said.add(key)
         rule = rules.get(key) if key else None
-        yield Finding(
-            finding.id, finding.origin, finding.scope, finding.severity, finding.message, finding.path,
-            rule.remedy if rule and rule.remedy else finding.remedy, key or finding.key,
-        )  # fmt: skip
+        yield replace(one, remedy=rule.remedy if rule and rule.remedy else one.remedy, key=key or one.key)
     for key, rule in rules.items():
         if key not in said:
             yield Finding(

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import h5py
 import numpy as np
 
+from dandify.dandiset.hdf5_nodes import nodes
 from dandify.dandiset.names import MODALITY, entities_in_name, ids_in_name, modalities_of
 from dandify.errors import BadSource
 
@@ -239,7 +240,11 @@ def _hdf5(path: Path) -> _Tree:
             for key in _TEXTS:
                 if (dataset := file.get(key)) is not None and (value := _text(dataset[()])):
                     tree.texts[key] = value
-            _hdf5_group(tree, file, "", set())
+            for place, item in nodes(file):
+                if isinstance(item, h5py.ExternalLink):
+                    tree.links.append(f"{place} -> {item.filename}")
+                else:
+                    _hdf5_item(tree, place, item)
             if tree.extended:
                 _hdf5_parents(tree, file)
     except OSError as error:
@@ -247,23 +252,6 @@ def _hdf5(path: Path) -> _Tree:
             f"not a readable HDF5 file: {error}", file=path, remedy="convert or download it again"
         ) from error
     return tree
-
-
-def _hdf5_group(tree: _Tree, group: h5py.Group, place: str, seen: set[int]) -> None:
-    """Look at everything below a group; half the work of `visititems`, and the specifications are left out."""
-    for name in group:
-        link = group.id.links.get_info(name.encode()).type
-        if link == h5py.h5l.TYPE_EXTERNAL:
-            tree.links.append(f"{place}/{name} -> {group.get(name, getlink=True).filename}")
-        if link != h5py.h5l.TYPE_HARD or (not place and name == "specifications"):
-            continue
-        item = group[name]
-        _hdf5_item(tree, f"{place}/{name}", item)
-        if isinstance(item, h5py.Group):
-            address = h5py.h5o.get_info(item.id).addr
-            if address not in seen:  # a group may have two names, and even lie in itself
-                seen.add(address)
-                _hdf5_group(tree, item, f"{place}/{name}", seen)
 
 
 def _hdf5_item(tree: _Tree, place: str, item: Any) -> None:
