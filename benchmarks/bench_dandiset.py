@@ -1,4 +1,4 @@
-"""organize, describe and validate on thousands of assets and on a Zarr of many files: time, and memory, as they grow."""
+"""organize, describe and validate of thousands of assets, and of a Zarr of many files: time and memory as they grow."""
 
 from __future__ import annotations
 

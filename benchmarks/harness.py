@@ -66,7 +66,8 @@ class Options:
 def measured(call: Callable[[], object]) -> dict[str, float]:
     """Wall seconds, CPU seconds of all threads and processes, and bytes of memory at the peak above those before.
 
-    Memory is that of this process and of those that it started. Pages of mapped files are not counted where the system tells them apart (Linux): they are the page cache's.
+    Memory is that of this process and of those that it started. Pages of mapped files are not counted where the system
+    tells them apart (Linux): they are the page cache's.
     """
     gc.collect()
     own, over = psutil.Process(), threading.Event()

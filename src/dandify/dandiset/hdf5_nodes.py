@@ -14,8 +14,8 @@ SPECIFICATIONS = "specifications"
 def nodes(group: h5py.Group, place: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Any]]:
     """Yield each group and dataset below a group with its place, ``/acquisition/x``, in the order of names.
 
-    A link to another file is yielded as `h5py.ExternalLink`, and not followed; soft links are left out, because what they lead to has a
-    place of its own. Half the work of `h5py.Group.visititems`.
+    A link to another file is yielded as `h5py.ExternalLink`, and not followed; soft links are left out, because what
+    they lead to has a place of its own. Half the work of `h5py.Group.visititems`.
 
     Parameters
     ----------
