@@ -12,7 +12,7 @@ from typing import Any, Final
 from dandify.errors import BadRequest
 from dandify.ngff.check_data import check_array, check_levels, declared_method
 from dandify.ngff.check_geometry import check_geometry, transformed
-from dandify.ngff.check_tree import SHARES, Share, check_manifest, check_strays, check_tree
+from dandify.ngff.check_tree import SHARES, Share, check_manifest, check_strays, check_tree, list_files
 from dandify.ngff.chunk_files import check_files, lost_chunks
 from dandify.ngff.problems import Problem
 from dandify.ngff.stored import StoredArray, StoredImage, array_of, image_of
@@ -56,14 +56,12 @@ def check_ome_zarr(path: Path | str, *, data: Share = "full", workers: int | Non
     root = Path(path)
     if not root.is_dir():
         return [Problem("ngff.absent", "ERROR", root, "no such folder", "check the path")]
-    files = sorted(p for p in root.rglob("*") if p.is_file())
+    files = list(list_files(root))
     changed, proven = check_manifest(root, files, data)
     problems = [*check_tree(root, files), *changed]
     images: list[StoredImage] = []
     arrays: dict[Path, StoredArray] = {}
-    for file in files:
-        if file.name not in _FILE_NAMES:
-            continue
+    for file in (root / name for name in files if name.rpartition("/")[2] in _FILE_NAMES):
         try:
             if file.name != ".zarray" and (image := image_of(file)) is not None:
                 images.append(image)

@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
-from dandify.ngff.check_tree import known_stray
+from dandify.ngff.check_tree import known_stray, list_files
 from dandify.ngff.problems import Problem
 from dandify.ngff.stored import DOCUMENTS, StoredArray, raw_bytes
 from dandify.ngff.verify import open_level
@@ -48,8 +48,8 @@ def check_files(array: StoredArray) -> tuple[list[Problem], list[Region]]:
         except ValueError as error:
             code = "ngff.shard_damaged" if array.sharded else "ngff.chunk_damaged"
             problems.append(Problem(code, "ERROR", path, str(error), _AGAIN))
-    for path in sorted(p for p in array.path.rglob("*") if p.is_file()):
-        name = path.relative_to(array.path).as_posix()
+    for name in list_files(array.path):
+        path = array.path / name
         if name in expected or name in DOCUMENTS or known_stray(path.name):
             continue
         if _like_chunk(name):
