@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import sysconfig
 import tempfile
 import time
@@ -27,6 +28,9 @@ def run(options: Options) -> None:
         ("NWB files", options.assets, dandisets.write_recordings), ("files of a Zarr", options.files, _one_image),
     ):  # fmt: skip
         for row, missed in _measure(what, number, write):
+            print(
+                " | ".join(filter(None, row)), file=sys.stderr, flush=True
+            )  # all of it takes the better part of an hour
             rows.append(row)
             misses += missed
     head = ["", "number", "s", "per s", "CPU ms each", "peak MB"]
