@@ -28,9 +28,7 @@ def run(options: Options) -> None:
         ("NWB files", options.assets, dandisets.write_recordings), ("files of a Zarr", options.files, _one_image),
     ):  # fmt: skip
         for row, missed in _measure(what, number, write):
-            print(
-                " | ".join(filter(None, row)), file=sys.stderr, flush=True
-            )  # all of it takes the better part of an hour
+            print(" | ".join(filter(None, row)), file=sys.stderr, flush=True)
             rows.append(row)
             misses += missed
     head = ["", "number", "s", "per s", "CPU ms each", "peak MB"]
