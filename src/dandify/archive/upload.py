@@ -16,6 +16,7 @@ from dandify.archive.client import Target, find_archive, quiet_dandi, reason, se
 from dandify.archive.local import YAML, Record, asset_bytes, read_record, survey, write_identifier
 from dandify.archive.merge import merged, says_more
 from dandify.dandiset.assets import asset_metadata
+from dandify.dandiset.checks_nwb import client_findings
 from dandify.dandiset.context import Context
 from dandify.errors import BadRequest, DandifyError
 
@@ -337,12 +338,6 @@ class _Sender:
 
 def _problems(asset: Any) -> str:
     """Return what the client's validation holds against an asset; empty if nothing."""
-    from dandi.validate import Severity
-
-    errors = [
-        f"{result.id}: {result.message}"
-        for result in asset.get_validation_errors()
-        if result.severity is not None and result.severity >= Severity.ERROR
-    ]
+    errors = [f"{found.id}: {found.message}" for found in client_findings(asset) if found.severity == "ERROR"]
     more = f"; and {len(errors) - _MAX_LISTED} more (dandify validate)" if len(errors) > _MAX_LISTED else ""
     return "; ".join(errors[:_MAX_LISTED]) + more

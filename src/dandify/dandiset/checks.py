@@ -47,15 +47,21 @@ def dandi(path: Path, base: Path) -> Iterator[Finding]:
         from dandi.files import dandi_file
 
         try:
-            results = list(dandi_file(path, base).get_validation_errors())
+            asset = dandi_file(path, base)
         except UnknownAssetError as error:  # an empty folder called .zarr
             yield Finding(
                 "dandify.not_an_asset", "dandify", "file", "ERROR", f"the archive does not take it: {error}", path,
                 remedy="remove it",
             )  # fmt: skip
             return
-    for result in results:
-        yield from translate(result, path)
+        found = list(of_asset(asset))
+    yield from found
+
+
+def of_asset(asset: Any) -> Iterator[Finding]:
+    """Yield what the dandi client finds in one of its assets (`dandi.files.LocalAsset`)."""
+    for result in asset.get_validation_errors():
+        yield from translate(result, asset.filepath)
 
 
 def dandi_bids(folder: Path) -> Iterator[Finding]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Final
+from typing import Any, Final
 
-from dandify.dandiset.checks import REMEDIES, dandi, finding, inspector_failure, quiet_dandi, translate
+from dandify.dandiset.checks import REMEDIES, dandi, finding, inspector_failure, of_asset, quiet_dandi, translate
 from dandify.dandiset.facts import Facts, Kind, read_facts, unsafe_arrays
 from dandify.dandiset.names import ids_in_name
 from dandify.dandiset.nwb_opened import OpenedNwb, alone, opened
@@ -69,6 +69,17 @@ def nwb(path: Path, base: Path, kind: Kind, *, in_bids: bool = False) -> Iterato
         if kind == "nwb":
             yield from hdf5_filters(facts)
             yield from extraction(facts, file)
+
+
+def client_findings(asset: Any) -> Iterator[Finding]:
+    """Yield what the dandi client finds in one of its assets (`dandi.files.LocalAsset`), sooner where that is known."""
+    from dandi.files import NWBAsset
+
+    if type(asset) is not NWBAsset or asset.dandiset_path is None:  # those of a BIDS dataset go by other rules
+        yield from of_asset(asset)
+        return
+    with opened(asset.filepath) as file:
+        yield from _said(file, asset.filepath, asset.dandiset_path) if file else of_asset(asset)
 
 
 def _said(file: OpenedNwb, path: Path, base: Path) -> Iterator[Finding]:

@@ -112,15 +112,16 @@ def opened(path: Path, *, inspected: bool = True) -> Iterator[OpenedNwb | None]:
     """
     io, found = None, None
     try:
-        if (prepared := _specified(path)) is not None:
-            from hdmf.build import BuildManager
-            from pynwb import NWBHDF5IO
+        with _lock:  # types of extensions are made when they are first met, for all files that have them
+            if (prepared := _specified(path)) is not None:
+                from hdmf.build import BuildManager
+                from pynwb import NWBHDF5IO
 
-            io = NWBHDF5IO(str(path), "r", manager=BuildManager(prepared.type_map))
-            builder = io.read_builder()  # `io` keeps it, and makes the objects of it
-            errors = tuple(e for one in prepared.validators for e in one.validate(builder)) if inspected else ()
-            nwb = io.read()
-            found = OpenedNwb(path, nwb, errors, _inspected(nwb) if inspected else ())
+                io = NWBHDF5IO(str(path), "r", manager=BuildManager(prepared.type_map))
+                builder = io.read_builder()  # `io` keeps it, and makes the objects of it
+                errors = tuple(e for one in prepared.validators for e in one.validate(builder)) if inspected else ()
+                nwb = io.read()
+                found = OpenedNwb(path, nwb, errors, _inspected(nwb) if inspected else ())
     except Exception:  # hdmf raises many kinds; the client makes findings of them, each in its place
         found = None
     try:
@@ -161,13 +162,12 @@ def _specified(path: Path) -> _Prepared | None:
         if not isinstance(where, h5py.Reference) or not isinstance(version, str) or not _VERSION.fullmatch(version):
             return None
         key = _digest(file[where])
-    with _lock:
-        if key not in _prepared:
-            _prepared[key] = _prepare(path)
-        _prepared.move_to_end(key)
-        while len(_prepared) > _KEPT:
-            _prepared.popitem(last=False)
-        return _prepared[key]
+    if key not in _prepared:
+        _prepared[key] = _prepare(path)
+    _prepared.move_to_end(key)
+    while len(_prepared) > _KEPT:
+        _prepared.popitem(last=False)
+    return _prepared[key]
 
 
 def _digest(group: h5py.Group) -> bytes:
