@@ -75,8 +75,12 @@ def measured(call: Callable[[], object]) -> dict[str, float]:
 
     def watch() -> None:
         nonlocal peak
-        while not over.wait(0.005):
-            peak = max(peak, _memory(own))
+        started: list[psutil.Process] = []
+        looked = 0.0
+        while not over.wait(0.005 if not started else 0.1):
+            if time.monotonic() - looked > 1:  # it is looked through all processes of the machine
+                started, looked = own.children(recursive=True), time.monotonic()
+            peak = max(peak, _memory(own, *started))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -92,9 +96,9 @@ def measured(call: Callable[[], object]) -> dict[str, float]:
     return {"wall_s": wall, "cpu_s": seconds, "peak_bytes": max(peak, _memory(own)) - before}
 
 
-def _memory(process: psutil.Process) -> int:
+def _memory(*processes: psutil.Process) -> int:
     total = 0
-    for one in (process, *process.children(recursive=True)):
+    for one in processes:
         with suppress(psutil.Error):  # one that has ended
             found = one.memory_info()
             total += int(found.rss - getattr(found, "shared", 0))

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from zarr_checksum.tree import ZarrChecksumTree
 
 from dandify.kernels.shrink import Method
 from dandify.ngff.metadata import ome_metadata
@@ -35,6 +36,7 @@ from dandify.store.report import DatasetReport, WriteReport
 from dandify.store.resume import resumable_output
 from dandify.store.space import disk_full_named, require_room
 from dandify.store.zarr_image import ImageArray, Sink, StoredFile, StoredPieces, write_json
+from dandify.tree_state import state_of
 
 _PACKAGES: Final = ("numcodecs", "numba", "numpy", "tensorstore", "yaozarrs")
 _USUAL_RATIO: Final = 1.5  # of noisy 16-bit images, cautiously: only to see a full disk coming
@@ -174,7 +176,7 @@ def write_ome_zarr(
             details={
                 "backend": "ome-zarr", "ome_zarr_version": version, "downsample": request.downsample, "verify": mode,
                 "plan": request.plan.reason, **(details or {}),
-                "files": {n: asdict(f) for n, f in sorted(stored.items())},
+                "files": {n: asdict(f) for n, f in sorted(stored.items())}, "digest": _digest(path, stored),
             },
         ),
     )  # fmt: skip
@@ -221,6 +223,14 @@ def _write_group(root: Path, request: ImageRequest, written: Written) -> dict[st
 def _files(sinks: Sequence[Sink], group: Mapping[str, StoredFile]) -> dict[str, StoredFile]:
     """Every file of the output, by its path within it."""
     return {**group, **{f"{n}/{name}": f for n, sink in enumerate(sinks) for name, f in sink.files.items()}}
+
+
+def _digest(path: Path, stored: Mapping[str, StoredFile]) -> dict[str, str]:
+    """Return the checksum that DANDI makes of those of the files, and the state of the files that it holds for."""
+    tree = ZarrChecksumTree()
+    for name, file in stored.items():
+        tree.add_leaf(Path(name), file.size, file.md5)
+    return {"algorithm": "dandi:dandi-zarr-checksum", "value": str(tree.process()), "state": state_of(path)}
 
 
 def _counter(progress: ProgressCallback | None, stage: str, name: str, total: int) -> Callable[[int], None]:
