@@ -7,16 +7,20 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from dandi.dandiapi import DandiAPIClient
 from dandi.support.digests import get_zarr_checksum
 
 import dandify
+from dandify.archive.local import read_record
+from dandify.archive.serve import RunningArchive, running_archive
+from dandify.archive.upload import upload
 from dandify.dandiset.digests import FOLDER, ZARR_CHECKSUM, forget_digest, manifest_digest, recorded_digest
 from dandify.dandiset.organize import organize
 from dandify.store.manifest import manifest_path
@@ -148,3 +152,74 @@ def test_the_state_of_a_file(tmp_path: Path) -> None:
     assert state_of(file) == before
     os.utime(file, ns=(5, 5))
     assert state_of(file) != before
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningArchive]:
+    with running_archive(tmp_path_factory.mktemp("archive")) as running:
+        yield running
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the client fail if it is asked for a Zarr's digest, for which it would read all of it."""
+    from dandi.files import ZarrAsset
+
+    def refuse(_: Any) -> None:
+        raise AssertionError("it is read for its digest")
+
+    monkeypatch.setattr(ZarrAsset, "get_digest", refuse)
+
+
+def send(root: Path, archive: RunningArchive) -> tuple[str, str]:
+    """Upload; the status of the image, and what is said of it."""
+    assets = upload(root, to=archive.url, token=archive.token, create=True, wait=0).assets
+    (asset,) = (a for a in assets if a.path.endswith(".zarr"))
+    return asset.status, asset.message
+
+
+def described(root: Path) -> Path:
+    (root / "dandiset.yaml").write_text("name: A test\n", encoding="utf-8")
+    return root
+
+
+@pytest.mark.usefixtures("unread")
+@pytest.mark.parametrize("beside", [False, True], ids=["organized", "beside its manifest"])
+def test_an_upload_does_not_read_it_for_its_digest(beside: bool, archive: RunningArchive, tmp_path: Path) -> None:
+    if beside:
+        (tmp_path / "d").mkdir()
+        root, path = tmp_path / "d", written(tmp_path / "d")
+    else:
+        root, name = organized(tmp_path)
+        path = root / name
+    assert send(described(root), archive) == ("uploaded", "")
+    assert send(root, archive) == ("skipped", "the archive has it")
+    client = DandiAPIClient(f"{archive.url}/api", token=archive.token)
+    remote = client.get_dandiset(str(read_record(root).identifier), "draft").get_asset_by_path(
+        path.relative_to(root).as_posix()
+    )
+    assert remote.get_raw_digest() == get_zarr_checksum(path)
+
+
+def test_a_changed_image_is_read(archive: RunningArchive, tmp_path: Path) -> None:
+    root, path = organized(tmp_path)
+    assert send(described(root), archive)[0] == "uploaded"
+    before = _some(root / path).read_bytes()
+    _some(root / path).write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    assert send(root, archive)[0] == "uploaded"
+    assert send(root, archive) == ("skipped", "the archive has it")
+
+
+def test_a_digest_that_is_wrong_is_noticed_by_what_arrives(archive: RunningArchive, tmp_path: Path) -> None:
+    root, path = organized(tmp_path)
+    file = root / FOLDER / "digests.json"
+    records = json.loads(file.read_text(encoding="utf-8"))
+    right = records[path]["value"]
+    records[path]["value"] = "0" * 32 + right[32:]
+    file.write_text(json.dumps(records), encoding="utf-8")
+    status, message = send(described(root), archive)
+    assert status == "failed"
+    assert right in message
+    assert records[path]["value"] in message
+    assert recorded_digest(root, path) is None
+    assert send(root, archive) == ("skipped", "the archive has it")  # which was found by reading it

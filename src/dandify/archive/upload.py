@@ -347,7 +347,8 @@ class _Sender:
             with self._lock:
                 forget_digest(self._context.dandiset, sent.path)
             raise DandifyError(
-                f"the archive has it, as {found}, and its metadata say {expected}, as it was written: upload again"
+                f"it has arrived as {found}, and was {expected} when it was written: its files have changed since, at "
+                "their old sizes and times; see what dandify validate says, then upload again"
             )
 
     def tell_status(self, status: str) -> None:
