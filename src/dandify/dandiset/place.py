@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from dandify.errors import DandifyError
+from dandify.tree_state import files_below
 
 Mode = Literal["copy", "hardlink", "symlink", "move"]
 Action = Literal["copied", "hardlinked", "symlinked", "moved", "unchanged"]
@@ -32,7 +33,7 @@ def same(a: Path, b: Path) -> bool:
         return False
     if not a.is_dir():
         return _same_file(a, a.stat(), b, b.stat())
-    pairs = zip_longest(stats_below(a), stats_below(b), fillvalue=None)
+    pairs = zip_longest(files_below(a), files_below(b), fillvalue=None)
     return all(
         one is not None and other is not None and one[0] == other[0]
         and _same_file(a / one[0], one[1], b / other[0], other[1])
@@ -40,26 +41,11 @@ def same(a: Path, b: Path) -> bool:
     )  # fmt: skip
 
 
-def stats_below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the files in a folder at any depth by their names below it, ordered, with their sizes and times."""
-
-    def look(below: str) -> Iterator[tuple[str, os.stat_result]]:
-        with os.scandir(folder / below) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
-        for entry in found:
-            if entry.is_dir():
-                yield from look(f"{below}{entry.name}/")
-            elif entry.is_file():
-                yield below + entry.name, entry.stat()
-
-    return look("")
-
-
 def size_of(path: Path) -> int:
     """Return the bytes of a file, or of all files in a folder."""
     if not path.is_dir():
         return path.stat().st_size
-    return sum(stat.st_size for _, stat in stats_below(path))
+    return sum(stat.st_size for _, stat in files_below(path))
 
 
 def put(source: Path, target: Path, *, mode: Mode, edit: Callable[[Path], None] | None = None) -> Action:
@@ -159,7 +145,7 @@ def _copy(source: Path, target: Path) -> None:
     """Copy bytes and times, not permissions: raw data are often read-only, and a dandiset is worked on."""
     if source.is_dir():
         _make_folders(source, target)
-        for name, stat in stats_below(source):
+        for name, stat in files_below(source):
             shutil.copyfile(source / name, target / name)
             os.utime(target / name, ns=(stat.st_atime_ns, stat.st_mtime_ns))
         return
@@ -171,7 +157,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _make_folders(source: Path, target: Path) -> None:
     """Make the folders of a folder that have files in them, each once."""
-    for folder in sorted({name.rpartition("/")[0] for name, _ in stats_below(source)}):
+    for folder in sorted({name.rpartition("/")[0] for name, _ in files_below(source)}):
         (target / folder).mkdir(parents=True, exist_ok=True)
 
 
@@ -185,7 +171,7 @@ def _link(source: Path, target: Path, link: Callable[[Path, Path], None]) -> boo
     try:
         if source.is_dir():
             _make_folders(source, target)
-            for name, _ in stats_below(source):
+            for name, _ in files_below(source):
                 link(source / name, target / name)
         else:
             link(source, target)

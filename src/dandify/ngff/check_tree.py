@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,21 +23,6 @@ _AT_A_TIME: Final = 1024  # files that threads are given at one go
 _LEFT_BEHIND: Final = (".partial", "__lock", ".tmp", ".part", ".dandidownload")
 _DESKTOP: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 _ORIGINAL: Final = "OME"  # bioformats2raw and dandify keep the metadata of the source there
-
-
-def list_files(root: Path) -> Iterator[str]:
-    """Yield every file in a folder, ordered, by its name below it: a tenth of the room that paths take."""
-
-    def look(below: str) -> Iterator[str]:
-        with os.scandir(root / below) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
-        for entry in found:
-            if entry.is_dir():
-                yield from look(f"{below}{entry.name}/")
-            elif entry.is_file():
-                yield below + entry.name
-
-    yield from look("")
 
 
 def check_tree(root: Path, files: Sequence[str]) -> Iterator[Problem]:
