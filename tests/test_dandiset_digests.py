@@ -223,3 +223,10 @@ def test_a_digest_that_is_wrong_is_noticed_by_what_arrives(archive: RunningArchi
     assert records[path]["value"] in message
     assert recorded_digest(root, path) is None
     assert send(root, archive) == ("skipped", "the archive has it")  # which was found by reading it
+
+
+def test_labels_that_come_later_make_it_another_image(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    dandify.write_ome_zarr_labels(np.ones((4, 32, 32), np.uint8), path, "cells")
+    assert "digest" not in json.loads(manifest_path(path).read_text(encoding="utf-8"))["details"]
+    assert manifest_digest(path) is None
