@@ -12,6 +12,7 @@ from typing import Any, Literal
 from dandify.dandiset.bids_files import DESCRIPTION, plan_sidecars, stated_description, write_bids_files
 from dandify.dandiset.bids_names import companion_path
 from dandify.dandiset.describe import DandisetMetadata, document_of, read_description, write_description
+from dandify.dandiset.digests import manifest_digest, record_digests
 from dandify.dandiset.facts import PARTIAL, kind_of, read_facts
 from dandify.dandiset.found import LeftFile, find
 from dandify.dandiset.generate import write_tables
@@ -199,7 +200,9 @@ def organize(
         done: dict[PurePosixPath, Action] = {p.target: _expected(p, mode) for p in todo}
     else:
         write_tables(root, chosen, {p.target: p.source for p in placements})
+        known = {p.target: d for p in placements if p.kind == "ome-zarr" and (d := manifest_digest(p.source))}
         done = _carry_out(todo, root, mode, sizes, progress)
+        record_digests(root, known, replaced=done)
     description = _describe(root, metadata, overwrite=overwrite, dry_run=dry_run)
     return OrganizeReport(
         dandiset=root,

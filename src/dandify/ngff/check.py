@@ -19,6 +19,7 @@ from dandify.ngff.chunk_files import check_files, lost_chunks
 from dandify.ngff.problems import Problem
 from dandify.ngff.stored import StoredArray, StoredImage, array_of, image_of
 from dandify.store.region import Region
+from dandify.tree_state import files_below
 
 __all__ = ["Problem", "check_ome_zarr"]
 
@@ -59,14 +60,12 @@ def check_ome_zarr(path: Path | str, *, data: Share = "full", workers: int | Non
     root = Path(path)
     if not root.is_dir():
         return [Problem("ngff.absent", "ERROR", root, "no such folder", "check the path")]
-    files = sorted(p for p in root.rglob("*") if p.is_file())
+    files = [name for name, _ in files_below(root)]  # a name takes a tenth of the room that a path does
     changed, proven = check_manifest(root, files, data)
     problems = [*check_tree(root, files), *changed]
     images: list[StoredImage] = []
     arrays: dict[Path, StoredArray] = {}
-    for file in files:
-        if file.name not in _FILE_NAMES:
-            continue
+    for file in (root / name for name in files if name.rpartition("/")[2] in _FILE_NAMES):
         try:
             if file.name != ".zarray" and (image := image_of(file)) is not None:
                 images.append(image)

@@ -8,11 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from zarr_checksum.tree import ZarrChecksumTree
+
 from dandify.ngff.fill import Filled
 from dandify.store.engine import Verify
 from dandify.store.manifest import Manifest, SourceFile, manifest_path, now, versions, write_manifest
 from dandify.store.report import WriteReport
 from dandify.store.zarr_image import StoredFile
+from dandify.tree_state import state_of
 
 PACKAGES: Final = ("numcodecs", "numba", "numpy", "tensorstore", "yaozarrs")
 """What has a part in an OME-Zarr, beside dandify."""
@@ -53,7 +56,7 @@ def finish(
             datasets=tuple(d for one in filled for d in one.datasets(verified=verified)),
             details={
                 "backend": "ome-zarr", "ome_zarr_version": filled[0].request.version, "verify": mode, **details,
-                "files": {n: asdict(f) for n, f in sorted(stored.items())},
+                "files": {n: asdict(f) for n, f in sorted(stored.items())}, "digest": _digest(path, stored),
             },
         ),
     )  # fmt: skip
@@ -67,3 +70,11 @@ def finish(
         manifest=manifest,
         notes=notes,
     )
+
+
+def _digest(path: Path, stored: Mapping[str, StoredFile]) -> dict[str, str]:
+    """Return the checksum that DANDI makes of those of the files, and the state of the files that it holds for."""
+    tree = ZarrChecksumTree()
+    for name, file in stored.items():
+        tree.add_leaf(Path(name), file.size, file.md5)
+    return {"algorithm": "dandi:dandi-zarr-checksum", "value": str(tree.process()), "state": state_of(path)}

@@ -227,6 +227,7 @@ def _record(
     """Complete the manifest beside the image; make one that speaks of the labels alone where there is none."""
     assert isinstance(filled.request, LabelsRequest)
     kept = before or Manifest(root.name, 0, None, True, now(), versions(*PACKAGES), details={"backend": "ome-zarr"})
+    told = {key: value for key, value in kept.details.items() if key != "digest"}  # that of the image without them
     files = {n: f for n, f in kept.details.get("files", {}).items() if not n.startswith(filled.place)}
     files |= {n: asdict(f) for n, f in stored.items()}
     verified = mode == "full"
@@ -240,7 +241,7 @@ def _record(
                 *(d for d in kept.datasets if not d.name.startswith(filled.place)), *filled.datasets(verified=verified),
             ),
             details={
-                **kept.details, "labels": {**kept.details.get("labels", {}), filled.place.rstrip("/"): said},
+                **told, "labels": {**kept.details.get("labels", {}), filled.place.rstrip("/"): said},
                 "files": dict(sorted(files.items())),
             },
         ),
