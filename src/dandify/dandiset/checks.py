@@ -23,17 +23,19 @@ _ZARR_OBJECT_BYTES: Final = 5 * 2**30  # dandi sends each file of a Zarr in one 
 _PATH = re.compile(r"([A-z0-9(),&\s#+~_=-]?/?\.?[A-z0-9(),&\s#+~_=-])+")
 _CHARACTER = re.compile(r"[A-z0-9(),&\s#+~_=./-]")
 
+_SAID: Final = "can be given to dandify organize in columns of --table, or to dandify convert"
+SCHEMA_REMEDY: Final = "it breaks its NWB schema there: write it again, or mend it, with the tool that made it"
 REMEDIES: Final = {
     "DANDI.NO_DANDISET_FOUND": "dandify organize writes dandiset.yaml; or check the folder of the dandiset",
     "DANDI.NON_DANDI_FILENAME": "dandify organize gives it a name that DANDI takes",
     "DANDI.NON_DANDI_FOLDERNAME": "dandify organize puts it into the folder of its subject",
     "DANDI.METADATA_MISMATCH_SUBJECT": "dandify organize puts it into the folder of its subject",
     "DANDI.FILE_CONTENT_MISSING": "get the content of the link (datalad get), or remove it",
-    "NWBI.check_subject_exists": "convert again with --subject-id, --species, --sex and --age",
-    "NWBI.check_subject_id_exists": "convert again with --subject-id",
-    "NWBI.check_subject_species_exists": "convert again with --species, a Latin name such as 'Mus musculus'",
-    "NWBI.check_subject_sex": "convert again with --sex M, F, U (unknown) or O (other)",
-    "NWBI.check_subject_age": "convert again with --age, such as P60D",
+    "NWBI.check_subject_exists": f"subject_id, species, sex and age {_SAID}",
+    "NWBI.check_subject_id_exists": f"subject_id {_SAID}",
+    "NWBI.check_subject_species_exists": f"species, a Latin name such as 'Mus musculus', {_SAID}",
+    "NWBI.check_subject_sex": f"sex, M, F, U (unknown) or O (other), {_SAID}",
+    "NWBI.check_subject_age": f"age, such as P60D, {_SAID}",
     "NWBI.check_image_series_external_file_relative": "dandify organize copies the video and names it relatively",
     "NWBI.check_image_series_external_file_valid": "dandify organize brings the video along",
     "dandi_zarr.tree_depth_exceeded": "write chunk keys with '.' instead of '/', or fewer groups in each other",
@@ -91,7 +93,7 @@ def translate(result: Any, path: Path) -> Iterator[Finding]:
     yield Finding(
         code, str(result.origin.validator), result.scope.value,
         severities.get(result.severity.name, "ERROR"), f"{message}{inside}", result.path or path,
-        remedy=REMEDIES.get(code),
+        remedy=REMEDIES.get(code) or (SCHEMA_REMEDY if code.startswith("pynwb.") else None),
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import IO, Any, Final
 
 import h5py
 
-from dandify.dandiset.checks import REMEDIES, dandi, inspector_failure, quiet_dandi
+from dandify.dandiset.checks import REMEDIES, SCHEMA_REMEDY, dandi, inspector_failure, quiet_dandi
 from dandify.dandiset.facts import Facts, Kind, read_facts, unsafe_arrays
 from dandify.dandiset.names import ids_in_name
 from dandify.dandiset.plain import PICTURES, VIDEOS
@@ -108,7 +108,8 @@ def media(facts: Facts, base: Path) -> Iterator[Finding]:
             wrong = ("media_kind", f"and dandi uploads only {' '.join((*VIDEOS, *PICTURES))}, in lower case")
         if wrong:
             remedy = (
-                "convert it to mp4, and refer to that" if wrong[0] == "media_kind" and not _uploaded(source)
+                "put it where the NWB file says: dandify organize brings it along" if wrong[0] == "media_missing"
+                else "convert it to mp4, and refer to that" if wrong[0] == "media_kind" and not _uploaded(source)
                 else "dandify organize brings the file along and names it relatively"
             )  # fmt: skip
             yield Finding(
@@ -227,7 +228,9 @@ def nwb_zarr(path: Path) -> Iterator[Finding]:
             yield Finding("dandify.unreadable", "hdmf-zarr", "file", "ERROR", f"not readable as NWB: {error}", path)
             return
     for wrong in errors:
-        yield Finding(f"pynwb.{wrong.name}", "pynwb", "file", "ERROR", f"{wrong.reason} [{wrong.location}]", path)
+        yield Finding(
+            f"pynwb.{wrong.name}", "pynwb", "file", "ERROR", f"{wrong.reason} [{wrong.location}]", path, SCHEMA_REMEDY
+        )
     for message in messages:
         stated = f"NWBI.{message.check_function_name}"
         code, text = inspector_failure(stated, message.message)
