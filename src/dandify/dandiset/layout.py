@@ -247,8 +247,13 @@ def _refuse_shared_names(placed: Sequence[Placement]) -> None:
     for placement in placed:
         other = seen.setdefault(str(placement.target).casefold(), placement)
         if other is not placement:
+            told_apart = (
+                "each describes a BIDS dataset of its own: organize the datasets into folders of their own, or leave "
+                f"such files out with --ignore {placement.target.name!r}"
+                if "table" in (placement.kind, other.kind)
+                else "they state the same subject and session; give them different session ids, tell them apart by a "
+                "column of --table (description, run, acquisition ...), or leave one out"
+            )
             raise BadRequest(
-                f"two files would both be {placement.target}: {other.source} and {placement.source}",
-                remedy="they state the same subject and session; give them different session ids, tell them apart by a "
-                "column of --table (description, run, acquisition ...), or leave one out",
+                f"two files would both be {placement.target}: {other.source} and {placement.source}", remedy=told_apart
             )

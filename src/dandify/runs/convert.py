@@ -286,4 +286,11 @@ def _write_image(
     image.output.parent.mkdir(parents=True, exist_ok=True)
     stream = first_planes(image.stream) if stub else image.stream
     details = {**details, "image": stated_of(image)}
-    return write_ome_zarr(stream, image.output, version=ngff, sources=image.source.files, details=details, **options)
+    try:
+        return write_ome_zarr(
+            stream, image.output, version=ngff, sources=image.source.files, details=details, **options
+        )
+    except BadRequest as error:
+        if error.file is None:
+            error.file, error.place = str(image.source.path), error.place or image.stream.name
+        raise
