@@ -23,6 +23,7 @@ from dandify.sources.vendors.ome_zarr_groups import (
     documents_of,
     images_in,
     labels_in,
+    stated_version,
 )
 from dandify.store.region import Region
 
@@ -103,6 +104,8 @@ class OmeZarr(Converter):
         if not path.is_dir():
             return Verdict(False, "is no folder")
         kind = describes_images(path)
+        if kind is None and (version := stated_version(path)):
+            return Verdict(False, f"is OME-Zarr {version}, and its root group describes no image, plate or collection")
         return Verdict(kind is not None, f"is {kind}" if kind else "its root group describes no OME-Zarr")
 
     def open(self, path: Path, options: Mapping[str, Any] = MappingProxyType({})) -> Source:
