@@ -394,7 +394,10 @@ def test_a_bids_dataset_is_validated_as_a_whole(tmp_path: Path) -> None:
     hint = next(f for f in report.findings if f.id == "BIDS.SIDECAR_KEY_RECOMMENDED")
     assert re.fullmatch(r"\w+: A data file's JSON sidecar is missing a key [^\n]*", hint.message)
     (root / "sub-01" / "odd.txt").write_text("x", encoding="utf-8")
-    assert "BIDS.NOT_INCLUDED" in {f.id for f in validate(root).errors}
+    (root / "samples.json").write_bytes(b"")
+    errors = {f.id: f.remedy for f in validate(root).errors}
+    assert errors.keys() >= {"BIDS.NOT_INCLUDED", "BIDS.EMPTY_FILE"}
+    assert str(errors["BIDS.EMPTY_FILE"]).startswith("get its content")
 
 
 def test_old_nwb_files_are_read(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ REMEDIES: Final = {
     "NWBI.check_subject_age": f"age, such as P60D, {_SAID}",
     "NWBI.check_image_series_external_file_relative": "dandify organize copies the video and names it relatively",
     "NWBI.check_image_series_external_file_valid": "dandify organize brings the video along",
+    "BIDS.EMPTY_FILE": "get its content, or remove it; an OME-Zarr of which no chunk is stored counts as empty",
     "dandi_zarr.tree_depth_exceeded": "write chunk keys with '.' instead of '/', or fewer groups in each other",
 }
 

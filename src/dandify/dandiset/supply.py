@@ -101,10 +101,6 @@ def _same(key: str, stated: str, value: str) -> bool:
     return stated == value
 
 
-def _place(key: str) -> str:
-    return _PLACES.get(key, f"{_GROUP}/{key}")
-
-
 def _new_subject(root: Mapping[str, Any]) -> dict[str, str]:
     """Return the attributes of a Subject, whose id depends on the file's, and on nothing else."""
     file_id, version = (_text(root.get(key, "")) for key in ("object_id", "nwb_version"))
@@ -122,14 +118,7 @@ def _text(value: Any) -> str:
 
 def _fill_hdf5(nwb: Path, given: Mapping[str, str | None]) -> None:
     with h5py.File(nwb, "r+") as file:
-        for key, value in given.items():
-            place = _place(key)
-            if place in file:
-                del file[place]
-            if value is None:
-                continue
-            if place.startswith(_GROUP) and _GROUP not in file:
-                file.create_group(_GROUP).attrs.update(_new_subject(file.attrs))
+        for place, value in _cleared(file, given):
             file.create_dataset(place, data=value, dtype=h5py.string_dtype())
 
 
@@ -138,16 +127,22 @@ def _fill_zarr(nwb: Path, given: Mapping[str, str | None]) -> None:
     from numcodecs import VLenUTF8
 
     file: Any = zarr.open_group(str(nwb), mode="r+")
+    for place, value in _cleared(file, given):
+        array = file.create_dataset(place, shape=(1,), chunks=(1,), dtype=object, object_codec=VLenUTF8())
+        array[0] = value
+        array.attrs["zarr_dtype"] = "scalar"  # as hdmf-zarr marks what is no array
+    if (nwb / ".zmetadata").is_file():
+        zarr.consolidate_metadata(str(nwb))
+
+
+def _cleared(file: Any, given: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
+    """Yield what is to be written and where, after what is there was removed and a Subject made if there was none."""
     for key, value in given.items():
-        place = _place(key)
+        place = _PLACES.get(key, f"{_GROUP}/{key}")
         if place in file:
             del file[place]
         if value is None:
             continue
         if place.startswith(_GROUP) and _GROUP not in file:
             file.create_group(_GROUP).attrs.update(_new_subject(file.attrs))
-        array = file.create_dataset(place, shape=(1,), chunks=(1,), dtype=object, object_codec=VLenUTF8())
-        array[0] = value
-        array.attrs["zarr_dtype"] = "scalar"  # as hdmf-zarr marks what is no array
-    if (nwb / ".zmetadata").is_file():
-        zarr.consolidate_metadata(str(nwb))
+        yield place, value

@@ -193,6 +193,9 @@ def _open_all(files: list[Path], within: Path | None) -> tuple[list[Source], lis
             else:
                 opened.append(source)
                 owned.update((root, *source.files))
+    for file in files:
+        if file.suffix.lower() == ".nwb":
+            reasons[file] = ["is NWB already: dandify organize takes it as it is, dandify repack writes it again"]
     unknown = [Unknown(f, f.stat().st_size, tuple(reasons.get(f, ()))) for f in files if f not in owned]
     return opened, broken, unknown
 
