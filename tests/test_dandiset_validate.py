@@ -317,7 +317,7 @@ def test_a_file_without_subject(suffix: str, tmp_path: Path) -> None:
     root = dandiset(tmp_path, (add_units(session(None)), f"sub-m1/sub-m1_ses-s1_ecephys{suffix}"))
     (error,) = validate(root).errors
     assert error.id == "NWBI.check_subject_exists"
-    assert "--subject-id" in (error.remedy or "")
+    assert "--table" in (error.remedy or "")
 
 
 def test_a_session_of_the_future(tmp_path: Path) -> None:
@@ -405,7 +405,7 @@ def test_old_nwb_files_are_read(tmp_path: Path) -> None:
         organize(shared(f"nwb/pynwb_back_compat/{name}.nwb"), tmp_path, subject_id=name)
     codes = {(f.path and f.path.parent.name, f.id) for f in validate(tmp_path).errors}
     assert codes >= {
-        ("sub-102StrExperimenter", "NWBI.check_subject_exists"),
+        ("sub-102StrExperimenter", "NWBI.check_subject_sex"),
         ("sub-102StrExperimenter", "pynwb.root/general/experimenter"),
         ("sub-151TimeseriesNoUnit", "pynwb.TimeSeries/data/unit"),
         ("sub-RAT123", "NWBI.check_subject_species_exists"),
