@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from dandify.errors import BadSource, DandifyError, VerificationFailed
 from dandify.sources import MemoryArray
-from dandify.store.encode import BloscZstd, Encoder, ShuffleGzip
+from dandify.store.encode import Encoder, ShuffleGzip
+from dandify.store.frames import Blosc
 from dandify.store.pipeline import Job, Written, check, fill
 from dandify.store.plan import plan_dataset
 from dandify.store.progress import Passed
@@ -50,7 +51,7 @@ def hdf5_target(file: h5py.File, job: Job) -> HDF5Target:
 def zarr_target(folder: Path, job: Job) -> ZarrTarget:
     plan = job.plan
     zarr.open_array(
-        str(folder / "x"), "w", shape=plan.shape, dtype=plan.dtype, chunks=plan.chunks, compressor=BloscZstd().codec
+        str(folder / "x"), "w", shape=plan.shape, dtype=plan.dtype, chunks=plan.chunks, compressor=Blosc().codec
     )
     return ZarrTarget(folder / "x")
 
@@ -73,7 +74,7 @@ def test_hdf5_reads_what_is_filled(shape: tuple[int, ...], dtype: str, data: st.
 
 
 def test_zarr_reads_what_is_filled(tmp_path: Path) -> None:
-    job = job_of(MemoryArray(VALUES), (16, 10), BloscZstd())
+    job = job_of(MemoryArray(VALUES), (16, 10), Blosc())
     target = zarr_target(tmp_path, job)
     written = fill(job, target, workers=2, advance=nothing)
     np.testing.assert_array_equal(zarr.open_array(str(tmp_path / "x"), "r")[:], VALUES)
@@ -146,7 +147,7 @@ def test_damage_is_found(damage: Callable[[Target, tuple[int, ...]], None]) -> N
 
 
 def test_a_missing_chunk_is_found(tmp_path: Path) -> None:
-    job = job_of(MemoryArray(VALUES), (16, 10), BloscZstd())
+    job = job_of(MemoryArray(VALUES), (16, 10), Blosc())
     target = zarr_target(tmp_path, job)
     written = fill(job, target, workers=2, advance=nothing)
     (tmp_path / "x" / "1.1").unlink()

@@ -110,7 +110,7 @@ def all_converted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
 def assert_none_is_forgotten(report: Any) -> None:
     """All that a scan of the whole folder finds was converted; its own catalogue is no recording."""
     done = {s.path for session in report.sessions for s in session.plan.recordings}
-    done |= {image.source.path for session in report.sessions for image in session.plan.images}
+    done |= {i.source.path for session in report.sessions for i in (*session.plan.images, *session.plan.plates)}
     found = {s.path for s in dandify.scan(ROOT).sources} - {ROOT / "CATALOG.tsv"}
     assert not found - done
 

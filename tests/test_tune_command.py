@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections import Counter
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import zarr
 from click.testing import CliRunner
+from rich.console import Console
 
 import dandify
 from dandify.cli.main import main
@@ -24,6 +26,8 @@ from dandify.nwb.request import StreamChoice
 from dandify.nwb.write import write_nwb
 from dandify.project.config import read_config
 from dandify.project.tuned import TunedStream, write_tuned
+from dandify.report.text import duration_short
+from dandify.report.tune import print_tuning
 from dandify.runs.tune import parse_seconds, tune
 from nwb_cases import ephys, recording
 
@@ -152,6 +156,23 @@ def test_the_table_of_the_command_line_names_the_best_and_who_reads_it(lab: Path
     assert re.search(r"you would save .* of ", done.output)
     assert "Neuroglancer" in done.output
     assert "50 ms a request and 30 MB/s" in done.output
+
+
+def test_no_figure_is_cut_off_in_a_terminal_of_80_columns(tuned: dandify.TuningResult) -> None:
+    said = io.StringIO()
+    print_tuning(tuned, Console(file=said, width=80, force_terminal=True, color_system=None))
+    assert "…" not in said.getvalue()
+    assert max(len(line) for line in said.getvalue().splitlines() if "─" in line) <= 80
+    assert str(round(tuned.streams[0].rows[0].ratio, 2)) in said.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 us"), (4.3e-5, "43 us"), (9.996e-4, "1 ms"), (0.1234, "123 ms"), (0.9996, "1 s"), (1.25, "1.2 s"),
+     (99.6, "100 s")],
+)  # fmt: skip
+def test_durations_have_two_digits_and_a_unit(seconds: float, said: str) -> None:
+    assert duration_short(seconds) == said
 
 
 LAYOUTS = {

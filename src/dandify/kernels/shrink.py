@@ -61,21 +61,22 @@ def shrink(source: NDArray[Any], factors: tuple[int, int, int], out: NDArray[Any
     Parameters
     ----------
     source
-        (z, y, x) of a type that `halve` takes.
+        (z, y, x) of a type that `halve` takes; integers of 64 bits too, but for their mean.
     factors
-        1 or 2 for each axis, not all 1.
+        1 or more for each axis; of the mean 1 or 2, not all 1.
     out
-        (z, y, x) of the same type, each axis divided by its factor and rounded up.
+        (z, y, x) of the same type, each axis divided by its factor and rounded up; or down, but for the mean: windows
+        that are cut off are then left out.
     method
         ``mean``: see `halve`. ``mode``: the most frequent value, the smallest of several, as TensorStore takes it.
         ``max``: the largest, NaN only where there is nothing else. ``nearest``: the first voxel of the window.
     """
+    fz, fy, fx = factors
     if method == "mean":
         halve(source, factors, out)
     elif method == "max":
         _largest(source, *factors, out)
     elif method == "mode":
-        _most_frequent(source, *factors, out, np.empty(8, source.dtype))
+        _most_frequent(source, *factors, out, np.empty(fz * fy * fx, source.dtype))
     else:
-        fz, fy, fx = factors
-        out[...] = source[::fz, ::fy, ::fx]
+        out[...] = source[::fz, ::fy, ::fx][tuple(slice(n) for n in out.shape)]

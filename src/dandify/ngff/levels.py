@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -102,6 +103,7 @@ def plan_pyramid(
     memory_bytes: int,
     workers: int,
     block: Shape5,
+    like: Sequence[Shape5] | None = None,
 ) -> PyramidPlan:
     """Choose levels, chunks and bands.
 
@@ -122,22 +124,34 @@ def plan_pyramid(
         The cap, and the number of threads that share it.
     block
         What the source yields at one go.
+    like
+        Shapes of the levels, where they are those of another image; None to choose.
 
     Raises
     ------
     BadRequest
-        If the memory does not suffice, naming what would.
+        If the memory does not suffice, naming what would; or if levels like those cannot be made.
     """
+    steps = None if like is None else _steps(like)
     least: PyramidPlan | None = None
     for depth, smaller, banded in _ways(whole_planes=block[3:] == shape[3:], fixed=chunks and chunks[2]):
         cut = chunks or chunk_shape(shape, depth, dtype.itemsize, smaller)
-        levels = tuple(_levels(shape, voxel, cut, count))
+        if like is None or steps is None:
+            levels = tuple(_levels(shape, voxel, cut, count))
+        elif (given := _given(like, steps, cut)) is None:
+            continue
+        else:
+            levels = given
         for plan in _banded(levels, dtype, workers, block) if banded else (_whole(levels, dtype, workers, block),):
             if plan.memory_bytes <= memory_bytes:
                 return plan
             if least is None or plan.memory_bytes < least.memory_bytes:
                 least = plan
-    assert least is not None
+    if least is None:
+        raise BadRequest(
+            f"levels of {_listed(like or ())} values (t c z y x) need chunks that hold whole windows of "
+            f"{' and '.join(_listed(steps or ()).split(', '))}", remedy="ask for other chunks, powers of two"
+        )  # fmt: skip
     need = math.ceil(least.memory_bytes / 1e6)
     raise BadRequest(
         f"{memory_bytes / 1e6:,.0f} MB of memory do not suffice for planes of {shape[3]} x {shape[4]} {dtype} with "
@@ -188,6 +202,39 @@ def _levels(shape: Shape5, voxel: tuple[float, ...], chunks: Shape5, count: int 
         step = tuple(2 if n > 1 and s < finest * _NEAR else 1 for s, n in zip(sides, size, strict=True))  # type: ignore[assignment]  # three
         size = [-(-n // k) for n, k in zip(size, step, strict=True)]
         factors = [f * k for f, k in zip(factors, step, strict=True)]
+
+
+def _steps(shapes: Sequence[Shape5]) -> tuple[Shape3, ...]:
+    """Voxels that make one of each level, (z, y, x), whichever way its writer rounded lengths."""
+    found: list[Shape3] = [(1, 1, 1)]
+    for number, (fine, coarse) in enumerate(pairwise(shapes), start=1):
+        step = tuple(max(1, round(n / m)) for n, m in zip(fine, coarse, strict=True))
+        if step[:2] != (1, 1) or any(m not in (n // k, -(-n // k)) for n, m, k in zip(fine, coarse, step, strict=True)):
+            raise BadRequest(
+                f"level {number} has {_listed([coarse])} values (t c z y x), which are no whole windows of the "
+                f"{_listed([fine])} of the level above",
+                remedy="write the image again with dandify, which halves axes",
+            )
+        found.append(step[2:])  # type: ignore[arg-type]  # three of five
+    return tuple(found)
+
+
+def _given(shapes: Sequence[Shape5], steps: Sequence[Shape3], chunks: Shape5) -> tuple[Level, ...] | None:
+    """Levels of these shapes; None where a window would lie in two chunks."""
+    levels: list[Level] = []
+    factors: Shape3 = (1, 1, 1)
+    for shape, step in zip(shapes, steps, strict=True):
+        cut = tuple(min(c, n) for c, n in zip(chunks, shape, strict=True))
+        if levels and any(c % k and c < n for c, n, k in zip(levels[-1].chunks[2:], levels[-1].shape[2:], step,
+                                                            strict=True)):  # fmt: skip
+            return None
+        factors = tuple(f * k for f, k in zip(factors, step, strict=True))  # type: ignore[assignment]  # three
+        levels.append(Level(shape, cut, step, factors))  # type: ignore[arg-type]  # five
+    return tuple(levels)
+
+
+def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join(" x ".join(map(str, shape)) for shape in shapes)
 
 
 def _ways(*, whole_planes: bool, fixed: int | None) -> Iterator[tuple[int, int, bool]]:

@@ -95,6 +95,8 @@ class Pyramid:
         How each level is made of the one above.
     earlier
         The chunks of each level that a stopped run had finished: they are not encoded again.
+    statistics
+        Look at the values of each channel; numbers of objects have no display window.
     """
 
     def __init__(
@@ -109,7 +111,9 @@ class Pyramid:
         advance: Callable[[int], None],
         downsample: Method = "mean",
         earlier: Sequence[EarlierRun] = (),
+        statistics: bool = True,
     ) -> None:
+        self._counted = statistics
         self._earlier, self._noting = earlier, threading.Lock()
         self._plan, self._read, self._dtype, self._method = plan, read, dtype, downsample
         self._depth = min(depth, plan.levels[0].chunks[2])
@@ -249,7 +253,7 @@ class Pyramid:
         target, finer = self._next(number, values, region)
         for job in self._begin(number, values, region, target, finer, pool):
             job.result()
-        if finer:
+        if finer and target.size:
             self._pass_on(number + 1, len(target), region, finer, pool)
 
     def _begin(
@@ -276,9 +280,13 @@ class Pyramid:
         if number + 1 == len(self._levels):
             return values, None
         step = self._levels[number + 1].step
-        size = [-(-n // k) for n, k in zip(values.shape, step, strict=True)]
+        z, y = region[2].start // step[0], region[3].start // step[1]
+        # a level of another writer may leave out the window that the end of this one cuts off
+        left = (n - start for n, start in zip(self._levels[number + 1].shape[2:], (z, y, 0), strict=True))
+        size = [max(0, min(-(-n // k), m)) for n, k, m in zip(values.shape, step, left, strict=True)]
+        if 0 in size:
+            return values[:0], step
         if self._kept is not None and number + 1 == self._plan.streamed:
-            z, y = region[2].start // step[0], region[3].start // step[1]
             return self._kept[z : z + size[0], y : y + size[1]], step
         filled = self._filled[number + 1]
         rows = self._buffer(number + 1).reshape(-1)[: self._levels[number + 1].chunks[2] * size[1] * size[2]]
@@ -296,7 +304,7 @@ class Pyramid:
         if self._filled[number] < level.chunks[2] and stop < level.shape[2]:
             return
         t, c, _, y, _ = above
-        rows = slice(y.start // step[1], -(-y.stop // step[1]))
+        rows = slice(y.start // step[1], min(-(-y.stop // step[1]), level.shape[3]))
         region = (t, c, slice(start, stop), rows, slice(0, level.shape[4]))
         size = (stop - start, rows.stop - rows.start, level.shape[4])
         values = self._buffer(number).reshape(-1)[: int(np.prod(size))].reshape(size)
@@ -321,7 +329,7 @@ class Pyramid:
             raw[...] = 0
         full[tuple(slice(n) for n in block.shape)] = block
         inside = full[tuple(slice(n) for n in block.shape)]
-        if number == 0:
+        if number == 0 and self._counted:
             self._count(index[1], inside)
         if step is not None and target is not None:
             self._shrink(inside, step, target)
@@ -345,8 +353,9 @@ class Pyramid:
 
     def _shrink(self, block: NDArray[Any], step: tuple[int, int, int], target: NDArray[Any]) -> None:
         """Make a block's part of the next level, at the beginning of ``target``."""
-        size = (-(-n // k) for n, k in zip(block.shape, step, strict=True))
-        shrink(block, step, target[tuple(slice(n) for n in size)], self._method)
+        part = target[tuple(slice(-(-n // k)) for n, k in zip(block.shape, step, strict=True))]
+        if part.size:
+            shrink(block, step, part, self._method)
 
     def _without_absent(self, index: tuple[int, ...]) -> tuple[int, ...]:
         names = self._sinks[0].array.names

@@ -17,6 +17,7 @@ from dandify.ngff.pyramid import Pyramid, Region5, Slab, Written, crc32
 from dandify.store.region import extent
 
 SAMPLED: Final = 16  # one slab of so many is read back by ``sample``, and the last one
+_ASKED_BYTES: Final = 32_000_000  # of values, at one time
 _PARTS: Final = 16  # of a slab, that threads share
 
 
@@ -115,15 +116,23 @@ class _Stored:
             raise self._differs(None, f"is {self._array.dtype.numpy_dtype}, and {dtype} was written")
 
     def read(self, region: Region5, into: NDArray[Any]) -> None:
-        """Decode a region into a buffer: TensorStore copies each chunk there, and no room is made for it in between."""
+        """Decode a region into a buffer: TensorStore copies each chunk there, and no room is made for it in between.
+
+        Some rows of chunks at a time: TensorStore holds all that it has been asked for, encoded and decoded.
+        """
         import tensorstore
 
-        part = self._array[tuple(region[i] for i in self._kept)]
-        target = tensorstore.array(into.reshape(part.shape))
-        try:
-            target.write(part.translate_to[(0,) * part.rank]).result()
-        except ValueError as error:
-            raise self._differs(region, f"cannot be read back: {error}") from error
+        whole = self._array[tuple(region[i] for i in self._kept)]
+        whole = whole.translate_to[(0,) * whole.rank]
+        target = tensorstore.array(into.reshape(whole.shape))
+        length, rows = whole.shape[-2], self._array.chunk_layout.read_chunk.shape[-2]
+        rows = max(1, int(_ASKED_BYTES * length // max(1, into.nbytes)) // rows) * rows
+        for start in range(0, length, rows):
+            part = (..., slice(start, min(start + rows, length)), slice(None))
+            try:
+                target[part].write(whole[part]).result()
+            except ValueError as error:
+                raise self._differs(region, f"cannot be read back: {error}") from error
 
     def require(self, region: Region5, crc: int, expected: Slab) -> None:
         """Compare a checksum with the one that was taken when the values were read, or made."""

@@ -25,6 +25,14 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def duration_short(seconds: float) -> str:
+    """Seconds in two digits and the unit that suits them: ``43 us``, ``3.6 ms``, ``1.2 s``, ``120 s``."""
+    for unit, factor in (("us", 1e6), ("ms", 1e3)):
+        if seconds * factor < 999.5:
+            return f"{seconds * factor:.2g} {unit}" if seconds * factor < 99.5 else f"{seconds * factor:.0f} {unit}"
+    return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds:.0f} s"
+
+
 def rate(hertz: float | None) -> str:
     """Hertz; empty for None."""
     return "" if hertz is None else f"{hertz:,.6g} Hz".replace(",", "")

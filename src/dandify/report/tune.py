@@ -41,30 +41,37 @@ def tuning_record(result: TuningResult) -> dict[str, Any]:
     return record
 
 
-def table_of(stream: StreamResult, objective: str) -> Table:
-    """Rows of the front, the best and what there is to compare with, as a table."""
+def tables_of(stream: StreamResult, objective: str) -> tuple[Table, Table]:
+    """Rows of the front, the best and what there is to compare with: what they become, and what reading them costs.
+
+    Two tables, for a terminal of 80 columns. Codecs go over several lines rather than that a figure is cut off.
+    """
     best = stream.best(objective)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("", "chunks", "filters and codec"):
-        table.add_column(name, no_wrap=True)
-    names = [f"read {letter}" for letter, _ in zip("abc", stream.rows[0].reads, strict=True)]
-    for name in ("ratio", "95 %", "size", "MB/s: core", "all", *names):
-        table.add_column(name, justify="right", no_wrap=True)
+    sizes, reads = (Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)) for _ in range(2))
+    for name in ("#", "", "chunks"):
+        sizes.add_column(name, no_wrap=True)
+    sizes.add_column("filters and codec", overflow="fold")
+    for name in ("ratio", "95 %", "size", "MB/s\n1 core", "\nall"):
+        sizes.add_column(name, justify="right", no_wrap=True)
+    reads.add_column("#", no_wrap=True)
+    for letter, _ in zip("abc", stream.rows[0].reads, strict=True):
+        reads.add_column(f"read {letter}\nlocal", justify="right", no_wrap=True)
+        reads.add_column("\narchive", justify="right", no_wrap=True)
     shown = [r for r in stream.rows if r in stream.front or r is best or r.role]
-    for row in shown:
-        table.add_row(*cells(row, recommended=row is best))
-    return table
+    for number, row in enumerate(shown, 1):
+        sizes.add_row(str(number), *_size_cells(row, recommended=row is best))
+        costs = (text.duration_short(s) for r in row.reads for s in (r.local_s, r.archive_s))
+        reads.add_row(str(number), *costs)
+    return sizes, reads
 
 
-def cells(row: Row, *, recommended: bool) -> list[str]:
-    """Cells of a row: local and archive seconds of each way of reading in one."""
+def _size_cells(row: Row, *, recommended: bool) -> list[str]:
     interval = "" if row.ratio_low is None else f"{row.ratio_low:.2f}-{row.ratio_high:.2f}"
-    reads = [f"{_seconds(r.local_s)} / {_seconds(r.archive_s)}" for r in row.reads]
     marks = [*(["[bold green]best[/]"] if recommended else []), *([ROLES[row.role]] if row.role else [])]
     codec = ", ".join((*row.transforms, row.codec)) + ("" if row.written or row.role else " *")
     return [
-        ", ".join(marks), "x".join(map(str, row.chunks)), escape(codec), f"{row.ratio:.2f}", interval,
-        text.size(row.stored_bytes), f"{row.encode_mbs:.0f}", f"{row.write_mbs:.0f}", *reads,
+        "\n".join(marks), "x".join(map(str, row.chunks)), escape(codec), f"{row.ratio:.2f}", interval,
+        text.size(row.stored_bytes), f"{row.encode_mbs:.0f}", f"{row.write_mbs:.0f}",
     ]  # fmt: skip
 
 
@@ -108,10 +115,12 @@ def _print_stream(stream: StreamResult, result: TuningResult, console: Console) 
     console.print(f"  {sample_line(stream)}", soft_wrap=True)
     best = stream.best(result.objective)
     if best is not None:
-        console.print(table_of(stream, result.objective))
+        sizes, reads = tables_of(stream, result.objective)
+        console.print(sizes)
+        console.print(reads)
         ways = ", ".join(f"{k} {read.name}" for k, read in zip("abc", best.reads, strict=True))
         console.print(
-            f"read: seconds from a local disk / from an archive at {result.archive}, one request after another: {ways}",
+            f"read: {ways}; from a local disk, and from an archive at {result.archive}, one request after another",
             soft_wrap=True,
         )
         if any(not row.written and not row.role for row in stream.rows):
@@ -134,7 +143,3 @@ def _print_stream(stream: StreamResult, result: TuningResult, console: Console) 
         console.print(
             f"[red]not bit-identical, a bug[/]: {escape(fault.candidate)}: {escape(fault.what)}", soft_wrap=True
         )
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.2g}"

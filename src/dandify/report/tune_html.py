@@ -9,6 +9,7 @@ from math import ceil, floor, log10
 from pathlib import Path
 
 from dandify.report import text
+from dandify.report.text import duration_short as short
 from dandify.report.tune import ROLES, prediction_lines, sample_line
 from dandify.tuning.result import Row, StreamResult, TuningResult
 
@@ -183,7 +184,7 @@ class _Scale:
 
 
 def _table(stream: StreamResult, best: Row | None) -> str:
-    reads = "".join(f"<th>{escape(r.name)}<br>requests; disk / archive s</th>" for r in stream.rows[0].reads)
+    reads = "".join(f"<th>{escape(r.name)}<br>requests; disk / archive</th>" for r in stream.rows[0].reads)
     head = (
         '<tr><th class="t"></th><th class="t">chunks</th><th class="t">codec</th><th class="t">transforms</th>'
         "<th>ratio</th><th>95 %</th><th>size</th><th>encode<br>MB/s a core</th><th>decode<br>MB/s a core</th>"
@@ -201,7 +202,7 @@ def _table_row(row: Row, stream: StreamResult, best: Row | None) -> str:
     words = [", ".join(filter(None, marks)), "x".join(map(str, row.chunks)), row.codec, ", ".join(row.transforms)]
     numbers = [
         f"{row.ratio:.2f}", interval, text.size(row.stored_bytes), f"{row.encode_mbs:.0f}", f"{row.decode_mbs:.0f}",
-        f"{row.write_mbs:.0f}", *(f"{r.requests:.0f}; {r.local_s:.3g} / {r.archive_s:.3g}" for r in row.reads),
+        f"{row.write_mbs:.0f}", *(f"{r.requests:.0f}; {short(r.local_s)} / {short(r.archive_s)}" for r in row.reads),
     ]  # fmt: skip
     cells = [f'<td class="t">{escape(word)}</td>' for word in words] + [f"<td>{number}</td>" for number in numbers]
     cells.append(f'<td class="t">{escape(", ".join(row.readers.cannot))}</td>')

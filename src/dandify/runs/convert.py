@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from dandify.errors import BadRequest, DandifyError
 from dandify.project.config import Output, PlannedSession, PlannedSource, StreamOutput, read_config
 from dandify.project.metadata import Layer, parse_assignments
-from dandify.runs.build import first_planes, nwbfile_of, stated_of
+from dandify.runs.build import first_planes, nwbfile_of, stated_of, stated_of_plate
 from dandify.runs.dry_run import PlannedOutputs, plan_outputs
-from dandify.runs.plan import ImagePlan, SessionPlan, plan_sessions
+from dandify.runs.plan import ImagePlan, PlannedPlate, SessionPlan, plan_sessions
+from dandify.sources import Source
 from dandify.store.progress import ProgressCallback
 
 if TYPE_CHECKING:
     from dandify.nwb.request import StreamChoice
-    from dandify.store.report import WriteReport
+    from dandify.store.report import WriteReport as WriteReport  # what reports show
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ def convert(
     chunks: Mapping[str, Sequence[int]] | None = None,
     dry_run: bool = False,
     paged: bool = False,
+    labels: Mapping[str, Path | str] = MappingProxyType({}),
+    pattern: str | None = None,
 ) -> ConvertReport:
     """Convert raw recordings to NWB and OME-Zarr, each verified against its source.
 
@@ -134,6 +137,13 @@ def convert(
         Plan everything, by samples of recordings and images, and write nothing: see `ConvertedSession.planned`.
     paged
         NWB files are HDF5 in pages, see `dandify.write_nwb`.
+    labels
+        Files of labels by their name, written with the image, see `dandify.write_ome_zarr_labels`; by ``IMAGE/NAME``
+        where the session has several images. ``dandify.yaml`` has them for each session. ``stub`` leaves them out.
+    pattern
+        Of a folder with a TIFF for each plane: which plane a file is by its path in the folder, such as
+        ``*_{row}{column}_s{field}_w{channel:1}*.tif``. Rows and columns make it a plate. ``dandify.yaml`` has it among
+        the options of a source: ``format: planes, options: {pattern: ...}``.
 
     Raises
     ------
@@ -146,6 +156,12 @@ def convert(
         raise BadRequest("give either sources or a dandify.yaml, not both", remedy="see `dandify convert --help`")
     if overwrite and skip_existing:
         raise BadRequest("overwrite and skip-existing exclude each other")
+    if labels and config:
+        raise BadRequest("labels are given, and sessions of a dandify.yaml have their own", file=config,
+                         remedy="put them under `labels` of the session")  # fmt: skip
+    if pattern is not None and len(sources) != 1:
+        raise BadRequest(f"a pattern is of one folder, and there are {len(sources)} sources",
+                         remedy="name each in dandify.yaml: format: planes, options: {pattern: ...}")  # fmt: skip
     flags = {
         "subject_id": subject_id, "species": species, "sex": sex, "age": age, "session_id": session_id,
         "session_start_time": session_start, **parse_assignments(metadata),
@@ -156,8 +172,9 @@ def convert(
         backend, ngff = backend or project.output.backend, ngff or project.output.ngff
     else:
         none = Layer("sources", {})
-        given = [PlannedSource(Path(s).absolute(), None, {}, none, tuple(ignore)) for s in sources]
-        requests = (PlannedSession(tuple(given), ()),)
+        form, said = (None, {}) if pattern is None else ("planes", {"pattern": pattern})
+        given = [PlannedSource(Path(s).absolute(), form, said, none, tuple(ignore)) for s in sources]
+        requests = (PlannedSession(tuple(given), (), {n: Path(p).absolute() for n, p in labels.items()}),)
     plans = plan_sessions(
         requests,
         Path(out).absolute(),
@@ -256,6 +273,11 @@ def _convert_session(
             for image in plan.images
             if image.output not in skipped
         ]
+        written += [
+            _write_plate(plate, ngff=ngff, stub=stub, details=details, options=options)
+            for plate in plan.plates
+            if plate.output not in skipped
+        ]
     except DandifyError as error:
         return ConvertedSession(plan, tuple(written), skipped, error)
     finally:
@@ -286,11 +308,33 @@ def _write_image(
     image.output.parent.mkdir(parents=True, exist_ok=True)
     stream = first_planes(image.stream) if stub else image.stream
     details = {**details, "image": stated_of(image)}
-    try:
+    with _named(image.source, image.stream.name):
         return write_ome_zarr(
-            stream, image.output, version=ngff, sources=image.source.files, details=details, **options
-        )
+            stream, image.output, version=ngff, sources=image.source.files, details=details,
+            labels=None if stub else image.labels, **options,
+        )  # fmt: skip
+
+
+@contextmanager
+def _named(source: Source, place: str | None = None) -> Iterator[None]:
+    """Let the refusal of an image say of which file it is."""
+    try:
+        yield
     except BadRequest as error:
         if error.file is None:
-            error.file, error.place = str(image.source.path), error.place or image.stream.name
+            error.file, error.place = str(source.path), error.place or place
         raise
+
+
+def _write_plate(
+    plate: PlannedPlate, *, ngff: str, stub: bool, details: dict[str, Any], options: dict[str, Any]
+) -> WriteReport:
+    from dandify.ngff.plate import write_ome_zarr_plate
+
+    plate.output.parent.mkdir(parents=True, exist_ok=True)
+    fields = {place: first_planes(stream) if stub else stream for place, stream in plate.fields.items()}
+    with _named(plate.source):
+        return write_ome_zarr_plate(
+            fields, plate.output, version=ngff, sources=plate.source.files,
+            details={**details, "image": stated_of_plate(plate)}, **options,
+        )  # fmt: skip

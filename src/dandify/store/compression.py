@@ -12,7 +12,7 @@ import h5py
 from dandify.errors import BadRequest
 from dandify.store.choose import OBJECTIVES, choose_encoder
 from dandify.store.deflate import Libdeflate, Planar, ZlibNg
-from dandify.store.encode import BloscZstd, Bytes, Encoder, ShuffleGzip
+from dandify.store.encode import Bytes, Encoder, ShuffleGzip
 from dandify.store.frames import BLOSC_FILTER, DECLARED_LEVEL, ZSTD_FILTER, Blosc, ZarrCodec, ZarrGzip, Zstd
 
 _BLOSC_CODES = MappingProxyType({"lz4": 1, "zstd": 5})  # BLOSC_LZ4, BLOSC_ZSTD of blosc.h
@@ -126,7 +126,7 @@ def encoder_for(backend: str, compression: str, itemsize: int, pieces: Callable[
     if compression == "gzip":
         return ZarrGzip()
     if compression in _BLOSC:
-        return BloscZstd() if compression == "blosc-zstd" and backend == "zarr" else _BLOSC[compression]
+        return _BLOSC[compression]
     if backend == "zarr" or itemsize == 1:
         return Zstd()
     sample = pieces()
@@ -191,5 +191,5 @@ def declared(encoder: Encoder) -> Declared:
 
 def zarr_codec(encoder: Encoder) -> Any:
     """Give the numcodecs codec that a Zarr array must declare for an encoder's chunks to be read."""
-    assert isinstance(encoder, (BloscZstd, Blosc, Zstd, ZarrGzip, ZarrCodec))  # what `encoder_for` gives for Zarr
+    assert isinstance(encoder, (Blosc, Zstd, ZarrGzip, ZarrCodec))  # what `encoder_for` gives for Zarr
     return encoder.codec

@@ -115,29 +115,6 @@ class PlainGunzip:
 
 
 @dataclass(frozen=True)
-class BloscZstd:
-    """Blosc frames with Zstandard inside and bits shuffled: what Zarr v2 calls ``blosc``."""
-
-    level: int = 1
-
-    @property
-    def name(self) -> str:
-        """In words."""
-        return f"blosc (zstd {self.level}, bit shuffle)"
-
-    @property
-    def codec(self) -> Any:
-        """The codec as numcodecs configures it."""
-        from numcodecs import Blosc
-
-        return Blosc("zstd", clevel=self.level, shuffle=Blosc.BITSHUFFLE)
-
-    def encode(self, raw: Bytes, itemsize: int) -> bytes:
-        """Encode a chunk."""
-        return bytes(self.codec.encode(raw.view(f"V{itemsize}") if itemsize > 1 else raw))
-
-
-@dataclass(frozen=True)
 class CodecDecoder:
     """Decodes by the codec that an array's metadata name; None for values stored as they are."""
 

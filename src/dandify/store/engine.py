@@ -11,8 +11,8 @@ from typing import Literal, cast, get_args
 import numpy as np
 
 from dandify.errors import BadRequest
+from dandify.store.flush import flush_file, flushed_meanwhile
 from dandify.store.groups import gather, groups_of
-from dandify.store.partial import flush_file, flushed_meanwhile
 from dandify.store.pipeline import Job, Written, check, fill
 from dandify.store.progress import Passed, Progress, ProgressCallback
 from dandify.store.resume import Attempt

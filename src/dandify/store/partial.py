@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from dandify.errors import DandifyError, OutputExists
+from dandify.store.flush import flush_folder, flush_tree
 
 SUFFIX = ".partial"
-_FLUSH_SECONDS, _FLUSH_BYTES = 0.05, 32_000_000  # how often, and after how much, a growing file is flushed
-_FLUSHES = 8  # files flushed at one time
 _REPLACED = ".replaced"  # the old output's name while the new one takes its place
 
 
@@ -95,61 +92,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def flush_file(path: Path) -> None:
-    """Have the system put a file's bytes on the disk."""
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
-
-
-def flush_tree(path: Path) -> None:
-    """Have the system put a file, or all files of a folder, on the disk; many at a time, which disks like better."""
-    if not path.is_dir():
-        flush_file(path)
-        return
-    with ThreadPoolExecutor(_FLUSHES, thread_name_prefix="dandify-flush") as pool:
-        for _ in pool.map(flush_file, (f for f in path.rglob("*") if f.is_file())):
-            pass
-    for folder in (path, *(f for f in path.rglob("*") if f.is_dir())):
-        flush_folder(folder)
-
-
-@contextmanager
-def flushed_meanwhile(path: Path) -> Iterator[None]:
-    """Have the system put a growing file on the disk while it is written, so that nobody waits for it at the end."""
-    if not path.is_file():
-        yield
-        return
-    ended = threading.Event()
-
-    def flush() -> None:
-        size = path.stat().st_size
-        while not ended.wait(_FLUSH_SECONDS):
-            if path.stat().st_size - size > _FLUSH_BYTES:
-                size = path.stat().st_size
-                with suppress(OSError):  # the last flush, which counts, says what is wrong
-                    flush_file(path)
-
-    thread = threading.Thread(target=flush, name="dandify-flush")
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-def flush_folder(path: Path) -> None:
-    """Have the system put a folder's entries on the disk, where the platform can."""
-    if os.name == "nt":  # Windows opens no folders
-        return
-    with suppress(OSError):  # some network file systems refuse; the rename itself is done
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _take_place(temporary: Path, path: Path) -> None:

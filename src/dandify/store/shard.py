@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import threading
+from collections import deque
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MISSING: Final = 2**64 - 1  # offset and length of an inner chunk that is not stored
+_WAITING_BYTES: Final = 16_000_000  # a thread that finds more of them waits, instead of adding to them
 _CHECKSUM = struct.Struct("<I")
 _POLYNOMIAL: Final = 0x82F63B78  # Castagnoli's, reflected
 
@@ -45,7 +47,8 @@ class ShardFile:
     """A shard that grows by inner chunks in any order, from any thread; closed when the last one has come.
 
     The file is opened for each chunk and closed again: an image may have more growing shards than a process may have
-    open files.
+    open files. Each thread writes its own chunks; the checksum of the file, which takes one byte after the other, is
+    continued by whoever finds nobody at it, for all who came meanwhile.
 
     Parameters
     ----------
@@ -63,7 +66,9 @@ class ShardFile:
         self._left = expected
         self._size = 0
         self._md5 = hashlib.md5(usedforsecurity=False)
-        self._turn = threading.Lock()
+        self._turn, self._hashing = threading.Lock(), threading.Lock()
+        self._waiting: deque[bytes] = deque()  # for the checksum, in the order of the file
+        self._waiting_bytes = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(exist_ok=False)
 
@@ -73,7 +78,7 @@ class ShardFile:
         Returns
         -------
         tuple
-            Byte at which it begins; MD5 and size of the file when it was the last, else None.
+            Byte at which it begins; MD5 and size of the file if this call has completed it, else None.
         """
         with self._turn:
             if self._index[slot, 0] != MISSING:
@@ -81,18 +86,37 @@ class ShardFile:
             start = self._size
             self._index[slot] = start, len(payload)
             self._left -= 1
-            self._append(payload)
-            if self._left:
-                return start, None
-            index = self._index.tobytes()
-            self._append(index + _CHECKSUM.pack(crc32c(index)))
-            return start, (self._md5.hexdigest(), self._size)
+            pieces = [payload]
+            if not self._left:
+                index = self._index.tobytes()
+                pieces.append(index + _CHECKSUM.pack(crc32c(index)))
+            for piece in pieces:
+                self._size += len(piece)
+                self._waiting_bytes += len(piece)
+                self._waiting.append(piece)
+        with self.path.open("r+b") as file:
+            file.seek(start)
+            file.write(b"".join(pieces) if len(pieces) > 1 else payload)
+        return start, self._continue_checksum()
 
-    def _append(self, data: bytes) -> None:
-        with self.path.open("ab") as file:
-            file.write(data)
-        self._md5.update(data)
-        self._size += len(data)
+    def _continue_checksum(self) -> tuple[str, int] | None:
+        """Take in what waits, unless somebody is at it; the result if that was the end of the file."""
+        done = None
+        while self._waiting and self._hashing.acquire(blocking=self._waiting_bytes > _WAITING_BYTES):
+            try:
+                while True:
+                    with self._turn:
+                        if not self._waiting:
+                            break
+                        piece = self._waiting.popleft()
+                        self._waiting_bytes -= len(piece)
+                        last = not self._left and not self._waiting
+                    self._md5.update(piece)
+                    if last:
+                        done = self._md5.hexdigest(), self._size
+            finally:
+                self._hashing.release()
+        return done
 
 
 def read_index(path: Path, slots: int, *, at_end: bool = True, checksummed: bool = True) -> NDArray[Any]:

@@ -15,6 +15,8 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from dandify.store.flush import Flusher
+from dandify.store.frames import blosc_block
 from dandify.store.shard import ShardFile
 from dandify.store.target import Place
 
@@ -58,7 +60,7 @@ class BloscCodec:
 
         blosc.use_threads = False  # Blosc's own threads have one lock for the whole process; ours encode side by side
         shuffle = Blosc.SHUFFLE if self.itemsize > 1 else Blosc.NOSHUFFLE
-        return Blosc(self.inner, clevel=self.level, shuffle=shuffle)
+        return Blosc(self.inner, clevel=self.level, shuffle=shuffle, blocksize=blosc_block(self.inner))
 
     def encode(self, chunk: np.ndarray[Any, Any]) -> bytes:
         """Encode a contiguous chunk, without the GIL."""
@@ -67,7 +69,7 @@ class BloscCodec:
     def v2(self) -> dict[str, Any]:
         """As ``.zarray`` has it."""
         return {"id": "blosc", "cname": self.inner, "clevel": self.level, "shuffle": int(self.itemsize > 1),
-                "blocksize": 0}  # fmt: skip
+                "blocksize": blosc_block(self.inner)}  # fmt: skip
 
     def v3(self) -> dict[str, Any]:
         """As ``zarr.json`` has it."""
@@ -75,7 +77,7 @@ class BloscCodec:
             "name": "blosc",
             "configuration": {
                 "cname": self.inner, "clevel": self.level, "shuffle": "shuffle" if self.itemsize > 1 else "noshuffle",
-                "typesize": self.itemsize, "blocksize": 0,
+                "typesize": self.itemsize, "blocksize": blosc_block(self.inner),
             },
         }  # fmt: skip
 
@@ -174,10 +176,13 @@ class Sink:
         The array's own, made here with its metadata.
     array
         What it is.
+    flusher
+        Is told of files that have grown.
     """
 
-    def __init__(self, folder: Path, array: ImageArray) -> None:
+    def __init__(self, folder: Path, array: ImageArray, flusher: Flusher | None = None) -> None:
         self.array = array
+        self._flusher = flusher
         self.stored_bytes = 0
         self.files: dict[str, StoredFile] = {}
         self._folder = folder
@@ -214,6 +219,10 @@ class Sink:
         if self._growing:
             raise RuntimeError(f"{len(self._growing)} shards of {self._folder} are incomplete")
 
+    def _grown(self, path: Path, size: int) -> None:
+        if self._flusher is not None:
+            self._flusher.grown(path, size)
+
     def _put_file(self, index: Index, payload: bytes) -> None:
         name = self.array.file_of(index)
         path = self._folder / name
@@ -221,6 +230,7 @@ class Sink:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._made.add(path.parent)
         path.write_bytes(payload)
+        self._grown(path, len(payload))
         self.files[name] = StoredFile(hashlib.md5(payload, usedforsecurity=False).hexdigest(), len(payload))
 
     def _put_in_shard(self, index: Index, payload: bytes) -> int:
@@ -237,6 +247,7 @@ class Sink:
                 shard = ShardFile(self._folder / name, int(np.prod(per)), int(np.prod(tuple(inside))))
                 self._growing[place] = shard
         start, done = shard.add(slot, payload)
+        self._grown(shard.path, len(payload))
         if done is not None:
             with self._turn:
                 self.files[name] = StoredFile(*done)
