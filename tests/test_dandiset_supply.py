@@ -8,8 +8,10 @@ from typing import Any
 
 import h5py
 import pytest
+from click.testing import CliRunner
 from pynwb import NWBHDF5IO, NWBFile
 
+from dandify.cli.main import main
 from dandify.dandiset.assets import asset_metadata
 from dandify.dandiset.context import Context
 from dandify.dandiset.facts import kind_of, read_facts
@@ -74,6 +76,25 @@ def stated(path: Path) -> tuple[Any, ...]:
         nwb = io.read()
         who = nwb.subject
         return who.subject_id, who.species, who.sex, who.age, nwb.session_id
+
+
+def test_tables_of_bids_say_it_too(tmp_path: Path) -> None:
+    write(nwb_of_nobody(), tmp_path / "x.nwb")
+    write(add_units(session("NA", "1", age="NA", sex="female")), tmp_path / "y.nwb")
+    said = table(tmp_path, SAID, "x.nwb,m1,a,Mus musculus,F,P1Y", "y.nwb,m2,,,F,n/a")
+    organize(tmp_path, tmp_path / "out", table=said, layout="bids")
+    rows = [line.split("\t") for line in (tmp_path / "out" / "participants.tsv").read_text().splitlines()]
+    assert [dict(zip(rows[0], row, strict=True)) for row in rows[1:]] == [
+        {"participant_id": "sub-m1", "species": "Mus musculus", "sex": "F", "age": "1"},
+        {"participant_id": "sub-m2", "species": "Mus musculus", "sex": "F", "age": "n/a"},
+    ]
+
+
+def test_the_tree_shows_what_copies_say_now(tmp_path: Path) -> None:
+    write(nwb_of_nobody(), tmp_path / "x.nwb")
+    options = ["--dandiset", str(tmp_path / "out"), "--subject-id", "m1"]
+    done = CliRunner().invoke(main, ["organize", str(tmp_path / "x.nwb"), *options])
+    assert "copied; told by you: subject_id" in done.output, done.output
 
 
 def test_the_same_copy_is_made_again_byte_for_byte(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def write_tables(
     dandiset: Path,
     layout: Layout,
     origins: Mapping[PurePosixPath, Path],
-    given: Mapping[PurePosixPath, Mapping[str, str]] = MappingProxyType({}),
+    given: Mapping[PurePosixPath, Mapping[str, str | None]] = MappingProxyType({}),
 ) -> dict[str, Change]:
     """Write or complete the tables and sidecars of assets that are being organized; see `describe`.
 
@@ -141,7 +141,8 @@ def write_tables(
         The assets by their path below the dandiset, and where each is before it is there: its manifest stays there.
         A table or a sidecar among them is left as it comes.
     given
-        What the user says of the subjects of assets that do not say it themselves, by NWB's keys.
+        What the user says of the subjects and sessions of assets that do not say it themselves, by NWB's keys; None
+        takes away what one says.
 
     Raises
     ------
@@ -151,14 +152,23 @@ def write_tables(
     # NWB files say themselves whose they are
     wanted = [
         p for p in origins
-        if layout == "bids" or p in given or (p.suffix in _ZARRS and not p.name.endswith(".nwb.zarr"))
+        if layout == "bids" or (not p.name.endswith((".nwb", ".nwb.zarr")) and (p in given or p.suffix in _ZARRS))
     ]  # fmt: skip
     alone = Context(dandiset, alone=True)
     assets = [
-        replace(a, facts=replace(a.facts, subject={**a.facts.subject, **given[a.path]})) if a.path in given else a
-        for a in _gathered(alone, (dandiset / p for p in wanted if p.suffix not in _TEXTS), origins)
+        _told(asset, given.get(asset.path, {}))
+        for asset in _gathered(alone, (dandiset / p for p in wanted if p.suffix not in _TEXTS), origins)
     ]
     return _write_tables(dandiset, assets, layout, there=origins, told=given)
+
+
+def _told(asset: Described, given: Mapping[str, str | None]) -> Described:
+    if not given:
+        return asset
+    said = {**asset.facts.subject, **given}
+    session_id = said.pop("session_id", None) or asset.facts.session_id
+    subject = {key: value for key, value in said.items() if value}
+    return replace(asset, facts=replace(asset.facts, subject=subject, session_id=session_id))
 
 
 def _write_tables(

@@ -205,7 +205,7 @@ def organize(
     if dry_run:
         done: dict[PurePosixPath, Action] = {p.target: _expected(p, mode) for p in todo}
     else:
-        given = {p.target: {k: v for k, v in p.given.items() if v} for p in placements if p.given and not p.is_edited}
+        given = {p.target: p.given for p in placements if p.given}
         write_tables(root, chosen, {p.target: p.source for p in placements}, given)
         done = _carry_out(todo, root, mode, sizes, progress)
     description = _describe(root, metadata, overwrite=overwrite, dry_run=dry_run)
