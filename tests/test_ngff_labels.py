@@ -136,7 +136,7 @@ def test_written_with_an_image(version: str, tmp_path: Path) -> None:
     axes=st.sampled_from(["yx", "zyx", "cyx", "tyx", "czyx", "tzyx", "tczyx"]), data=st.data(),
     version=st.sampled_from(VERSIONS), dtype=st.sampled_from(["uint8", "bool", "int32"]),
 )  # fmt: skip
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_shape(
     axes: str, data: st.DataObject, version: str, dtype: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -308,6 +308,21 @@ def test_the_manifest_is_completed(there: Path, tmp_path: Path) -> None:
     write_ome_zarr_labels(objects(SHAPE[1:], seed=9), there, "cells", overwrite=True)
     assert check_ome_zarr(there) == []
     assert set(read_manifest(manifest_path(there)).details["files"]) == set(everything(there))
+
+
+def test_a_copy_of_all_metadata_is_told(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if (there / ".zattrs").exists():
+        zarr.consolidate_metadata(str(there))
+    else:
+        content = json.loads((there / "zarr.json").read_text())
+        content["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": {}}
+        (there / "zarr.json").write_text(json.dumps(content))
+    monkeypatch.chdir(there)  # the folder around a relative path counts as well
+    report = write_ome_zarr_labels(objects(SHAPE[1:]), ".", "cells", **SMALL)
+    assert report.path == there / "labels/cells"
+    assert report.manifest == manifest_path(there)
+    assert ["copy of all metadata" in note for note in report.notes] == [True]
+    assert {p.name for p in there.parent.iterdir()} == {there.name, manifest_path(there).name}
 
 
 @pytest.mark.parametrize(("axes", "shape", "parts"), [("zyx", (9, 40, 40), 7), ("tczyx", (2, 1, 5, 40, 40), 4)])

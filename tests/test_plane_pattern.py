@@ -193,11 +193,15 @@ def test_convert_makes_a_plate(by: str, imagexpress: Path, tmp_path: Path) -> No
             "subjects:\n  m1: {species: Mus musculus, sex: F, age: P60D}\nsessions:\n  - subject_id: m1\n"
             "    session_id: s1\n    metadata: {pixel_size_um: {x: 0.65, y: 0.65}}\n    sources:\n"
             f"      - {{path: exp, format: planes, options: {{pattern: '{IMAGEXPRESS}'}}}}\n"
+            "output: {streams: {Image: {chunks: [1, 1, 16, 16]}}}\n"
         )
         done = run("convert", "--config", tmp_path / "dandify.yaml", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     (path,) = (tmp_path / "out").rglob("*.ome.zarr")
     assert [w["path"] for w in metadata(path)["plate"]["wells"]] == ["B/02", "C/11"]
+    document = json.loads((path / "C/11/2/0/zarr.json").read_text())
+    cut = document["codecs"][0]["configuration"]["chunk_shape"]
+    assert cut == ([1, 1, 24, 32] if by == "--pattern" else [1, 1, 16, 16])
     np.testing.assert_array_equal(levels(path / "C/11/2")[0][1, 0], plane(2, 2, 2, 1))
     assert check_ome_zarr(path) == []
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
+from dandify.ngff.once import Once, Read
 from dandify.ngff.pyramid import Pyramid, Written
 from dandify.ngff.request import ImageRequest
 from dandify.ngff.verify import verify_levels
@@ -18,6 +20,8 @@ from dandify.store.progress import Progress, ProgressCallback
 from dandify.store.report import DatasetReport
 from dandify.store.resume import Attempt
 from dandify.store.zarr_image import ImageArray, Sink, StoredFile, StoredPieces, write_json
+
+_KEPT: Final = "kept.tmp"  # a time point of the source, while an output is filled
 
 
 @dataclass(frozen=True)
@@ -126,11 +130,12 @@ def fill(
     sinks = tuple(
         Sink(root / p, a, flusher) for p, a in zip(array_places(place, request), request.arrays, strict=True)
     )  # fmt: skip
-    written = Pyramid(
-        request.plan, image.read, image.block[2], image.dtype, sinks, workers=request.workers,
-        advance=_counter(progress, "write", request.title, image.raw_bytes), downsample=request.downsample,
-        earlier=earlier, statistics=request.statistics,
-    ).run()  # fmt: skip
+    with _reading(request, root / _KEPT) as read:
+        written = Pyramid(
+            request.plan, read, image.block[2], image.dtype, sinks, workers=request.workers,
+            advance=_counter(progress, "write", request.title, image.raw_bytes), downsample=request.downsample,
+            earlier=earlier, statistics=request.statistics,
+        ).run()  # fmt: skip
     attempt.resumed += written.resumed
     attempt.changed += written.changed
     return Filled(place, request, sinks, written)
@@ -172,6 +177,17 @@ def write_group(root: Path, place: str, version: str, content: dict[str, Any]) -
         f"{place}.zattrs": write_json(folder / ".zattrs", content),
         f"{place}.zgroup": write_json(folder / ".zgroup", {"zarr_format": 2}),
     }
+
+
+@contextmanager
+def _reading(request: ImageRequest, file: Path) -> Iterator[Read]:
+    """Give what reads the image: itself, or what keeps a time point of it."""
+    image, keep = request.image, request.plan.keep
+    if keep == "nowhere":
+        yield image.read
+        return
+    with Once(image.read, image.shape, image.block, image.dtype, file if keep == "file" else None) as kept:
+        yield kept.read
 
 
 def _finder(place: str, array: ImageArray) -> Callable[[Path], StoredPieces]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,7 @@ def read_labelled(path: Path) -> LabelledImage:
     BadSource
         If its documents are damaged.
     """
+    path = Path(os.path.abspath(path))  # what lies around it counts, too
     image = stored_image(path)
     _require_version(image.metadata_version, path)
     document = "zarr.json" if (path / "zarr.json").is_file() else ".zarray"

@@ -122,7 +122,7 @@ def write_ome_zarr_labels(
     root = asset_of(labelled.path)
     before = read_manifest(manifest_path(root)) if manifest_path(root).is_file() else None
     output = labelled.path / request.place
-    require_room(output, int(request.all_bytes / _USUAL_RATIO))
+    require_room(output, int(request.all_bytes / _USUAL_RATIO) + request.room_bytes)
     files = describe_sources(Path(s) if isinstance(s, str) else s for s in (*sources, *request.files))
 
     with (
@@ -152,7 +152,7 @@ def write_ome_zarr_labels(
         output_bytes=sum(f.size for f in stored.values()),
         seconds=time.perf_counter() - started,
         manifest=manifest,
-        notes=(*attempt.notes, *request.notes, *too_deep(request)),
+        notes=(*attempt.notes, *request.notes, *too_deep(request), *_consolidated(root, labelled.path)),
     )
 
 
@@ -207,6 +207,17 @@ def _enlist(image: Path, name: str, version: str) -> dict[str, StoredFile]:
     with partial_output(document, overwrite=True) as temporary:
         found[f"{LABELS}/{document.name}"] = write_json(temporary, content)
     return found
+
+
+def _consolidated(*groups: Path) -> tuple[str, ...]:
+    """Say that a copy of all metadata, which some readers go by, does not know the labels."""
+    copies = [g / ".zmetadata" for g in groups if (g / ".zmetadata").is_file()]
+    documents = (g / "zarr.json" for g in groups if (g / "zarr.json").is_file())
+    copies += [d for d in documents if read_document(d).get("consolidated_metadata")]
+    return tuple(
+        f"{copy} keeps a copy of all metadata, which does not name the labels: zarr.consolidate_metadata makes it again"
+        for copy in dict.fromkeys(copies)
+    )
 
 
 def _record(

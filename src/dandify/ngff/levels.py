@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final, Literal
 
@@ -16,6 +16,7 @@ from dandify.kernels.shrink import Method
 Shape5 = tuple[int, int, int, int, int]
 Shape3 = tuple[int, int, int]
 Axes = tuple[str, ...]
+Region5 = tuple[slice, slice, slice, slice, slice]  # t c z y x
 
 AXES: Final = ("t", "c", "z", "y", "x")
 CHUNK_BYTES: Final = 4 * 2**20  # of an inner chunk at most: one request of a viewer, and it stays in a core's cache
@@ -79,6 +80,9 @@ class PyramidPlan:
         What it takes.
     reason
         Why so, in words.
+    keep
+        Where a time point is kept as it comes from a source that would otherwise decode the same again and again: one
+        that yields several channels at one go, or whole planes for every band. ``nowhere``, ``memory`` or ``file``.
     """
 
     levels: tuple[Level, ...]
@@ -86,6 +90,7 @@ class PyramidPlan:
     streamed: int
     memory_bytes: int
     reason: str
+    keep: Literal["nowhere", "memory", "file"] = "nowhere"
 
     @property
     def in_order(self) -> bool:
@@ -144,7 +149,7 @@ def plan_pyramid(
             levels = given
         for plan in _banded(levels, dtype, workers, block) if banded else (_whole(levels, dtype, workers, block),):
             if plan.memory_bytes <= memory_bytes:
-                return plan
+                return _keeping(plan, dtype, block, memory_bytes)
             if least is None or plan.memory_bytes < least.memory_bytes:
                 least = plan
     if least is None:
@@ -158,6 +163,32 @@ def plan_pyramid(
         f"{workers} worker(s)",
         remedy=f"allow at least {need} MB (--memory {need}MB){', or fewer workers' if workers > 1 else ''}",
     )
+
+
+def times_read(plan: PyramidPlan, block: Shape5) -> int:
+    """How often the pass would have the source decode what it yields at one go (t c z y x)."""
+    _, channels, _, rows, _ = plan.levels[0].shape
+    bands = -(-rows // plan.band_rows) if block[3] >= rows else 1
+    return bands * min(block[1], channels)
+
+
+def kept_bytes(shape: Shape5, dtype: np.dtype[Any]) -> int:
+    """Bytes of a time point."""
+    return math.prod(shape[1:]) * dtype.itemsize
+
+
+def _keeping(plan: PyramidPlan, dtype: np.dtype[Any], block: Shape5, memory_bytes: int) -> PyramidPlan:
+    """Add where a time point is kept, if its parts would be decoded several times."""
+    times = times_read(plan, block)
+    if times == 1:
+        return plan
+    size = kept_bytes(plan.levels[0].shape, dtype)
+    fits = plan.memory_bytes + size <= memory_bytes
+    what = f"the source is read once instead of {times} times, and {size / 1e6:,.0f} MB are kept"
+    return replace(
+        plan, keep="memory" if fits else "file", memory_bytes=plan.memory_bytes + size * fits,
+        reason=f"{plan.reason}; {what} {'in memory' if fits else 'in a file beside the output meanwhile'}",
+    )  # fmt: skip
 
 
 def chunk_shape(shape: Shape5, depth: int, itemsize: int, smaller: int = 1) -> Shape5:
@@ -283,5 +314,6 @@ def _memory(
     _, _, depth, height, width = levels[0].shape
     planes = min(block[2], levels[0].chunks[2])
     piece = max(min(READ_BYTES // dtype.itemsize, depth * height * width), planes * min(rows, height) * width)
-    decoded = planes * block[3] * block[4]  # what a source holds while it decodes
+    decoded = planes * block[3] * block[4]  # what a source holds while it decodes,
+    decoded *= 2 * block[1] if block[1] > 1 else 1  # and what of it is on the way to where it is kept
     return (values + piece + decoded + workers * _PER_WORKER * math.prod(levels[0].chunks)) * dtype.itemsize

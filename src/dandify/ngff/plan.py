@@ -18,8 +18,8 @@ from dandify.ngff.label_request import LabelMethod, request_labels
 from dandify.ngff.label_values import Labels
 from dandify.ngff.labelled import read_labelled
 from dandify.ngff.labels import require_free
+from dandify.ngff.levels import Region5
 from dandify.ngff.original import original_xml
-from dandify.ngff.pyramid import Region5
 from dandify.ngff.request import MAX_DEPTH, SHALLOWER, ImageRequest, request_image
 from dandify.ngff.viewers import Viewer, openers
 from dandify.ngff.write import requests_of

@@ -133,7 +133,7 @@ def write_ome_zarr_plate(
     )  # fmt: skip
     groups = _groups(title, requests)
     all_bytes = sum(r.all_bytes for r in requests.values())
-    require_room(path, int(all_bytes / _USUAL_RATIO))
+    require_room(path, int(all_bytes / _USUAL_RATIO) + max(r.room_bytes for r in requests.values()))
     files = describe_sources(Path(s) if isinstance(s, str) else s for s in sources)
     with (
         resumable_output(path, overwrite=overwrite, directory=True) as attempt,

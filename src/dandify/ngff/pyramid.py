@@ -13,17 +13,15 @@ import xxhash
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from dandify.errors import BadSource
 from dandify.kernels.downsample import BINS, bin_values, tally
 from dandify.kernels.shrink import Method, shrink
-from dandify.ngff.levels import READ_BYTES, Level, PyramidPlan
+from dandify.ngff.levels import READ_BYTES, Level, PyramidPlan, Region5
+from dandify.ngff.once import read_checked
 from dandify.store.encode import scratch
 from dandify.store.journal import EarlierRun
 from dandify.store.pipeline import Chunk
 from dandify.store.region import extent
 from dandify.store.zarr_image import Sink
-
-Region5 = tuple[slice, slice, slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -185,7 +183,7 @@ class Pyramid:
         crc = 0
         for start in range(z.start, z.stop, step):
             part = (t, c, slice(start, min(start + step, z.stop)), y, x)
-            values = self._checked(part)
+            values = read_checked(self._read, part, self._dtype)
             target = slab.reshape(-1)[: (z.stop - z.start) * plane // self._dtype.itemsize].reshape(
                 z.stop - z.start, y.stop - y.start, x.stop - x.start
             )[start - z.start : part[2].stop - z.start]
@@ -194,18 +192,6 @@ class Pyramid:
             if self._whole is not None:
                 self._whole.update(target.reshape(-1).view(np.uint8).data)
         return slab, crc
-
-    def _checked(self, region: Region5) -> NDArray[Any]:
-        place = "t c z y x " + ", ".join(f"{s.start}:{s.stop}" for s in region)
-        try:
-            values = np.asarray(self._read(region))
-        except (OSError, ValueError, EOFError) as error:
-            raise BadSource(f"cannot be read: {error}", file=getattr(error, "filename", None), place=place) from error
-        if values.size != np.prod(extent(region), dtype=object) or values.dtype.newbyteorder("=") != self._dtype:
-            raise BadSource(
-                f"yields {values.shape} {values.dtype} for a region of {extent(region)} {self._dtype}", place=place
-            )
-        return values
 
     def _slab_shape(self, number: int) -> tuple[int, int, int]:
         level = self._levels[number]

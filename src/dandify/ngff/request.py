@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dandify.errors import BadRequest
 from dandify.kernels.shrink import METHODS, Method
 from dandify.ngff.image import ImageInput, describe_image
-from dandify.ngff.levels import AXES, PyramidPlan, Shape5, plan_pyramid, require_chunks
+from dandify.ngff.levels import AXES, PyramidPlan, Shape5, kept_bytes, plan_pyramid, require_chunks
 from dandify.ngff.metadata import VERSIONS, Version
 from dandify.ngff.opened import open_image
 from dandify.sources.contract import Array, Channel, Stream
@@ -89,6 +89,11 @@ class ImageRequest:
         """Where a level lies, of the image's axes."""
         translation = self.plan.levels[number].translation(self.image.voxel, self.image.origin, self.downsample)
         return [translation[i] for i in self.kept]
+
+    @property
+    def room_bytes(self) -> int:
+        """What is kept in a file while the image is written."""
+        return kept_bytes(self.image.shape, self.image.dtype) if self.plan.keep == "file" else 0
 
     @property
     def all_bytes(self) -> int:

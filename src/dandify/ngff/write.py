@@ -138,7 +138,7 @@ def write_ome_zarr(
     documents = [one.metadata() for one in labelled]
     parts: dict[str, ImageRequest] = {"": request, **{one.place: one for one in labelled}}
     needed = sum(part.all_bytes for part in parts.values())
-    require_room(path, int(request.all_bytes / _USUAL_RATIO))
+    require_room(path, int(needed / _USUAL_RATIO) + max(part.room_bytes for part in parts.values()))
     files = describe_sources(Path(s) if isinstance(s, str) else s for s in (*sources, *request.files))
     original = original_xml(Path(f.path) for f in files)
     of_labels = [describe_sources(one.files) for one in labelled]

@@ -67,8 +67,8 @@ def _print_nwb(plan: NWBPlan, console: Console) -> None:
     )
     for one in plan.datasets:
         console.print(
-            f"  {escape(one.path_in_file)}: {_by(one.shape)} {one.dtype} in {one.count} chunks of {_by(one.chunks)}, "
-            f"{escape(one.encoder)}, about {text.size(one.estimated_bytes)} ({one.ratio:.2f}), "
+            f"  {escape(one.path_in_file)}: {_by(one.shape)} {one.dtype} in {text.count(one.count, 'chunk')} of "
+            f"{_by(one.chunks)}, {escape(one.encoder)}, about {text.size(one.estimated_bytes)} ({one.ratio:.2f}), "
             f"{text.size(one.memory_bytes)} of memory",
             soft_wrap=True,
         )
@@ -89,7 +89,8 @@ def _print_plate(plan: OMEZarrPlatePlan, console: Console) -> None:
     shapes = sorted({_by(field.levels[0].shape) for field in plan.fields.values()})
     console.print(
         f"{escape(str(plan.path))}: plate of {plan.wells} wells, {len(plan.fields)} fields of {', '.join(shapes)}, "
-        f"{text.size(plan.raw_bytes)} raw, about {text.size(plan.estimated_bytes)} stored in {plan.files} files",
+        f"{text.size(plan.raw_bytes)} raw, about {text.size(plan.estimated_bytes)} stored in "
+        f"{text.count(plan.files, 'file')}",
         soft_wrap=True,
     )
     console.print("the first of them:")
@@ -102,8 +103,8 @@ def print_levels(plan: OMEZarrPlan, console: Console) -> None:
     finest = plan.levels[0]
     console.print(
         f"{escape(str(plan.path))}: {''.join(plan.axes)} {_by(finest.shape)} {plan.dtype}, {text.size(plan.raw_bytes)} "
-        f"raw, about {text.size(plan.estimated_bytes)} stored in {plan.files} files, {text.size(plan.memory_bytes)} of "
-        f"memory",
+        f"raw, about {text.size(plan.estimated_bytes)} stored in {text.count(plan.files, 'file')}, "
+        f"{text.size(plan.memory_bytes)} of memory",
         soft_wrap=True,
     )
     console.print(
@@ -113,8 +114,8 @@ def print_levels(plan: OMEZarrPlan, console: Console) -> None:
     for level in plan.levels:
         shards = f" in shards of {_by(level.shards)}" if level.shards else ""
         console.print(
-            f"  level {level.path}: {_by(level.shape)}, chunks of {_by(level.chunks)}{shards}, {level.files} files, "
-            f"about {text.size(level.estimated_bytes)}",
+            f"  level {level.path}: {_by(level.shape)}, chunks of {_by(level.chunks)}{shards}, "
+            f"{text.count(level.files, 'file')}, about {text.size(level.estimated_bytes)}",
             soft_wrap=True,
         )
     for note in plan.notes:

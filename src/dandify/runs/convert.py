@@ -228,9 +228,9 @@ def _choices(output: Output, compression: str | None) -> dict[str, StreamChoice]
     }  # fmt: skip
 
 
-def _image_choice(image: ImagePlan, tuned: Mapping[str, StreamOutput]) -> dict[str, Any]:
-    """Options of `write_ome_zarr` that dandify.yaml has for an image, by its name or for all images."""
-    said = tuned.get(image.stream.name) or tuned.get("Image")
+def _image_choice(name: str, tuned: Mapping[str, StreamOutput]) -> dict[str, Any]:
+    """Options of `write_ome_zarr` that dandify.yaml has for an image, or plate, by its name or for all images."""
+    said = tuned.get(name) or tuned.get("Image")
     if said is None:
         return {}
     return {"chunks": said.chunks} | ({"compression": said.compression} if said.compression else {})
@@ -268,16 +268,15 @@ def _convert_session(
             written.append(
                 _write_nwb(plan, backend=backend, stub=stub, details=details, options={**options, **nwb_options})
             )
-        written += [
-            _write_image(image, ngff=ngff, stub=stub, details=details, options=options | _image_choice(image, tuned))
-            for image in plan.images
-            if image.output not in skipped
-        ]
-        written += [
-            _write_plate(plate, ngff=ngff, stub=stub, details=details, options=options)
-            for plate in plan.plates
-            if plate.output not in skipped
-        ]
+        said: dict[str, Any] = {"ngff": ngff, "stub": stub, "details": details}
+        written.extend(
+            _write_image(image, options=options | _image_choice(image.stream.name, tuned), **said)
+            for image in plan.images if image.output not in skipped
+        )  # fmt: skip
+        written.extend(
+            _write_plate(plate, options=options | _image_choice(plate.source.path.name, tuned), **said)
+            for plate in plan.plates if plate.output not in skipped
+        )  # fmt: skip
     except DandifyError as error:
         return ConvertedSession(plan, tuple(written), skipped, error)
     finally:
