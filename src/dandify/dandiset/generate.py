@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from dandify.dandiset import tables
@@ -120,7 +121,12 @@ def describe(
     return DescribeReport(root, done, kept, tuple(problems_in(stated)))
 
 
-def write_tables(dandiset: Path, layout: Layout, origins: Mapping[PurePosixPath, Path]) -> dict[str, Change]:
+def write_tables(
+    dandiset: Path,
+    layout: Layout,
+    origins: Mapping[PurePosixPath, Path],
+    given: Mapping[PurePosixPath, Mapping[str, str | None]] = MappingProxyType({}),
+) -> dict[str, Change]:
     """Write or complete the tables and sidecars of assets that are being organized; see `describe`.
 
     Each asset adds what it says itself, so that the tables depend on what is in a dandiset, not on what came first.
@@ -134,6 +140,9 @@ def write_tables(dandiset: Path, layout: Layout, origins: Mapping[PurePosixPath,
     origins
         The assets by their path below the dandiset, and where each is before it is there: its manifest stays there.
         A table or a sidecar among them is left as it comes.
+    given
+        What the user says of the subjects and sessions of assets that do not say it themselves, by NWB's keys; None
+        takes away what one says.
 
     Raises
     ------
@@ -141,17 +150,36 @@ def write_tables(dandiset: Path, layout: Layout, origins: Mapping[PurePosixPath,
         If a table that is there is damaged.
     """
     # NWB files say themselves whose they are
-    wanted = [p for p in origins if layout == "bids" or (p.suffix in _ZARRS and not p.name.endswith(".nwb.zarr"))]
+    wanted = [
+        p for p in origins
+        if layout == "bids" or (not p.name.endswith((".nwb", ".nwb.zarr")) and (p in given or p.suffix in _ZARRS))
+    ]  # fmt: skip
     alone = Context(dandiset, alone=True)
-    assets = list(_gathered(alone, (dandiset / p for p in wanted if p.suffix not in _TEXTS), origins))
-    return _write_tables(dandiset, assets, layout, given=origins)
+    assets = [
+        _told(asset, given.get(asset.path, {}))
+        for asset in _gathered(alone, (dandiset / p for p in wanted if p.suffix not in _TEXTS), origins)
+    ]
+    return _write_tables(dandiset, assets, layout, there=origins, told=given)
+
+
+def _told(asset: Described, given: Mapping[str, str | None]) -> Described:
+    if not given:
+        return asset
+    said = {**asset.facts.subject, **given}
+    session_id = said.pop("session_id", None) or asset.facts.session_id
+    subject = {key: value for key, value in said.items() if value}
+    return replace(asset, facts=replace(asset.facts, subject=subject, session_id=session_id))
 
 
 def _write_tables(
-    root: Path, assets: Sequence[Described], layout: Layout, given: Collection[PurePosixPath] = ()
+    root: Path,
+    assets: Sequence[Described],
+    layout: Layout,
+    there: Collection[PurePosixPath] = (),
+    told: Collection[PurePosixPath] = (),
 ) -> dict[str, Change]:
-    made = _documents(root, assets, layout)
-    return {path: _write(root / path, text) for path, text in made if PurePosixPath(path) not in given}
+    made = _documents(root, assets, layout, told)
+    return {path: _write(root / path, text) for path, text in made if PurePosixPath(path) not in there}
 
 
 def _write_nidm(root: Path, stated: Mapping[str, Any], assets: Sequence[Described]) -> dict[str, Change]:
@@ -171,16 +199,18 @@ def _checksum(path: Path) -> tuple[str, str]:
         return "sha256", hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _documents(root: Path, assets: Sequence[Described], layout: Layout) -> Iterator[tuple[str, str]]:
+def _documents(
+    root: Path, assets: Sequence[Described], layout: Layout, told: Collection[PurePosixPath]
+) -> Iterator[tuple[str, str]]:
     images = [a for a in assets if a.facts.image is not None]
     if layout == "dandi":
-        assets = images
+        assets = [a for a in assets if a.facts.image is not None or a.path in told]
     rows = tables.sessions(assets)
-    if layout == "bids" or images:
+    if layout == "bids" or assets:
         subjects = tables.participants(assets, ages=layout == "bids")
         subjects = [row for row in subjects if layout == "bids" or len(row) > 1]  # else a name says it all
         yield from _table(root, "participants.tsv", subjects, ("participant_id",))
-    if layout == "dandi" and images:
+    if layout == "dandi" and assets:
         flat = [{"participant_id": f"sub-{subject}", **row} for subject, found in rows.items() for row in found]
         flat = [row for row in flat if len(row) > 2]
         yield from _table(root, "sessions.tsv", flat, ("participant_id", "session_id"))
