@@ -142,7 +142,7 @@ def test_dry_run_shows_the_plan_and_writes_nothing(spikeglx: Path, tmp_path: Pat
     assert done.exit_code == 0, done.output
     assert everything_below(tmp_path) == before
     assert "sub-m1_ses-s1.nwb: " in done.output
-    assert "30000 x 8 <i2 in 1 chunks of 30000 x 8" in done.output
+    assert "30000 x 8 <i2 in 1 chunk of 30000 x 8" in done.output
     assert "chunks of 0.1 to 4 MB, at most 200,000 chunks, read no slower than" in done.output
     assert "nothing was written" in done.output
 
