@@ -61,4 +61,4 @@ def _documents(root: Path, table: EphysTable, past: EphysTable | None) -> Iterat
     yield str(table.path), text
     beside = table.path.with_suffix(".json")
     meanings = tables.meanings(text, table.columns)
-    yield str(beside), json_text(root / beside, meanings, withdrawn=tables.meanings(text, past.columns) if past else {})
+    yield str(beside), json_text(root / beside, meanings, withdrawn=past.columns if past else None)

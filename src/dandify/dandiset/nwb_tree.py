@@ -101,7 +101,7 @@ def span_of(series: Any) -> Iterator[tuple[float, float]]:
         if len(timestamps):
             yield from finite(timestamps[0], timestamps[-1])
     elif hasattr(start, "shape"):
-        rate = float(np.ravel(start.attrs["rate"])[0])
+        rate = float(np.ravel(start.attrs.get("rate", 0))[0])
         samples = data.shape[0] if hasattr(data, "shape") and data.shape else 0
         count = max(samples, int(np.ravel(series.attrs.get("num_samples", 0))[0]))
         begin = float(np.ravel(start[()])[0])
