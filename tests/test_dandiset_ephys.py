@@ -304,13 +304,17 @@ def test_tables_of_another_tool_come_along_as_they_are(tmp_path: Path) -> None:
     probes = "probe_name\ttype\nP\tsilicon-probe\n"
     (tmp_path / "in" / "sub-x_probes.tsv").write_text(probes)
     (tmp_path / "in" / "sub-x_ecephys.json").write_text('{"PowerLineFrequency": 50}')
+    (tmp_path / "in" / "sub-x_events.tsv").write_text("onset\tduration\n0\t1\n")
     (tmp_path / "in" / "sub-y_probes.tsv").write_text(probes)
+    (tmp_path / "in" / "dataset_description.json").write_text('{"Name": "Theirs", "Authors": null, "License": null}')
     report = organize(tmp_path / "in", tmp_path / "out", layout="bids")
     stem = stem_in(tmp_path / "out", "ecephys")
     assert written(stem, "probes") == probes
     assert json.loads(stem.with_name(f"{stem.name}_ecephys.json").read_text()) == {"PowerLineFrequency": 50}
     assert written(stem, "electrodes") == tsv(TWO_PROBES.electrodes)
+    assert written(stem, "events") == "onset\tduration\n0\t1\n"
     assert [item.path.name for item in report.left] == ["sub-y_probes.tsv"]
+    assert errors_of_the_validator(tmp_path / "out") == []
     assert organize(tmp_path / "in", tmp_path / "out").changed == ()
 
 

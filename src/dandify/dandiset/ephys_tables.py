@@ -113,9 +113,9 @@ def ephys_datatype(nwb: PurePosixPath) -> str | None:
 
 
 def ephys_companions(nwb: PurePosixPath) -> Iterator[PurePosixPath]:
-    """Yield the places of all files that BEP032 wants beside one, in the same order for every NWB file."""
+    """Yield the places of all files that BEP032 has beside one, in the same order for every NWB file."""
     yield sidecar_path(nwb)
-    for what in _ALWAYS:
+    for what in (*_ALWAYS, "events"):
         for suffix in (".tsv", ".json"):
             yield _beside(nwb, what).with_suffix(suffix)
 
