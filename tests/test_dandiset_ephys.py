@@ -310,12 +310,28 @@ def test_tables_of_another_tool_come_along_as_they_are(tmp_path: Path) -> None:
     report = organize(tmp_path / "in", tmp_path / "out", layout="bids")
     stem = stem_in(tmp_path / "out", "ecephys")
     assert written(stem, "probes") == probes
+    assert list(meanings(stem, "probes")) == ["probe_name", "type"]
     assert json.loads(stem.with_name(f"{stem.name}_ecephys.json").read_text()) == {"PowerLineFrequency": 50}
     assert written(stem, "electrodes") == tsv(TWO_PROBES.electrodes)
     assert written(stem, "events") == "onset\tduration\n0\t1\n"
     assert [item.path.name for item in report.left] == ["sub-y_probes.tsv"]
     assert errors_of_the_validator(tmp_path / "out") == []
     assert organize(tmp_path / "in", tmp_path / "out").changed == ()
+
+
+def test_a_table_that_calls_everything_otherwise_stays(tmp_path: Path) -> None:
+    """Such as nwb2bids', which numbers electrodes that have names in the file."""
+    write(TWO_PROBES.make(), tmp_path / "a.nwb")
+    root = tmp_path / "out"
+    organize(tmp_path / "a.nwb", root, layout="bids")
+    stem = stem_in(root, "ecephys")
+    electrodes = stem.with_name(f"{stem.name}_electrodes.tsv")
+    electrodes.write_text("name\tprobe_name\tx\ty\tz\ne000\tProbe0\t0\t20.5\tn/a\n")
+    before = electrodes.read_bytes()
+    assert organize(tmp_path / "a.nwb", root).generated == ()
+    described = describe(root).files
+    assert electrodes.read_bytes() == before
+    assert {change for path, change in described.items() if "_electrodes" in path} == {"unchanged"}
 
 
 # To the archive

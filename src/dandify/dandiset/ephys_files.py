@@ -25,7 +25,7 @@ def ephys_documents(
     root
         The dandiset's folder, for what is there already.
     files
-        Assets by their path below it, and where each can be read.
+        Assets by their path below it, and where each can be read. Tables among them stay as they are.
     replaced
         Those at whose place another recording lies: what is there because of that one goes with it.
 
@@ -43,7 +43,7 @@ def ephys_documents(
         yield str(place), json_text(root / place, ephys_sidecar(content), withdrawn=past)
         past_tables = {table.path: table for table in ephys_tables(nwb, before)} if before else {}
         for table in ephys_tables(nwb, content):
-            yield from _documents(root, table, past_tables.get(table.path))
+            yield from _documents(root, table, past_tables.get(table.path), files.get(table.path))
 
 
 def _content(file: Path) -> EphysContent | None:
@@ -53,12 +53,16 @@ def _content(file: Path) -> EphysContent | None:
     return None
 
 
-def _documents(root: Path, table: EphysTable, past: EphysTable | None) -> Iterator[tuple[str, str]]:
-    there = read_text(root / table.path)
-    if past is not None and there is not None:
-        there = tables.withdraw_rows(there, past.rows, (past.key,))
-    text = tables.merge_table(there, table.rows, (table.key,), order=tuple(table.columns), sort=False)
-    yield str(table.path), text
+def _documents(root: Path, table: EphysTable, past: EphysTable | None, given: Path | None) -> Iterator[tuple[str, str]]:
+    """Yield a table and the JSON that says what its columns mean."""
+    text = read_text(given or root / table.path)
+    if text is not None and past is not None:
+        text = tables.withdraw_rows(text, past.rows, (past.key,))
+    elif text is not None and tables.names_others(text, table.rows, (table.key,)):
+        given = root / table.path  # by a tool that calls electrodes otherwise: to add ours would double them
+    if given is None:
+        text = tables.merge_table(text, table.rows, (table.key,), order=tuple(table.columns), sort=False)
+        yield str(table.path), text
     beside = table.path.with_suffix(".json")
-    meanings = tables.meanings(text, table.columns)
+    meanings = tables.meanings(text or "", table.columns)
     yield str(beside), json_text(root / beside, meanings, withdrawn=past.columns if past else None)

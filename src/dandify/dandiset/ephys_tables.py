@@ -57,7 +57,7 @@ _CHANNELS: Final[Columns] = {
     "recording_mode": {"Description": "Which clamp"},
 
     "conversion": {"Description": "Factor of a stored value, to have it in its units", "Format": "number"},
-    "offset": {"Description": "What is added to a stored value after that", "Units": "the channel's"},
+    "offset": {"Description": "What is added after that, in its units", "Format": "number"},
     "filtering": {"Description": "What is said of filters"},
 }  # fmt: skip
 # Columns that are there even if nothing is known, because BEP032 requires them.

@@ -74,8 +74,7 @@ def describe(
     probes, electrodes and channels. In that of DANDI, whose archive takes no tables, ``participants.tsv`` and
     ``sessions.tsv`` are written only if there are images: these cannot say themselves whose they are, and the tables
     keep it for the upload. What is in a file already is kept; only what it lacks is added. README.md is written anew
-    until a person
-    changes it.
+    until a person changes it.
 
     Parameters
     ----------

@@ -201,9 +201,8 @@ def organize(
         stated = stated_description(inputs, title=title or None, otherwise=root.name)
         generated = write_bids_files(root, stated, sidecars, overwrite=overwrite, dry_run=dry_run)
     replaced = {p.target for p in todo if os.path.lexists(root / p.target)}
-    tables = write_tables(
-        root, chosen, {p.target: p.source for p in placements}, replaced=replaced, dry_run=dry_run
-    )  # fmt: skip
+    origins = {p.target: p.source for p in placements}
+    tables = write_tables(root, chosen, origins, replaced=replaced, dry_run=dry_run)
     generated = (*generated, *(root / path for path, change in tables.items() if change != "unchanged"))
     if dry_run:
         done: dict[PurePosixPath, Action] = {p.target: _expected(p, mode) for p in todo}

@@ -190,6 +190,12 @@ def merge_table(
     return _text(columns, there)
 
 
+def names_others(text: str, rows: Rows, keys: Sequence[str]) -> bool:
+    """Whether a table has rows, and none of them is called as one of these."""
+    there = {_place(row, keys) for row in _parse(text)[1]}
+    return bool(there) and there.isdisjoint(_place(row, keys) for row in rows)
+
+
 def withdraw_rows(text: str, rows: Rows, keys: Sequence[str]) -> str:
     """Return a table without what rows said that hold no longer; rows and columns of which nothing is left go.
 
