@@ -19,10 +19,13 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true", help="tables as Markdown")
     parser.add_argument("--gb", default="", help="sizes of the scaling benchmark, with commas: 1,4,8; none otherwise")
     parser.add_argument("--memory", default="1GB", help="cap of dandify's memory")
+    parser.add_argument("--assets", type=int, default=10_000, help="NWB files of the synthetic dandiset")
+    parser.add_argument("--files", type=int, default=100_000, help="files of its Zarr")
     asked = parser.parse_args()
     options = Options(
         asked.mb, asked.repeats, tuple(filter(None, asked.sets.split(","))), asked.markdown,
         tuple(float(size) for size in asked.gb.split(",") if size), asked.memory,
+        asked.assets, asked.files,
     )  # fmt: skip
     print(f"{machine()}\n")
     for file in sorted(Path(__file__).parent.glob("bench_*.py")):

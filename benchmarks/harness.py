@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -39,6 +40,8 @@ class Options:
         Sizes of the scaling benchmark; it is skipped if empty.
     memory
         Cap given to dandify.
+    assets, files
+        Of the synthetic dandisets: NWB files in one, files of the Zarr in the other.
     """
 
     megabytes: float = 150
@@ -47,6 +50,8 @@ class Options:
     markdown: bool = False
     gigabytes: tuple[float, ...] = ()
     memory: str = "1GB"
+    assets: int = 10_000
+    files: int = 100_000
 
     def chosen(self) -> list[Any]:
         """Sets that were asked for."""
@@ -59,9 +64,10 @@ class Options:
 
 
 def measured(call: Callable[[], object]) -> dict[str, float]:
-    """Wall seconds, CPU seconds of all threads, and bytes of memory at the peak above those before.
+    """Wall seconds, CPU seconds of all threads and processes, and bytes of memory at the peak above those before.
 
-    Pages of mapped files are not counted where the system tells them apart (Linux): they are the page cache's.
+    Memory is that of this process and of those that it started. Pages of mapped files are not counted where the system
+    tells them apart (Linux): they are the page cache's.
     """
     gc.collect()
     own, over = psutil.Process(), threading.Event()
@@ -69,8 +75,12 @@ def measured(call: Callable[[], object]) -> dict[str, float]:
 
     def watch() -> None:
         nonlocal peak
-        while not over.wait(0.005):
-            peak = max(peak, _memory(own))
+        started: list[psutil.Process] = []
+        looked = 0.0
+        while not over.wait(0.005 if not started else 0.1):
+            if time.monotonic() - looked > 1:  # it is looked through all processes of the machine
+                started, looked = own.children(recursive=True), time.monotonic()
+            peak = max(peak, _memory(own, *started))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -86,9 +96,13 @@ def measured(call: Callable[[], object]) -> dict[str, float]:
     return {"wall_s": wall, "cpu_s": seconds, "peak_bytes": max(peak, _memory(own)) - before}
 
 
-def _memory(process: psutil.Process) -> int:
-    found = process.memory_info()
-    return int(found.rss - getattr(found, "shared", 0))
+def _memory(*processes: psutil.Process) -> int:
+    total = 0
+    for one in processes:
+        with suppress(psutil.Error):  # one that has ended
+            found = one.memory_info()
+            total += int(found.rss - getattr(found, "shared", 0))
+    return total
 
 
 def apart(module: str, *arguments: object) -> dict[str, Any]:

@@ -150,7 +150,11 @@ def _stream(image: ZarrImage, count: int, path: Path, problems: list[str]) -> St
     if not _has_chunks(image.array):
         problems.append(f"{name}: no chunk of it is stored, so that all values are the fill value")
     if labels := labels_in(image.group):
-        problems.append(f"{name}: its labels ({', '.join(labels)}) are images of their own and stay behind")
+        first = (image.group / "labels" / labels[0]).as_posix()
+        problems.append(
+            f"{name}: its labels ({', '.join(labels)}) stay behind; dandify labels NEW.ome.zarr {labels[0]}={first} "
+            "adds them to the new image"
+        )
     return Stream(
         name=name, kind="Image", axes=axes, array=ordered, scale={a: v for a, v in image.scale.items() if a in axes},
         origin={a: v for a, v in image.origin.items() if a in axes}, channels=channels,

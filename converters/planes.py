@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from dandify.errors import BadRequest, BadSource
-from dandify.sources import Channel, Converter, Source, Stream, Verdict
+from dandify.sources import Channel, Converter, Source, Stream, Verdict, Well
 from dandify.sources.microscopy import ImageSource, arrange, common_sizes, needs_of
 from dandify.sources.plane_folders import PATTERNS, Run, channel_folders, is_single, root_of, runs_in
+from dandify.sources.plane_pattern import EXAMPLE, images_by
 from dandify.sources.tiff import PageRef, TiffPages, ref_of, require_form
 from dandify.sources.tiff_header import Header, read_header, require_whole
 from dandify.sources.tiff_text import imagej, resolution
@@ -27,7 +29,7 @@ class Planes(Converter):
     title = "Folder of planes"
     patterns = PATTERNS
     looks_like = "numbered TIFF files, one plane each, in a folder; for several channels in folders ch0, ch1, ..."
-    becomes = "one OME-Zarr image"
+    becomes = "one OME-Zarr image; a plate, or an image for each place, where a pattern of names says so"
     priority = -10  # asked before ome_tiff: a folder of ten thousand planes is one question then
 
     def claim(self, path: Path) -> Path | None:
@@ -48,10 +50,19 @@ class Planes(Converter):
         return Verdict(False, "holds no TIFF files of one plane each with running numbers")
 
     def open(self, path: Path, options: Mapping[str, Any] = MappingProxyType({})) -> Source:
-        """Read the first directory of the files; no pixels."""
+        """Read the first directory of the files; no pixels.
+
+        Parameters
+        ----------
+        path
+            The folder.
+        options
+            ``pattern``: which plane a file is by its path in the folder, such as
+            ``*_{row}{column}_s{field}_w{channel}.tif``; see `dandify.sources.plane_pattern`.
+        """
         path = Path(os.path.abspath(path))
         if options:
-            raise BadRequest(f"a folder of planes has no option {', '.join(options)}", file=path)
+            return _by_pattern(path, options)
         folders = channel_folders(path)
         groups: list[tuple[str, list[Run], tuple[Channel, ...]]]
         if folders:
@@ -101,23 +112,64 @@ def _stream(name: str, several: Sequence[Run], channels: tuple[Channel, ...]) ->
                 remedy="copy the missing planes; to convert the channels alone, give each folder by itself",
             )  # fmt: skip
     paths = [path for run in several for path in run.paths]
+    axis, lengths = several[0].axis, (len(several), len(several[0].files))
+    stream, scale = _image(name, paths, "c" + axis, lengths, channels if len(several) > 1 else ())
+    numbers = several[0].numbers
+    said = f"{len(numbers)} planes along {axis}, numbers {numbers[0]} to {numbers[-1]}, of {name}"
+    return replace(stream, description=said), scale
+
+
+def _image(
+    name: str, paths: Sequence[Path], axes: str, lengths: Sequence[int], channels: tuple[Channel, ...]
+) -> tuple[Stream, dict[str, float]]:
+    """Make an image of files of one plane each, in C order of some axes, and what the first of them states."""
     first = _header(paths[0])
     page = first.first
     array = TiffPages(
         tuple(paths), tuple(_refs(paths, first)), (len(paths),), page.height, page.width, page.dtype, page.samples,
         planar=page.planar, compressed=page.data < 0,
     )  # fmt: skip
-    axis = several[0].axis
-    arranged, axes = arrange(array, "c" + axis, (len(several), len(several[0].files)))
+    arranged, found = arrange(array, axes, lengths)
     stated = imagej(page)
     scale = dict(stated.scale) if stated else resolution(page)
     stream = Stream(
-        name=name, kind="Image", axes=axes, array=arranged, scale={a: v for a, v in scale.items() if a in axes},
-        channels=channels if len(several) > 1 and page.samples == 1 else (),
-        description=f"{len(several[0].files)} planes along {axis}, numbers {several[0].numbers[0]} to "
-        f"{several[0].numbers[-1]}, of {name}",
+        name=name, kind="Image", axes=found, array=arranged, scale={a: v for a, v in scale.items() if a in found},
+        channels=channels if page.samples == 1 else (),
     )  # fmt: skip
     return stream, scale
+
+
+def _by_pattern(path: Path, options: Mapping[str, Any]) -> Source:
+    """Open the images that a declared pattern finds, fields of wells among them."""
+    pattern = options.get("pattern")
+    if set(options) != {"pattern"} or not isinstance(pattern, str):
+        unknown = ", ".join(sorted(set(options) - {"pattern"})) or f"pattern: {pattern!r}"
+        raise BadRequest(f"a folder of planes has no option {unknown}", file=path, remedy=f"pattern: '{EXAMPLE}'")
+    images = images_by(path, pattern)
+    streams: list[Stream] = []
+    facts: dict[str, Any] = {}
+    for image in images:
+        lengths = [len(image.counted.get(name, ("",))) for name in ("t", "channel", "z")]
+        names = image.counted.get("channel", ())
+        channels = tuple(Channel(f"channel {n}" if n.isdigit() else n) for n in names) if len(names) > 1 else ()
+        well = None
+        if "row" in image.place:
+            well = Well(image.place["row"], image.place["column"], image.place.get("field", "0"))
+        name = "_".join(image.place.values()) if image.place else path.name
+        if well is not None:
+            name = f"{well.row}{well.column}_{well.field}"
+        stream, stated = _image(name, image.files, "tcz", lengths, channels)
+        streams.append(replace(stream, well=well))
+        if "t" in stated:
+            facts["time_increment_s"] = stated["t"]
+    if sizes := common_sizes(streams):
+        facts["pixel_size_um"] = sizes
+    if len({s.channels for s in streams}) == 1 and streams[0].channels:
+        facts["channel_names"] = tuple(c.name for c in streams[0].channels)
+    return ImageSource(
+        format=converter.name, path=path, files=tuple(f for i in images for f in i.files), streams=tuple(streams),
+        facts=facts, needs=needs_of(streams, path), axes_stated=True,
+    )  # fmt: skip
 
 
 def _refs(paths: Sequence[Path], first: Header) -> list[PageRef]:

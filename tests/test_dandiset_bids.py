@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dandify.dandiset.bids_names import MICR_SUFFIXES, bids_nwb_path, micr_path
+from dandify.dandiset.images import pixel_size
 from dandify.dandiset.organize import OrganizeReport, organize
-from dandify.dandiset.pixel_size import pixel_size
 from dandify.dandiset.validate import validate
 from dandify.errors import BadRequest, MissingMetadata, UnknownFormat
 from dandiset_cases import (

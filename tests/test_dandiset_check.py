@@ -228,7 +228,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     flags = [f"--{key.replace('_', '-')}={value}" for key, value in MOUSE.items()]
     done = CliRunner().invoke(main, ["check", str(tmp_path / "rig"), *flags])
     assert done.exit_code == 0, done.output
-    assert "1 files: 0 errors" in done.output
+    assert "1 file: 0 errors" in done.output
     assert "next: dandify convert" in done.output
     done = CliRunner().invoke(main, ["check", str(tmp_path / "rig"), "--json", "--sex", "both"])
     assert done.exit_code == 1

@@ -18,7 +18,7 @@ from pynwb import NWBFile
 
 from dandify.dandiset.describe import write_description
 from dandify.dandiset.organize import organize
-from dandify.dandiset.validate import ValidationReport, validate
+from dandify.dandiset.validate import ValidationReport, _Job, _processes, validate
 from dandify.errors import BadRequest
 from dandify.findings import Finding
 from dandiset_cases import add_ecephys, add_position, add_units, image, movie, session, video, write
@@ -96,6 +96,18 @@ def test_json_is_one_record_of_all(good: Path) -> None:
 def test_two_processes_find_the_same(small: Path) -> None:
     video(small / "sub-m1" / "empty.mp4", b"")
     assert validate(small, workers=2) == validate(small)
+
+
+@pytest.mark.parametrize(
+    ("asked", "recordings", "processes"),
+    [(None, 500, 1), (3, 1, 3), ("auto", 5, 1), ("auto", 39, 1), ("auto", 40, 2), ("auto", 10_000, 4)],
+)
+def test_processes_come_with_many_recordings(
+    asked: Any, recordings: int, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    others = [_Job(Path("x.mp4"), Path(), "video", False, "full")] * 1000
+    assert _processes(asked, [_Job(Path("x.nwb"), Path(), "nwb", False, "full")] * recordings + others) == processes
 
 
 def test_progress_counts_files(good: Path) -> None:

@@ -62,6 +62,36 @@ def test_a_clip_is_as_long_as_it_is(tmp_path: Path) -> None:
     assert len(CLIPS[0].map(tmp_path / "raw.dat")) == size // CLIPS[0].row_bytes
 
 
+def test_the_verbs_that_are_measured_on_dandisets(benchmarks: Any, tmp_path: Path) -> None:
+    dandisets = benchmarks("dandisets")
+    dandisets.write_recordings(tmp_path / "made", 3)
+    assert 40 < dandisets.write_image(tmp_path / "made" / "volume.ome.zarr", 48) < 60
+    found = {verb: run(tmp_path / "made", tmp_path / "dandiset") for verb, run in dandisets.VERBS.items()}
+    assert (found["organize"], found["validate"]) == (4, [])
+    assert "README.md" in found["describe"]
+
+
+@pytest.mark.slow
+def test_dandisets_are_measured(benchmarks: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    benchmarks("bench_dandiset").run(benchmarks("harness").Options(assets=8, files=128))
+    table = capsys.readouterr().out.splitlines()
+    rows = {line.split("  ")[0]: line.split()[-5] for line in table if line.startswith(("organize", "validate"))}
+    assert rows == {
+        "organize, NWB files": "8", "validate, NWB files": "8",
+        "organize, files of a Zarr": "131", "validate, files of a Zarr": "131",
+    }  # fmt: skip
+    assert any(line.startswith("dandi validate, NWB files") for line in table)
+
+
+def test_growth_beyond_what_is_allowed_is_named(benchmarks: Any) -> None:
+    misses = benchmarks("bench_dandiset")._misses
+    quarter = {"items": 1000, "s": 0.1, "MB": 50.0}
+    assert misses("x", quarter, {"items": 4000, "s": 0.12, "MB": 65.0}) == []
+    slow, large = misses("x", quarter, {"items": 4000, "s": 0.2, "MB": 80.0})
+    assert "2.00 times as long for each" in slow
+    assert "80 MB, and 50 MB for a quarter" in large
+
+
 @pytest.mark.parametrize(
     ("name", "printed"),
     [

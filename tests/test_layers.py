@@ -12,7 +12,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "dandify"
 CONVERTERS = SOURCE.parents[1] / "converters"
 
 LEVELS = {
-    "errors": 0, "findings": 0, "environment": 0, "kernels": 1, "store": 2, "converters": 2,
+    "errors": 0, "findings": 0, "environment": 0, "tree_state": 0, "kernels": 1, "store": 2, "converters": 2,
     "sources": 3, "testing": 6, "nwb": 4, "ngff": 4, "tuning": 4,
     "project": 5, "runs": 6, "dandiset": 6, "archive": 7, "report": 8, "examples": 9, "cli": 10, "__main__": 11,
 }  # fmt: skip

@@ -332,7 +332,7 @@ def run(*arguments: str | Path) -> Any:
 def test_validate_takes_a_single_image(kind: str, stores: dict[str, Path]) -> None:
     done = run(stores[kind])
     assert done.exit_code == 0, done.output
-    assert "1 files: 0 errors" in done.output
+    assert "1 file: 0 errors" in done.output
     assert "dandify.not_in_dandiset" in done.output
 
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from browsers import WEBGL, browser
-from dandify import write_ome_zarr
+from dandify import write_ome_zarr, write_ome_zarr_labels
 from dandify.archive.static import served
 from dandify.cli.main import main
 from dandify.errors import BadRequest, BadSource
@@ -105,6 +105,39 @@ def test_labels_are_objects(tmp_path: Path) -> None:
     *_, last = layers_of(path)
     assert last.labels
     assert last.name == "labels/cells" or last.name == "cells"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_labels_of_dandify_have_their_colours(version: str, tmp_path: Path) -> None:
+    path = write(tmp_path, version)
+    write_ome_zarr_labels(np.eye(64, 96, dtype="uint16") + np.zeros(SHAPE[1:], "uint16"), path, "cells",
+                          colors={1: "00FF00"})  # fmt: skip
+    write_ome_zarr_labels(np.zeros(SHAPE[1:], "int64"), path, "wide")
+    layers = {layer.name: layer for layer in layers_of(path)}
+    assert list(layers) == ["GFP", "Cy5", "cells", "wide"]
+    assert dict(layers["cells"].colours) == {1: "#00ff00"}
+    assert layers["cells"].labels
+    assert layers["cells"].visible
+    assert "int64" in layers["wide"].unseen
+    with view(path) as shown:
+        shows = shown.viewer.state.layers
+        assert [layer.name for layer in shows] == ["GFP", "Cy5", "cells"]
+        assert shows["cells"].layer.type == "segmentation"
+        assert shows["cells"].layer.to_json()["segmentColors"] == {"1": "#00ff00"}
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_browser_shows_labels_over_the_image(version: str, tmp_path: Path) -> None:
+    path = write(tmp_path, version)
+    labels = np.zeros(SHAPE[1:], np.uint16)
+    labels[:, :32, 48:] = 3  # the quarter that both channels leave dark
+    write_ome_zarr_labels(labels, path, "cells", colors={3: "0000FF"})
+    found = picture(path, tmp_path).astype(int)
+    middle = found.shape[0] // 2, found.shape[1] // 2
+    labelled, plain = found[middle[0] - 100, middle[1] + 100], found[middle[0] - 100, middle[1] - 100]
+    assert labelled[2] > 60 + max(labelled[0], labelled[1])
+    assert plain[1] > 150 > 60 > plain[2]
 
 
 def one_axis_less(folder: Path) -> Path:

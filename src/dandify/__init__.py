@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from dandify.dandiset.organize import organize
     from dandify.dandiset.validate import validate
     from dandify.examples.run import demo
-    from dandify.ngff.plan import plan_ome_zarr
+    from dandify.ngff.labels import write_ome_zarr_labels
+    from dandify.ngff.plan import plan_ome_zarr, plan_ome_zarr_labels
+    from dandify.ngff.plate import plan_ome_zarr_plate, write_ome_zarr_plate
     from dandify.ngff.write import write_ome_zarr
     from dandify.nwb.compare import compare_nwb
     from dandify.nwb.plan import plan_nwb
@@ -43,6 +45,8 @@ _HOMES = {
     "organize": "dandify.dandiset.organize",
     "plan_nwb": "dandify.nwb.plan",
     "plan_ome_zarr": "dandify.ngff.plan",
+    "plan_ome_zarr_labels": "dandify.ngff.plan",
+    "plan_ome_zarr_plate": "dandify.ngff.plate",
     "repack": "dandify.nwb.repack",
     "scan": "dandify.project.scan",
     "serve_archive": "dandify.archive.serve:serve",
@@ -53,6 +57,8 @@ _HOMES = {
     "view": "dandify.report.view",
     "write_nwb": "dandify.nwb.write",
     "write_ome_zarr": "dandify.ngff.write",
+    "write_ome_zarr_labels": "dandify.ngff.labels",
+    "write_ome_zarr_plate": "dandify.ngff.plate",
 }
 
 __all__ = [
@@ -67,6 +73,8 @@ __all__ = [
     "organize",
     "plan_nwb",
     "plan_ome_zarr",
+    "plan_ome_zarr_labels",
+    "plan_ome_zarr_plate",
     "repack",
     "scan",
     "serve_archive",
@@ -77,6 +85,8 @@ __all__ = [
     "view",
     "write_nwb",
     "write_ome_zarr",
+    "write_ome_zarr_labels",
+    "write_ome_zarr_plate",
 ]
 
 

@@ -16,7 +16,9 @@ from dandify.archive.client import Target, find_archive, quiet_dandi, reason, se
 from dandify.archive.local import YAML, Record, asset_bytes, read_record, survey, write_identifier
 from dandify.archive.merge import merged, says_more
 from dandify.dandiset.assets import asset_metadata
+from dandify.dandiset.checks_nwb import client_findings
 from dandify.dandiset.context import Context
+from dandify.dandiset.digests import ZARR_CHECKSUM, forget_digest, manifest_digest, recorded_digest
 from dandify.errors import BadRequest, DandifyError
 
 Status = Literal["uploaded", "skipped", "failed", "planned"]
@@ -295,7 +297,8 @@ class _Sender:
             if problems := _problems(asset):
                 return "failed", problems
         self._tell(path, "computing the digest", 0, size)
-        digest = asset.get_digest()
+        known_digest = self._known_digest(asset, path)
+        digest = known_digest or asset.get_digest()
         existing = None
         if self._remote is not None:
             with suppress(NotFoundError):
@@ -321,9 +324,32 @@ class _Sender:
             self._tell(path, str(step["status"]), sent, size)
             if self.stopped:
                 return "failed", "stopped; upload again to go on"
+            if known_digest and step["status"] in ("done", "skipped"):
+                self._require_digest(step["asset"], digest.value)
         with self._lock:
             self.bytes_sent += sent
         return "uploaded", "" if sent else "the archive had these bytes; nothing was sent"
+
+    def _known_digest(self, asset: Any, path: str) -> Any:
+        """Return the digest of a Zarr that was taken when it was written, if its files are still those; else None."""
+        from dandi.files import ZarrAsset
+        from dandi.misctypes import Digest
+
+        if not isinstance(asset, ZarrAsset):  # the client reads other files for the MD5 of each part, whatever we know
+            return None
+        found = recorded_digest(self._context.dandiset, path) or manifest_digest(asset.filepath)
+        return Digest.dandi_zarr(found.value) if found and found.algorithm == ZARR_CHECKSUM else None
+
+    def _require_digest(self, sent: Any, expected: str) -> None:
+        """Compare a digest that was not taken now with what the archive makes of what has arrived."""
+        found = self._remote.client.get(f"/zarr/{sent.zarr}/")["checksum"]
+        if found != expected:
+            with self._lock:
+                forget_digest(self._context.dandiset, sent.path)
+            raise DandifyError(
+                f"it has arrived as {found}, and was {expected} when it was written: its files have changed since, at "
+                "their old sizes and times; see what dandify validate says, then upload again"
+            )
 
     def tell_status(self, status: str) -> None:
         """Say that the archive is waited for."""
@@ -337,12 +363,6 @@ class _Sender:
 
 def _problems(asset: Any) -> str:
     """Return what the client's validation holds against an asset; empty if nothing."""
-    from dandi.validate import Severity
-
-    errors = [
-        f"{result.id}: {result.message}"
-        for result in asset.get_validation_errors()
-        if result.severity is not None and result.severity >= Severity.ERROR
-    ]
+    errors = [f"{found.id}: {found.message}" for found in client_findings(asset) if found.severity == "ERROR"]
     more = f"; and {len(errors) - _MAX_LISTED} more (dandify validate)" if len(errors) > _MAX_LISTED else ""
     return "; ".join(errors[:_MAX_LISTED]) + more

@@ -34,6 +34,19 @@ import click
 )
 @click.option("--ignore", multiple=True, metavar="PATTERN", help="Files to pass over, like '*.csv'. Repeatable.")
 @click.option("--backend", type=click.Choice(["hdf5", "zarr"]), help="Of NWB files.  [default: hdf5]")
+@click.option(
+    "--labels",
+    "label_files",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="Labels (segmentation, mask) of the image; IMAGE/NAME=FILE if there are several images. Repeatable.",
+)
+@click.option(
+    "--pattern",
+    metavar="NAMES",
+    help="Which plane each TIFF of a folder is: '*_{row}{column}_s{field}_w{channel:1}*.tif', {z}, {t}; "
+    "rows and columns make it a plate.",
+)
 @click.option("--ngff", type=click.Choice(["0.5", "0.4"]), help="Version of OME-Zarr.  [default: 0.5]")
 @click.option("--compression", metavar="NAME", help="Of NWB files: gzip, gzip:fast, gzip:small, zstd ...")
 @click.option(
@@ -69,6 +82,7 @@ def command(
     sources: tuple[Path, ...],
     assignments: tuple[str, ...],
     chunk_shapes: tuple[str, ...],
+    label_files: tuple[str, ...],
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -95,6 +109,7 @@ def command(
     elif not options["config"] and not sources and Path(CONFIG_NAME).is_file():
         options["config"] = Path(CONFIG_NAME)
     console = out()
+    options["labels"] = named_files(label_files, "--labels")
     options["chunks"] = dict(map(parse_chunks, chunk_shapes))
     dry_run = options["dry_run"]
     while True:
@@ -115,6 +130,19 @@ def command(
         (print_dry_run if dry_run else print_convert)(report, console)
     if report.failed:
         raise SystemExit(1)
+
+
+def named_files(given: tuple[str, ...], hint: str) -> dict[str, Path]:
+    """Read ``NAME=FILE``."""
+    found: dict[str, Path] = {}
+    for text in given:
+        name, sign, file = text.partition("=")
+        if not sign or not name or not file:
+            raise click.BadParameter(f"{text!r} is not NAME=FILE", param_hint=hint)
+        if name in found:
+            raise click.BadParameter(f"{name!r} is given twice", param_hint=hint)
+        found[name] = Path(file)
+    return found
 
 
 def _transforms(given: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

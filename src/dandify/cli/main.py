@@ -17,6 +17,7 @@ VERBS: Mapping[str, str] = MappingProxyType({
     "check": "check",
     "tune": "tune",
     "convert": "convert",
+    "labels": "labels",
     "organize": "organize",
     "describe": "describe",
     "validate": "validate",

@@ -11,7 +11,7 @@ import click
 @click.command("validate", short_help="Check a dandiset, or an OME-Zarr.")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option(
-    "--workers", type=click.IntRange(min=1), help="Processes; more pay from dozens of files on.  [default: 1]"
+    "--workers", type=click.IntRange(min=1), help="Processes.  [default: one for each core, with dozens of NWB files]"
 )
 @click.option("--doi", is_flag=True, help="It is to be published: what stands in the way of a DOI is an error.")
 @click.option(
@@ -36,7 +36,7 @@ def command(path: Path, workers: int | None, doi: bool, data: Literal["full", "s
     with status() as say:
         report = dandify.validate(
             path,
-            workers=workers,
+            workers=workers or "auto",
             doi=doi,
             data=data,
             progress=lambda p: say(f"{p.done_files} of {p.total_files} checked: {p.path.name}"),

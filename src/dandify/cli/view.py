@@ -26,7 +26,8 @@ def command(path: Path, port: int, no_browser: bool) -> None:
     with dandify.view(path, port=port) as shown:
         for layer in shown.layers:
             shape = " x ".join(f"{a.length} {a.name}" for a in layer.axes if not a.channels)
-            click.echo(f"{layer.name}: {shape}" + ("" if layer.visible else " (hidden at first)"))
+            said = layer.unseen or ("" if layer.visible else "hidden at first")
+            click.echo(f"{layer.name}: {shape}" + (f" ({said})" if said else ""))
         click.echo(f"{shown.url}\nCtrl-C stops it")
         if not no_browser:
             webbrowser.open(shown.url)

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from dandify.dandiset.bids_names import PHOTO, UNKNOWN_TO_BIDS
 from dandify.dandiset.describe import YAML
+from dandify.dandiset.images import pixel_size
 from dandify.dandiset.layout import Placement
-from dandify.dandiset.pixel_size import pixel_size
 from dandify.dandiset.plain import sidecar_of, split_suffix
 from dandify.errors import BadSource, MissingMetadata, Need
 

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -47,15 +47,21 @@ def dandi(path: Path, base: Path) -> Iterator[Finding]:
         from dandi.files import dandi_file
 
         try:
-            results = list(dandi_file(path, base).get_validation_errors())
+            asset = dandi_file(path, base)
         except UnknownAssetError as error:  # an empty folder called .zarr
             yield Finding(
                 "dandify.not_an_asset", "dandify", "file", "ERROR", f"the archive does not take it: {error}", path,
                 remedy="remove it",
             )  # fmt: skip
             return
-    for result in results:
-        yield from translate(result, path)
+        found = list(of_asset(asset))
+    yield from found
+
+
+def of_asset(asset: Any) -> Iterator[Finding]:
+    """Yield what the dandi client finds in one of its assets (`dandi.files.LocalAsset`)."""
+    for result in asset.get_validation_errors():
+        yield from translate(result, asset.filepath)
 
 
 def dandi_bids(folder: Path) -> Iterator[Finding]:
@@ -80,19 +86,29 @@ def translate(result: Any, path: Path) -> Iterator[Finding]:
     """Yield a `dandi.validate.types.ValidationResult` as a finding; what is no complaint is left out."""
     if result.severity is None or result.severity.name == "INFO":
         return
+    code = str(result.id)
+    named = hasattr(result.origin_result, "name") and not isinstance(result.origin_result, Exception)
+    if code.startswith("pynwb.") and named:
+        code = f"pynwb.{result.origin_result.name}"  # dandi puts the whole message into the id
+    yield finding(
+        code, result.origin.validator.value, result.scope.value, result.severity.name, result.message or str(result.id),
+        result.path or path, inside=(result.within_asset_paths or {}).values(),
+    )  # fmt: skip
+
+
+def finding(
+    code: str, origin: str, scope: str, severity: str, message: str, path: Path, *, inside: Iterable[str | None]
+) -> Finding:
+    """Return what one of the client's validators said as a finding, with the places in the file that it is about."""
     severities: dict[str, Severity] = {"HINT": "HINT", "WARNING": "WARNING"}
-    places = sorted(set((result.within_asset_paths or {}).values()) - {None, "", "/"})
-    inside = f" [{'; '.join(places)}]" if places else ""
-    code, message = inspector_failure(str(result.id), result.message or str(result.id))
+    places = sorted({place for place in inside if place not in (None, "", "/")})
+    code, message = inspector_failure(code, message)
     if code.startswith("BIDS."):
         message = _bids_line(message)
-    if code.startswith("pynwb.") and hasattr(result.origin_result, "name"):
-        code = f"pynwb.{result.origin_result.name}"  # dandi puts the whole message into the id
-    yield Finding(
-        code, str(result.origin.validator), result.scope.value,
-        severities.get(result.severity.name, "ERROR"), f"{message}{inside}", result.path or path,
-        remedy=REMEDIES.get(code),
-    )  # fmt: skip
+    where = f" [{'; '.join(places)}]" if places else ""
+    return Finding(
+        code, origin, scope, severities.get(severity, "ERROR"), f"{message}{where}", path, remedy=REMEDIES.get(code)
+    )
 
 
 def _bids_line(message: str) -> str:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Any, Final
+from typing import Any, Final
 
-import h5py
-
-from dandify.dandiset.checks import REMEDIES, dandi, inspector_failure, quiet_dandi
+from dandify.dandiset.checks import REMEDIES, dandi, finding, inspector_failure, of_asset, quiet_dandi, translate
 from dandify.dandiset.facts import Facts, Kind, read_facts, unsafe_arrays
 from dandify.dandiset.names import ids_in_name
+from dandify.dandiset.nwb_opened import OpenedNwb, alone, opened
 from dandify.dandiset.plain import PICTURES, VIDEOS
 from dandify.errors import BadSource
 from dandify.findings import Finding, Severity
 from dandify.project.rules import problems_of
 from dandify.project.species import find_species
 
-# Filters of every HDF5 library, of Neurosift's h5wasm too: deflate, shuffle, fletcher32, nbit, scaleoffset.
-_BUILT_IN: Final = frozenset({1, 2, 3, 5, 6})
 _FILTERS: Final = {
     4: ("szip", "Neurosift, and HDF5 built without szip"),
     32000: ("lzf", "MATLAB, HDF5 tools and Neurosift"),
@@ -55,21 +53,49 @@ def nwb(path: Path, base: Path, kind: Kind, *, in_bids: bool = False) -> Iterato
     in_bids
         The dandi client has seen it already, as a part of its BIDS dataset.
     """
-    found = [] if in_bids else list(dandi(path, base))
-    try:
-        facts = read_facts(path, kind)
-    except BadSource as error:
-        yield from found
-        yield Finding("dandify.unreadable", "dandify", "file", "ERROR", error.cause, path, remedy=error.remedy)
+    with quiet_dandi(), opened(path, inspected=not in_bids) if kind == "nwb" else nullcontext() as file:
+        found = [] if in_bids else list(_said(file, path, base) if file else dandi(path, base))
+        try:
+            facts = read_facts(path, kind)
+        except BadSource as error:
+            yield from found
+            yield Finding("dandify.unreadable", "dandify", "file", "ERROR", error.cause, path, remedy=error.remedy)
+            return
+        if kind == "nwb-zarr":
+            found += nwb_zarr(path)
+        yield from _with_rules(facts, found)
+        yield from ids_in_path(facts, base)
+        yield from media(facts, base)
+        if kind == "nwb":
+            yield from hdf5_filters(facts)
+            yield from extraction(facts, file)
+
+
+def client_findings(asset: Any) -> Iterator[Finding]:
+    """Yield what the dandi client finds in one of its assets (`dandi.files.LocalAsset`), sooner where that is known."""
+    from dandi.files import NWBAsset
+
+    if type(asset) is not NWBAsset or asset.dandiset_path is None:  # those of a BIDS dataset go by other rules
+        yield from of_asset(asset)
         return
-    if kind == "nwb-zarr":
-        found += nwb_zarr(path)
-    yield from _with_rules(facts, found)
-    yield from ids_in_path(facts, base)
-    yield from media(facts, base)
-    if kind == "nwb":
-        yield from hdf5_filters(path)
-        yield from extraction(facts)
+    with opened(asset.filepath) as file:
+        yield from _said(file, asset.filepath, asset.dandiset_path) if file else of_asset(asset)
+
+
+def _said(file: OpenedNwb, path: Path, base: Path) -> Iterator[Finding]:
+    """Yield what the dandi client finds in a file (`dandify.dandiset.checks.dandi`), of one that is open."""
+    from dandi.files.bases import NWBI_IMPORTANCE_TO_DANDI_SEVERITY
+    from dandi.organize import validate_organized_path
+
+    for error in file.errors:
+        message = f"Failed to validate. {error.reason}"
+        yield finding(f"pynwb.{error.name}", "pynwb", "file", "ERROR", message, path, inside=[error.location])
+    for said in file.messages:
+        severity = NWBI_IMPORTANCE_TO_DANDI_SEVERITY[said.importance.name].name
+        code = f"NWBI.{said.check_function_name}"
+        yield finding(code, "nwbinspector", "file", severity, said.message, path, inside=[said.location])
+    for result in validate_organized_path(path.relative_to(base).as_posix(), path, base):
+        yield from translate(result, path)
 
 
 def ids_in_path(facts: Facts, base: Path) -> Iterator[Finding]:
@@ -117,34 +143,27 @@ def media(facts: Facts, base: Path) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def hdf5_filters(path: Path) -> Iterator[Finding]:
+def hdf5_filters(facts: Facts) -> Iterator[Finding]:
     """Yield a warning for each filter that some readers lack: they show wrong numbers or nothing."""
-    found: dict[int, list[str]] = {}
-
-    def visit(name: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset) and node.chunks:
-            properties = node.id.get_create_plist()
-            for i in range(properties.get_nfilters()):
-                number = properties.get_filter(i)[0]
-                if number not in _BUILT_IN:
-                    found.setdefault(number, []).append(f"/{name}")
-
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(visit)
-    except OSError:
-        return  # `read_facts` has said so
-    for number, names in found.items():
+    for number, names in facts.filters.items():
         label, lacking = _FILTERS.get(number, (f"HDF5 filter {number}", "whoever lacks its plugin"))
         yield Finding(
             "dandify.hdf5_filter", "dandify", "file", "WARNING",
-            f"{len(names)} dataset(s), such as {names[0]}, are stored with {label}: not readable for {lacking}", path,
-            remedy="store it with gzip and shuffle, which every reader has",
+            f"{len(names)} dataset(s), such as {names[0]}, are stored with {label}: not readable for {lacking}",
+            facts.path, remedy="store it with gzip and shuffle, which every reader has",
         )  # fmt: skip
 
 
-def extraction(facts: Facts) -> Iterator[Finding]:
-    """Extract the metadata as an upload will, so that it does not fail there first; but never on the network."""
+def extraction(facts: Facts, file: OpenedNwb | None = None) -> Iterator[Finding]:
+    """Extract the metadata as an upload will, so that it does not fail there first; but never on the network.
+
+    Parameters
+    ----------
+    facts
+        Of the file.
+    file
+        It, where it is open.
+    """
     species = facts.subject.get("species", "")
     if any(p.key == "species" for p in problems_of(facts.subject, {})):
         return  # it would fail because of that, which is said already
@@ -156,7 +175,7 @@ def extraction(facts: Facts) -> Iterator[Finding]:
         known = find_species(species)
         unlisted = bool(species) and (known is None or all(s.uri != known.url for s in species_map))
         try:
-            record = dict(get_metadata(_alone(facts.path)))
+            record = file.metadata() if file else dict(get_metadata(alone(facts.path)))
             if unlisted:
                 record["species"] = None
             process_ndtypes(prepare_metadata(record), record["nd_types"])
@@ -171,32 +190,6 @@ def extraction(facts: Facts) -> Iterator[Finding]:
             f"`dandi upload` itself does not know {species}: it refuses a name, and looks a URL up at ontobee.org",
             facts.path, remedy="dandify upload knows it, and needs no network for that", key="species",
         )  # fmt: skip
-
-
-def _alone(path: Path) -> Any:
-    """Give the dandi client a file that it does not look for a BIDS dataset around.
-
-    There its `get_metadata` calls itself until Python's stack is full, which it takes for a file without metadata: one
-    small NWB file in a BIDS dataset is opened ten thousands of times, for minutes (dandi 0.81, dandi-cli 1656).
-    """
-    from dandi.misctypes import Readable
-
-    class Alone(Readable):  # type: ignore[misc]
-        """What dandi's own `LocalReadableFile` is, under a name that it does not look for."""
-
-        def open(self) -> IO[bytes]:
-            return path.open("rb")
-
-        def get_size(self) -> int:
-            return path.stat().st_size
-
-        def get_mtime(self) -> datetime:
-            return datetime.fromtimestamp(path.stat().st_mtime, UTC)
-
-        def get_filename(self) -> str:
-            return path.name
-
-    return Alone()
 
 
 def nwb_zarr(path: Path) -> Iterator[Finding]:
@@ -243,14 +236,11 @@ def _with_rules(facts: Facts, found: list[Finding]) -> Iterator[Finding]:
     """Give the inspector's findings the remedies of our rules, and add those rules that it does not have."""
     rules = {p.key: p for p in problems_of(facts.subject, {"session_id": facts.session_id})}
     said = set()
-    for finding in found:
-        key = _SAID_BY_INSPECTOR.get(finding.id)
+    for one in found:
+        key = _SAID_BY_INSPECTOR.get(one.id)
         said.add(key)
         rule = rules.get(key) if key else None
-        yield Finding(
-            finding.id, finding.origin, finding.scope, finding.severity, finding.message, finding.path,
-            rule.remedy if rule and rule.remedy else finding.remedy, key or finding.key,
-        )  # fmt: skip
+        yield replace(one, remedy=rule.remedy if rule and rule.remedy else one.remedy, key=key or one.key)
     for key, rule in rules.items():
         if key not in said:
             yield Finding(

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import h5py
 import numpy as np
 
+from dandify.dandiset.hdf5_nodes import SPECIFICATIONS, nodes
 from dandify.dandiset.nwb_tree import finite, is_array, is_one, open_tree, plain, span_of, text_of
 from dandify.dandiset.vocabulary import described_types
 
@@ -103,7 +104,12 @@ class _Reader:
         self._samples: dict[str, str] = {}
 
     def read(self) -> NwbContent:
-        self._root.visititems(self._visit)
+        if isinstance(self._root, h5py.File):
+            for place, item in nodes(self._root):
+                if not isinstance(item, h5py.ExternalLink):
+                    self._visit(place[1:], item)
+        else:
+            self._root.visititems(self._visit)
         texts = {key: text for key in _TEXTS if (text := self._text(key))}
         lists = [tuple(self._list(key)) for key in _LISTS]
         start = _time(texts.get("session_start_time"))
@@ -125,7 +131,7 @@ class _Reader:
         )
 
     def _visit(self, name: str, item: Any) -> None:
-        if name.startswith("specifications/"):
+        if name.startswith(f"{SPECIFICATIONS}/"):
             return
         kind = plain(item.attrs.get("neurodata_type"))
         if kind:
@@ -173,7 +179,7 @@ class _Reader:
     def _parents(self) -> dict[str, str]:
         """Read the cached specifications; those that are released do not change, and are read once."""
         found: dict[str, str] = {}
-        for name, versions in (self._root.get("specifications") or {}).items():
+        for name, versions in (self._root.get(SPECIFICATIONS) or {}).items():
             for version in versions:
                 place = f"{name}/{version}"
                 known = _RELEASED.get(place)

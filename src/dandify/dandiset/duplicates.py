@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
-from dandify.dandiset.place import stats_below
 from dandify.findings import Finding, Severity
+from dandify.tree_state import files_below
 
 _BLOCK: Final = 4 * 2**20
 _OFTEN: Final = frozenset({"video", "picture"})  # two NWB files may well have one video
@@ -49,14 +49,16 @@ def _size(path: Path) -> tuple[bool, int, int]:
     """Return whether it is a folder, the number of its files, and their bytes."""
     if not path.is_dir():
         return False, 1, path.stat().st_size
-    sizes = [stat.st_size for stat in stats_below(path).values()]
-    return True, len(sizes), sum(sizes)
+    number = total = 0
+    for _, stat in files_below(path):
+        number, total = number + 1, total + stat.st_size
+    return True, number, total
 
 
 def _content(path: Path) -> bytes:
     """Return a digest of a file, or of all files of a folder and their names."""
     digest = hashlib.blake2b(digest_size=16)
-    for name, stat in (stats_below(path) if path.is_dir() else {"": path.stat()}).items():
+    for name, stat in files_below(path) if path.is_dir() else [("", path.stat())]:
         digest.update(f"{name}\0{stat.st_size}\0".encode())
         with (path / name).open("rb") as file:
             while block := file.read(_BLOCK):

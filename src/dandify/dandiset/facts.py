@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import h5py
 import numpy as np
 
+from dandify.dandiset.hdf5_nodes import nodes
 from dandify.dandiset.names import MODALITY, entities_in_name, ids_in_name, modalities_of
 from dandify.errors import BadSource
 
@@ -30,6 +31,8 @@ _NAMED_VIDEOS: Final = ("original_videos", "labeled_videos")  # of PoseEstimatio
 _FILES: Final = ("/external_file", *_NAMED_VIDEOS)
 _DEVICES: Final = "/general/devices/"
 _CORE_NAMESPACES: Final = ("core", "hdmf-common", "hdmf-experimental")  # of whose types MODALITY has all that matter
+# Filters of every HDF5 library, of Neurosift's h5wasm too: deflate, shuffle, fletcher32, nbit, scaleoffset.
+_BUILT_IN: Final = frozenset({1, 2, 3, 5, 6})
 _ENTITIES: Final = {"tissue_sample_id": "tis", "slice_id": "slice", "cell_id": "cell"}
 
 
@@ -92,6 +95,8 @@ class Facts:
         HDF5 links to other files, ``/place -> file``: they break when the file is brought elsewhere.
     pixel_size_um
         Of an image, x y or x y z, as a table says it; empty where the image is to say it.
+    filters
+        HDF5 filters that not every HDF5 library has, by their number, and the datasets that are stored with them.
     """
 
     path: Path
@@ -105,6 +110,7 @@ class Facts:
     subject: Mapping[str, str] = field(default_factory=dict)
     links: tuple[str, ...] = ()
     pixel_size_um: tuple[float, ...] = ()
+    filters: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 def kind_of(path: Path) -> Kind | None:
@@ -143,6 +149,7 @@ def read_facts(path: Path, kind: Kind) -> Facts:
         external_files=tuple(tree.external),
         subject=subject,
         links=tuple(tree.links),
+        filters={number: tuple(places) for number, places in tree.filters.items()},
     )
 
 
@@ -178,6 +185,7 @@ class _Tree:
     cells: set[str] = field(default_factory=set)
     probes: set[str] = field(default_factory=set)
     links: list[str] = field(default_factory=list)
+    filters: dict[int, list[str]] = field(default_factory=dict)
     extended: bool = False  # whether there are types of extensions
 
     def add_type(self, name: str | None, namespace: str | None) -> None:
@@ -232,7 +240,11 @@ def _hdf5(path: Path) -> _Tree:
             for key in _TEXTS:
                 if (dataset := file.get(key)) is not None and (value := _text(dataset[()])):
                     tree.texts[key] = value
-            _hdf5_group(tree, file, "", set())
+            for place, item in nodes(file):
+                if isinstance(item, h5py.ExternalLink):
+                    tree.links.append(f"{place} -> {item.filename}")
+                else:
+                    _hdf5_item(tree, place, item)
             if tree.extended:
                 _hdf5_parents(tree, file)
     except OSError as error:
@@ -242,29 +254,14 @@ def _hdf5(path: Path) -> _Tree:
     return tree
 
 
-def _hdf5_group(tree: _Tree, group: h5py.Group, place: str, seen: set[int]) -> None:
-    """Look at everything below a group; half the work of `visititems`, and the specifications are left out."""
-    for name in group:
-        link = group.id.links.get_info(name.encode()).type
-        if link == h5py.h5l.TYPE_EXTERNAL:
-            tree.links.append(f"{place}/{name} -> {group.get(name, getlink=True).filename}")
-        if link != h5py.h5l.TYPE_HARD or (not place and name == "specifications"):
-            continue
-        item = group[name]
-        _hdf5_item(tree, f"{place}/{name}", item)
-        if isinstance(item, h5py.Group):
-            address = h5py.h5o.get_info(item.id).addr
-            if address not in seen:  # a group may have two names, and even lie in itself
-                seen.add(address)
-                _hdf5_group(tree, item, f"{place}/{name}", seen)
-
-
 def _hdf5_item(tree: _Tree, place: str, item: Any) -> None:
     kind = None
     if h5py.h5a.exists(item.id, b"neurodata_type"):
         kind = _text(item.attrs["neurodata_type"])
         tree.add_type(kind, _text(item.attrs.get("namespace")))
     if isinstance(item, h5py.Dataset):
+        for number in _filters_of(item) - _BUILT_IN:
+            tree.filters.setdefault(number, []).append(place)
         if place.endswith(_FILES) and _names_files(place, _text(item.parent.attrs.get("neurodata_type"))):
             names = [_text(value) or "" for value in np.atleast_1d(item[()])]
             tree.add_external(place, _text(item.parent.attrs.get("object_id")) or "", names)
@@ -280,6 +277,13 @@ def _hdf5_item(tree: _Tree, place: str, item: Any) -> None:
             value = _text(item[key][()]) if key in item else _text(item.attrs.get(key))
             if value:
                 tree.entities[entity] = value
+
+
+def _filters_of(dataset: h5py.Dataset) -> set[int]:
+    properties = dataset.id.get_create_plist()
+    if properties.get_layout() != h5py.h5d.CHUNKED:
+        return set()
+    return {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
 
 
 def _names_files(place: str, parent: str | None) -> bool:

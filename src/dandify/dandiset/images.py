@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,11 +13,15 @@ from typing import Any, Final
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from dandify.dandiset.facts import zarr_attributes
+from dandify.dandiset.plain import MICROSCOPY
 from dandify.dandiset.vocabulary import SUFFIX_OF_MODE
+from dandify.errors import DandifyError
 from dandify.ngff.original import original_xml
+from dandify.sources.registry import by_name
 
 _XML: Final = "OME/METADATA.ome.xml"  # where bioformats2raw keeps it, and dandify too
 _XML_BYTES: Final = 64 * 2**20  # an OME-XML of more is a table of planes, of which nothing is needed here
+# Micrometres of a unit, as OME-Zarr spells them, and as OME-XML does.
 _MICROMETRES: Final[Mapping[str, float]] = MappingProxyType({
     "angstrom": 1e-4, "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6,
 })  # fmt: skip
@@ -76,18 +80,8 @@ class ImageContent:
 
 def read_image(path: Path) -> ImageContent:
     """Read the metadata of an OME-Zarr, 0.4 or 0.5; no pixels."""
-    attributes = zarr_attributes(path)
-    ome = attributes.get("ome", attributes)
-    ome = ome if isinstance(ome, dict) else {}
-    multiscales = ome.get("multiscales")
-    if not multiscales:  # a collection of images, as bioformats2raw writes them: what holds for all is in the first
-        inner = zarr_attributes(path / "0")
-        inner = inner.get("ome", inner)
-        ome = inner if isinstance(inner, dict) else {}
-        multiscales = ome.get("multiscales") or []
-    found: dict[str, Any] = {"pixel_size_um": {}}
-    with suppress(KeyError, IndexError, TypeError, ValueError, AttributeError):
-        found["pixel_size_um"] = dict(_pixels(multiscales[0]))
+    ome = _ome(path)
+    found: dict[str, Any] = {"pixel_size_um": {axis: size for axis, size in _zarr_pixels(ome).items() if size}}
     with suppress(KeyError, TypeError, AttributeError):
         labels = (channel.get("label") for channel in ome["omero"]["channels"])
         found["channels"] = tuple(str(label) for label in labels if label)
@@ -113,21 +107,68 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     return {}
 
 
-def _pixels(multiscale: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield the pixel size of the largest level: its scale times the one of all levels."""
-    axes = multiscale["axes"]
-    scales = [_scale(multiscale["datasets"][0], len(axes)), _scale(multiscale, len(axes))]
-    for i, axis in enumerate(axes):
-        factor = _MICROMETRES.get(axis.get("unit", ""))
-        if axis.get("type") == "space" and factor:
-            yield axis["name"], round(scales[0][i] * scales[1][i] * factor, 9)
+def pixel_size(image: Path) -> dict[str, Any] | None:
+    """Return an image's pixel size as BIDS writes it: ``{"PixelSize": [x, y, z], "PixelSizeUnits": "um"}``.
+
+    Two numbers of an image of one plane; None where the file does not say it of every axis.
+
+    Parameters
+    ----------
+    image
+        A folder (OME-Zarr), or a TIFF file.
+    """
+    sizes = _zarr_pixels(_ome(image)) if image.is_dir() else _tiff_pixels(image)
+    if not all(sizes.values()) or not {"x", "y"} <= sizes.keys():
+        return None
+    return {"PixelSize": [sizes[axis] for axis in "xyz" if axis in sizes], "PixelSizeUnits": "um"}
+
+
+def _ome(path: Path) -> dict[str, Any]:
+    """Return the metadata of an image; of a collection, as bioformats2raw writes it, of the first."""
+    for folder in (path, path / "0"):
+        attributes = zarr_attributes(folder)
+        ome = attributes.get("ome", attributes)
+        if isinstance(ome, dict) and ome.get("multiscales"):
+            return ome
+    return {}
+
+
+def _zarr_pixels(ome: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the pixel size of the largest level in µm: its scale times the one of all; None for axes without unit."""
+    with suppress(KeyError, IndexError, TypeError, ValueError, AttributeError):
+        multiscale = ome["multiscales"][0]
+        axes = multiscale["axes"]
+        scales = [_scale(multiscale["datasets"][0], len(axes)), _scale(multiscale, len(axes))]
+        factors = [_MICROMETRES.get(axis.get("unit", "")) for axis in axes]
+        return {
+            axis["name"]: _tidy(scales[0][i] * scales[1][i] * factor) if (factor := factors[i]) else None
+            for i, axis in enumerate(axes)
+            if axis["name"] in ("z", "y", "x")
+        }
+    return {}
 
 
 def _scale(holder: Mapping[str, Any], count: int) -> list[float]:
     for transformation in holder.get("coordinateTransformations") or ():
-        if transformation.get("type") == "scale":
+        if transformation.get("type") == "scale" and len(transformation["scale"]) == count:
             return [float(value) for value in transformation["scale"]]
     return [1.0] * count
+
+
+def _tiff_pixels(image: Path) -> dict[str, float]:
+    """Return what a TIFF says of its pixels, in OME-XML, in ImageJ's words or by its resolution."""
+    if image.suffix.lower() not in MICROSCOPY:
+        return {}
+    try:
+        sizes = by_name("ome_tiff").open(image).facts.get("pixel_size_um")
+    except DandifyError:
+        return {}  # damaged, or of another kind: the validators tell
+    return {axis: _tidy(value) for axis, value in (sizes or {}).items()}
+
+
+def _tidy(value: float) -> float:
+    """Drop the last digits, which converting units makes."""
+    return float(f"{value:.12g}")
 
 
 def _kept_xml(path: Path) -> Element | None:
@@ -177,7 +218,7 @@ def _xml_pixels(root: Element) -> dict[str, float]:
             factor = _OME_UNITS.get(pixels.get(f"PhysicalSize{axis.upper()}Unit", "µm"))
             value = _number(pixels.get(f"PhysicalSize{axis.upper()}"))
             if factor and value and (axis != "z" or pixels.get("SizeZ", "1") != "1"):
-                size.append((axis, round(value * factor, 9)))
+                size.append((axis, _tidy(value * factor)))
         stated.add(tuple(size))
     return dict(stated.pop()) if len(stated) == 1 else {}
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from dandify.dandiset.bids_files import DESCRIPTION, plan_sidecars, stated_description, write_bids_files
 from dandify.dandiset.bids_names import companion_path
 from dandify.dandiset.describe import DandisetMetadata, document_of, read_description, write_description
+from dandify.dandiset.digests import manifest_digest, record_digests
 from dandify.dandiset.ephys_tables import ephys_companions, ephys_datatype
 from dandify.dandiset.facts import PARTIAL, kind_of, read_facts
 from dandify.dandiset.found import LeftFile, find
@@ -207,7 +208,9 @@ def organize(
     if dry_run:
         done: dict[PurePosixPath, Action] = {p.target: _expected(p, mode) for p in todo}
     else:
+        known = {p.target: d for p in placements if p.kind == "ome-zarr" and (d := manifest_digest(p.source))}
         done = _carry_out(todo, root, mode, sizes, progress)
+        record_digests(root, known, replaced=done)
     description = _describe(root, metadata, overwrite=overwrite, dry_run=dry_run)
     return OrganizeReport(
         dandiset=root,

@@ -7,10 +7,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
 from dandify.errors import DandifyError
+from dandify.tree_state import files_below
 
 Mode = Literal["copy", "hardlink", "symlink", "move"]
 Action = Literal["copied", "hardlinked", "symlinked", "moved", "unchanged"]
@@ -31,34 +33,19 @@ def same(a: Path, b: Path) -> bool:
         return False
     if not a.is_dir():
         return _same_file(a, a.stat(), b, b.stat())
-    ours, theirs = stats_below(a), stats_below(b)
-    return ours.keys() == theirs.keys() and all(
-        _same_file(a / name, stat, b / name, theirs[name]) for name, stat in ours.items()
-    )
-
-
-def stats_below(folder: Path) -> dict[str, os.stat_result]:
-    """Return the files in a folder at any depth, relative and sorted, with their sizes and times."""
-    found: dict[str, os.stat_result] = {}
-
-    def look(below: str) -> None:
-        with os.scandir(folder / below) as entries:
-            for entry in entries:
-                name = f"{below}/{entry.name}" if below else entry.name
-                if entry.is_dir():
-                    look(name)
-                elif entry.is_file():
-                    found[name] = entry.stat()
-
-    look("")
-    return dict(sorted(found.items()))
+    pairs = zip_longest(files_below(a), files_below(b), fillvalue=None)
+    return all(
+        one is not None and other is not None and one[0] == other[0]
+        and _same_file(a / one[0], one[1], b / other[0], other[1])
+        for one, other in pairs
+    )  # fmt: skip
 
 
 def size_of(path: Path) -> int:
     """Return the bytes of a file, or of all files in a folder."""
     if not path.is_dir():
         return path.stat().st_size
-    return sum(stat.st_size for stat in stats_below(path).values())
+    return sum(stat.st_size for _, stat in files_below(path))
 
 
 def put(source: Path, target: Path, *, mode: Mode, edit: Callable[[Path], None] | None = None) -> Action:
@@ -158,7 +145,7 @@ def _copy(source: Path, target: Path) -> None:
     """Copy bytes and times, not permissions: raw data are often read-only, and a dandiset is worked on."""
     if source.is_dir():
         _make_folders(source, target)
-        for name, stat in stats_below(source).items():
+        for name, stat in files_below(source):
             shutil.copyfile(source / name, target / name)
             os.utime(target / name, ns=(stat.st_atime_ns, stat.st_mtime_ns))
         return
@@ -170,7 +157,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _make_folders(source: Path, target: Path) -> None:
     """Make the folders of a folder that have files in them, each once."""
-    for folder in sorted({name.rpartition("/")[0] for name in stats_below(source)}):
+    for folder in sorted({name.rpartition("/")[0] for name, _ in files_below(source)}):
         (target / folder).mkdir(parents=True, exist_ok=True)
 
 
@@ -184,7 +171,7 @@ def _link(source: Path, target: Path, link: Callable[[Path, Path], None]) -> boo
     try:
         if source.is_dir():
             _make_folders(source, target)
-            for name in stats_below(source):
+            for name, _ in files_below(source):
                 link(source / name, target / name)
         else:
             link(source, target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -22,7 +23,8 @@ _ZARRS: Final = (".zarr", ".ngff")
 _ASSETS: Final = frozenset({"nwb", "nwb-zarr", "ome-zarr", "zarr", "video", "picture", "bids"})
 _SHARES: Final = ("full", "sample", "none")
 _ORDER: Final = {"ERROR": 0, "WARNING": 1, "HINT": 2}
-
+# NWB files in the seconds that a new process takes to load what checks them.
+_WORTH_A_PROCESS: Final = 20
 
 Share = Literal["full", "sample", "none"]
 
@@ -116,7 +118,7 @@ class _Job:
 def validate(
     path: Path | str,
     *,
-    workers: int | None = None,
+    workers: int | Literal["auto"] | None = None,
     doi: bool = False,
     data: Share = "full",
     progress: ProgressCallback | None = None,
@@ -133,8 +135,9 @@ def validate(
     path
         A dandiset, or something in one.
     workers
-        Processes. More than one pays from a few dozen NWB files on; a script that asks for it needs the usual
-        ``if __name__ == "__main__":``. None is one.
+        Processes. More than one pays from a few dozen NWB files on, each of which takes about a tenth of a second;
+        ``auto`` is then one for each core. A script that asks for it needs the usual ``if __name__ == "__main__":``.
+        None is one.
     doi
         Whether it is to be published: what would stand in the way of that is an error then.
     data
@@ -162,7 +165,7 @@ def validate(
     for folder in bids:
         findings += checks.dandi_bids(folder)
     bad = {f.path for f in findings if f.severity == "ERROR"}
-    for job, found in zip(jobs, _run(jobs, workers or 1, progress), strict=True):
+    for job, found in zip(jobs, _run(jobs, _processes(workers, jobs), progress), strict=True):
         findings += found
         errors = {f.path for f in found if f.severity == "ERROR"}
         bad |= errors
@@ -176,6 +179,13 @@ def validate(
         findings += duplicates((base / v.path, v.kind) for v in assets if _holds_data(v))
     findings = sorted(dict.fromkeys(findings), key=lambda f: (str(f.path or ""), _ORDER[f.severity], f.id))
     return ValidationReport(root, tuple(findings), tuple(verdicts))
+
+
+def _processes(asked: int | Literal["auto"] | None, jobs: Sequence[_Job]) -> int:
+    if asked == "auto":
+        slow = sum(job.kind in ("nwb", "nwb-zarr") for job in jobs)
+        return min(os.cpu_count() or 1, max(1, slow // _WORTH_A_PROCESS))
+    return asked or 1
 
 
 def _run(jobs: Sequence[_Job], workers: int, progress: ProgressCallback | None) -> Iterator[tuple[Finding, ...]]:

@@ -12,11 +12,14 @@ from typing import Any, Final
 from dandify.errors import BadRequest
 from dandify.ngff.check_data import check_array, check_levels, declared_method
 from dandify.ngff.check_geometry import check_geometry, transformed
+from dandify.ngff.check_labels import check_labels
+from dandify.ngff.check_plate import check_plate
 from dandify.ngff.check_tree import SHARES, Share, check_manifest, check_strays, check_tree
 from dandify.ngff.chunk_files import check_files, lost_chunks
 from dandify.ngff.problems import Problem
 from dandify.ngff.stored import StoredArray, StoredImage, array_of, image_of
 from dandify.store.region import Region
+from dandify.tree_state import files_below
 
 __all__ = ["Problem", "check_ome_zarr"]
 
@@ -28,9 +31,10 @@ def check_ome_zarr(path: Path | str, *, data: Share = "full", workers: int | Non
     """Find what is wrong with an OME-Zarr image, a plate, or a collection of images.
 
     Beyond the metadata: scales that contradict the shapes, translations that contradict the scales, types that change
-    between levels, channels that do not fit, chunks that are missing or cut off, damaged shards, leftovers and strays,
-    and what DANDI does not take. Then the values: every chunk is decoded, and each level is compared with the one
-    above; where dandify's manifest lies beside, the checksums of all files are compared instead.
+    between levels, channels that do not fit, labels that are not listed or do not lie on their image, wells that
+    the plate does not name, chunks that are missing or cut off, damaged shards, leftovers and strays, and what DANDI
+    does not take. Then the values: every chunk is decoded, and each level is compared with the one above; where
+    dandify's manifest lies beside, the checksums of all files are compared instead.
 
     Parameters
     ----------
@@ -56,14 +60,12 @@ def check_ome_zarr(path: Path | str, *, data: Share = "full", workers: int | Non
     root = Path(path)
     if not root.is_dir():
         return [Problem("ngff.absent", "ERROR", root, "no such folder", "check the path")]
-    files = sorted(p for p in root.rglob("*") if p.is_file())
+    files = [name for name, _ in files_below(root)]  # a name takes a tenth of the room that a path does
     changed, proven = check_manifest(root, files, data)
     problems = [*check_tree(root, files), *changed]
     images: list[StoredImage] = []
     arrays: dict[Path, StoredArray] = {}
-    for file in files:
-        if file.name not in _FILE_NAMES:
-            continue
+    for file in (root / name for name in files if name.rpartition("/")[2] in _FILE_NAMES):
         try:
             if file.name != ".zarray" and (image := image_of(file)) is not None:
                 images.append(image)
@@ -84,6 +86,8 @@ def check_ome_zarr(path: Path | str, *, data: Share = "full", workers: int | Non
         problems.extend(found)
     for image in images:
         problems.extend(_image(image, arrays, missing))
+    problems.extend(check_labels(images, arrays))
+    problems.extend(check_plate(root, images))
     if data != "none" and not proven:
         known = {p.path for p in problems}
         problems.extend(_values(images, arrays, missing, data, known, workers or os.cpu_count() or 1))

@@ -19,43 +19,48 @@ SAMPLE_STEP: Final = 16  # of a sample, one of so many is looked at
 
 MAX_DEPTH: Final = 7  # dandi 0.81: tree_depth_exceeded
 MAX_FILE_BYTES: Final = 5 * 2**30  # dandi: S3's largest single upload
+_AT_A_TIME: Final = 1024  # files that threads are given at one go
 _LEFT_BEHIND: Final = (".partial", "__lock", ".tmp", ".part", ".dandidownload")
 _DESKTOP: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 _ORIGINAL: Final = "OME"  # bioformats2raw and dandify keep the metadata of the source there
 
 
-def check_tree(root: Path, files: Sequence[Path]) -> Iterator[Problem]:
+def check_tree(root: Path, files: Sequence[str]) -> Iterator[Problem]:
     """Yield what DANDI refuses because of its place or size, and what interrupted writes left behind."""
-    deep = [f for f in files if len(f.relative_to(root).parts) > MAX_DEPTH]
+    deep = [f for f in files if f.count("/") >= MAX_DEPTH]
     if deep:
         yield Problem(
-            "ngff.too_deep", "ERROR", deep[0],
+            "ngff.too_deep", "ERROR", root / deep[0],
             f"{len(deep)} file(s) lie deeper than {MAX_DEPTH} parts, which DANDI refuses",
             "write it with chunk names separated by dots (OME-Zarr 0.5), or without a group around the image",
         )  # fmt: skip
-    for file in files:
-        if file.name.endswith(_LEFT_BEHIND):
+    for inside in files:
+        name = inside.rpartition("/")[2]
+        if name.endswith(_LEFT_BEHIND):
             yield Problem(
-                "ngff.leftover", "ERROR", file, "left behind by a write or download that was interrupted",
+                "ngff.leftover", "ERROR", root / inside, "left behind by a write or download that was interrupted",
                 "write the image again; delete the file if it is known to be complete",
             )  # fmt: skip
-        elif file.name in _DESKTOP or file.name.startswith("._"):
-            yield Problem("ngff.stray", "WARNING", file, "does not belong to the image", "delete it")
-        if (size := file.stat().st_size) > MAX_FILE_BYTES:
+        elif name in _DESKTOP or name.startswith("._"):
+            yield Problem("ngff.stray", "WARNING", root / inside, "does not belong to the image", "delete it")
+        if (size := (root / inside).stat().st_size) > MAX_FILE_BYTES:
             yield Problem(
-                "ngff.too_large", "ERROR", file, f"{size / 2**30:.1f} GiB, and DANDI takes files of up to 5 GiB",
-                "write it with smaller shards",
+                "ngff.too_large", "ERROR", root / inside,
+                f"{size / 2**30:.1f} GiB, and DANDI takes files of up to 5 GiB", "write it with smaller shards",
             )  # fmt: skip
 
 
-def check_strays(root: Path, files: Sequence[Path], arrays: Collection[Path]) -> Iterator[Problem]:
+def check_strays(root: Path, files: Sequence[str], arrays: Collection[Path]) -> Iterator[Problem]:
     """Yield files outside of all arrays that are no metadata; those within arrays are looked at with their chunks."""
-    for file in files:
-        inside = file.relative_to(root)
-        if file.name in DOCUMENTS or known_stray(file.name) or inside.parts[0] == _ORIGINAL:
+    folders = {array.relative_to(root).as_posix() for array in arrays}
+    for inside in files:
+        parts = inside.split("/")
+        if parts[-1] in DOCUMENTS or known_stray(parts[-1]) or parts[0] == _ORIGINAL or "." in folders:
             continue
-        if not any(parent in arrays for parent in file.parents):
-            yield Problem("ngff.stray", "WARNING", file, "belongs to nothing that the metadata describe", "delete it")
+        if not any("/".join(parts[:n]) in folders for n in range(1, len(parts))):
+            yield Problem(
+                "ngff.stray", "WARNING", root / inside, "belongs to nothing that the metadata describe", "delete it"
+            )
 
 
 def known_stray(name: str) -> bool:
@@ -63,7 +68,7 @@ def known_stray(name: str) -> bool:
     return name.endswith(_LEFT_BEHIND) or name in _DESKTOP or name.startswith("._")
 
 
-def check_manifest(root: Path, files: Sequence[Path], share: Share) -> tuple[list[Problem], bool]:
+def check_manifest(root: Path, files: Sequence[str], share: Share) -> tuple[list[Problem], bool]:
     """Hold the files against dandify's manifest, if it lies beside.
 
     Returns
@@ -82,16 +87,23 @@ def check_manifest(root: Path, files: Sequence[Path], share: Share) -> tuple[lis
     problems = list(_sizes(root, listed))
     chosen = sorted(set(listed) - {p.path.relative_to(root).as_posix() for p in problems})
     chosen = chosen[:: {"full": 1, "sample": SAMPLE_STEP, "none": len(chosen) + 1}[share]] if share != "none" else []
-    with ThreadPoolExecutor(thread_name_prefix="dandify-md5") as pool:
-        for name, found in zip(chosen, pool.map(lambda n: _md5(root / n), chosen), strict=True):
-            if found != listed[name]["md5"]:
-                problems.append(Problem(
-                    "ngff.file_changed", "ERROR", root / name,
-                    f"its MD5 is {found}, and {listed[name]['md5']} was written: bits have changed",
-                    "convert again, or fetch the file from a good copy",
-                ))  # fmt: skip
-    strange = [f for f in files if f.relative_to(root).as_posix() not in listed]
+    for name, found in _sums(root, chosen):
+        if found != listed[name]["md5"]:
+            problems.append(Problem(
+                "ngff.file_changed", "ERROR", root / name,
+                f"its MD5 is {found}, and {listed[name]['md5']} was written: bits have changed",
+                "convert again, or fetch the file from a good copy",
+            ))  # fmt: skip
+    strange = any(name not in listed for name in files)
     return problems, share == "full" and not problems and not strange and _proven(manifest)
+
+
+def _sums(root: Path, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the MD5 of each file; some at a time, because what waits for a thread takes more room than its name."""
+    with ThreadPoolExecutor(thread_name_prefix="dandify-md5") as pool:
+        for start in range(0, len(names), _AT_A_TIME):
+            some = names[start : start + _AT_A_TIME]
+            yield from zip(some, pool.map(lambda name: _md5(root / name), some), strict=True)
 
 
 def _sizes(root: Path, listed: dict[str, dict[str, Any]]) -> Iterator[Problem]:

@@ -16,6 +16,7 @@ from dandify.ngff.stored import DOCUMENTS, StoredArray, raw_bytes
 from dandify.ngff.verify import open_level
 from dandify.store.region import Region
 from dandify.store.shard import MISSING, read_index
+from dandify.tree_state import files_below
 
 _BLOSC = struct.Struct("<4B3I")  # version, its codec's version, flags, typesize; nbytes, blocksize, cbytes (c-blosc 1)
 _BLOSC_READ: Final = 4096  # header, and the table of up to 1,020 blocks: chunks have some dozens
@@ -48,8 +49,8 @@ def check_files(array: StoredArray) -> tuple[list[Problem], list[Region]]:
         except ValueError as error:
             code = "ngff.shard_damaged" if array.sharded else "ngff.chunk_damaged"
             problems.append(Problem(code, "ERROR", path, str(error), _AGAIN))
-    for path in sorted(p for p in array.path.rglob("*") if p.is_file()):
-        name = path.relative_to(array.path).as_posix()
+    for name, _ in files_below(array.path):
+        path = array.path / name
         if name in expected or name in DOCUMENTS or known_stray(path.name):
             continue
         if _like_chunk(name):

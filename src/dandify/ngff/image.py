@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dandify.errors import BadRequest, MissingMetadata, Need
-from dandify.ngff.levels import AXES, Axes, Shape5
-from dandify.ngff.pyramid import Region5
+from dandify.ngff.levels import AXES, Axes, Region5, Shape5
 from dandify.sources.arrays import MemoryArray
 from dandify.sources.contract import Array, Channel, Stream
 

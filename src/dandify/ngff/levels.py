@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from dandify.kernels.shrink import Method
 Shape5 = tuple[int, int, int, int, int]
 Shape3 = tuple[int, int, int]
 Axes = tuple[str, ...]
+Region5 = tuple[slice, slice, slice, slice, slice]  # t c z y x
 
 AXES: Final = ("t", "c", "z", "y", "x")
 CHUNK_BYTES: Final = 4 * 2**20  # of an inner chunk at most: one request of a viewer, and it stays in a core's cache
@@ -78,6 +80,9 @@ class PyramidPlan:
         What it takes.
     reason
         Why so, in words.
+    keep
+        Where a time point is kept as it comes from a source that would otherwise decode the same again and again: one
+        that yields several channels at one go, or whole planes for every band. ``nowhere``, ``memory`` or ``file``.
     """
 
     levels: tuple[Level, ...]
@@ -85,6 +90,7 @@ class PyramidPlan:
     streamed: int
     memory_bytes: int
     reason: str
+    keep: Literal["nowhere", "memory", "file"] = "nowhere"
 
     @property
     def in_order(self) -> bool:
@@ -102,6 +108,7 @@ def plan_pyramid(
     memory_bytes: int,
     workers: int,
     block: Shape5,
+    like: Sequence[Shape5] | None = None,
 ) -> PyramidPlan:
     """Choose levels, chunks and bands.
 
@@ -122,28 +129,66 @@ def plan_pyramid(
         The cap, and the number of threads that share it.
     block
         What the source yields at one go.
+    like
+        Shapes of the levels, where they are those of another image; None to choose.
 
     Raises
     ------
     BadRequest
-        If the memory does not suffice, naming what would.
+        If the memory does not suffice, naming what would; or if levels like those cannot be made.
     """
+    steps = None if like is None else _steps(like)
     least: PyramidPlan | None = None
     for depth, smaller, banded in _ways(whole_planes=block[3:] == shape[3:], fixed=chunks and chunks[2]):
         cut = chunks or chunk_shape(shape, depth, dtype.itemsize, smaller)
-        levels = tuple(_levels(shape, voxel, cut, count))
+        if like is None or steps is None:
+            levels = tuple(_levels(shape, voxel, cut, count))
+        elif (given := _given(like, steps, cut)) is None:
+            continue
+        else:
+            levels = given
         for plan in _banded(levels, dtype, workers, block) if banded else (_whole(levels, dtype, workers, block),):
             if plan.memory_bytes <= memory_bytes:
-                return plan
+                return _keeping(plan, dtype, block, memory_bytes)
             if least is None or plan.memory_bytes < least.memory_bytes:
                 least = plan
-    assert least is not None
+    if least is None:
+        raise BadRequest(
+            f"levels of {_listed(like or ())} values (t c z y x) need chunks that hold whole windows of "
+            f"{' and '.join(_listed(steps or ()).split(', '))}", remedy="ask for other chunks, powers of two"
+        )  # fmt: skip
     need = math.ceil(least.memory_bytes / 1e6)
     raise BadRequest(
         f"{memory_bytes / 1e6:,.0f} MB of memory do not suffice for planes of {shape[3]} x {shape[4]} {dtype} with "
         f"{workers} worker(s)",
         remedy=f"allow at least {need} MB (--memory {need}MB){', or fewer workers' if workers > 1 else ''}",
     )
+
+
+def times_read(plan: PyramidPlan, block: Shape5) -> int:
+    """How often the pass would have the source decode what it yields at one go (t c z y x)."""
+    _, channels, _, rows, _ = plan.levels[0].shape
+    bands = -(-rows // plan.band_rows) if block[3] >= rows else 1
+    return bands * min(block[1], channels)
+
+
+def kept_bytes(shape: Shape5, dtype: np.dtype[Any]) -> int:
+    """Bytes of a time point."""
+    return math.prod(shape[1:]) * dtype.itemsize
+
+
+def _keeping(plan: PyramidPlan, dtype: np.dtype[Any], block: Shape5, memory_bytes: int) -> PyramidPlan:
+    """Add where a time point is kept, if its parts would be decoded several times."""
+    times = times_read(plan, block)
+    if times == 1:
+        return plan
+    size = kept_bytes(plan.levels[0].shape, dtype)
+    fits = plan.memory_bytes + size <= memory_bytes
+    what = f"the source is read once instead of {times} times, and {size / 1e6:,.0f} MB are kept"
+    return replace(
+        plan, keep="memory" if fits else "file", memory_bytes=plan.memory_bytes + size * fits,
+        reason=f"{plan.reason}; {what} {'in memory' if fits else 'in a file beside the output meanwhile'}",
+    )  # fmt: skip
 
 
 def chunk_shape(shape: Shape5, depth: int, itemsize: int, smaller: int = 1) -> Shape5:
@@ -188,6 +233,39 @@ def _levels(shape: Shape5, voxel: tuple[float, ...], chunks: Shape5, count: int 
         step = tuple(2 if n > 1 and s < finest * _NEAR else 1 for s, n in zip(sides, size, strict=True))  # type: ignore[assignment]  # three
         size = [-(-n // k) for n, k in zip(size, step, strict=True)]
         factors = [f * k for f, k in zip(factors, step, strict=True)]
+
+
+def _steps(shapes: Sequence[Shape5]) -> tuple[Shape3, ...]:
+    """Voxels that make one of each level, (z, y, x), whichever way its writer rounded lengths."""
+    found: list[Shape3] = [(1, 1, 1)]
+    for number, (fine, coarse) in enumerate(pairwise(shapes), start=1):
+        step = tuple(max(1, round(n / m)) for n, m in zip(fine, coarse, strict=True))
+        if step[:2] != (1, 1) or any(m not in (n // k, -(-n // k)) for n, m, k in zip(fine, coarse, step, strict=True)):
+            raise BadRequest(
+                f"level {number} has {_listed([coarse])} values (t c z y x), which are no whole windows of the "
+                f"{_listed([fine])} of the level above",
+                remedy="write the image again with dandify, which halves axes",
+            )
+        found.append(step[2:])  # type: ignore[arg-type]  # three of five
+    return tuple(found)
+
+
+def _given(shapes: Sequence[Shape5], steps: Sequence[Shape3], chunks: Shape5) -> tuple[Level, ...] | None:
+    """Levels of these shapes; None where a window would lie in two chunks."""
+    levels: list[Level] = []
+    factors: Shape3 = (1, 1, 1)
+    for shape, step in zip(shapes, steps, strict=True):
+        cut = tuple(min(c, n) for c, n in zip(chunks, shape, strict=True))
+        if levels and any(c % k and c < n for c, n, k in zip(levels[-1].chunks[2:], levels[-1].shape[2:], step,
+                                                            strict=True)):  # fmt: skip
+            return None
+        factors = tuple(f * k for f, k in zip(factors, step, strict=True))  # type: ignore[assignment]  # three
+        levels.append(Level(shape, cut, step, factors))  # type: ignore[arg-type]  # five
+    return tuple(levels)
+
+
+def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join(" x ".join(map(str, shape)) for shape in shapes)
 
 
 def _ways(*, whole_planes: bool, fixed: int | None) -> Iterator[tuple[int, int, bool]]:
@@ -236,5 +314,6 @@ def _memory(
     _, _, depth, height, width = levels[0].shape
     planes = min(block[2], levels[0].chunks[2])
     piece = max(min(READ_BYTES // dtype.itemsize, depth * height * width), planes * min(rows, height) * width)
-    decoded = planes * block[3] * block[4]  # what a source holds while it decodes
+    decoded = planes * block[3] * block[4]  # what a source holds while it decodes,
+    decoded *= 2 * block[1] if block[1] > 1 else 1  # and what of it is on the way to where it is kept
     return (values + piece + decoded + workers * _PER_WORKER * math.prod(levels[0].chunks)) * dtype.itemsize

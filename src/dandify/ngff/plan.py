@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -14,12 +14,17 @@ from numpy.typing import NDArray
 from dandify.errors import BadSource
 from dandify.kernels.shrink import Method, shrink
 from dandify.ngff.image import ImageInput
+from dandify.ngff.label_request import LabelMethod, request_labels
+from dandify.ngff.label_values import Labels
+from dandify.ngff.labelled import read_labelled
+from dandify.ngff.labels import require_free
+from dandify.ngff.levels import Region5
 from dandify.ngff.original import original_xml
-from dandify.ngff.pyramid import Region5
-from dandify.ngff.request import MAX_DEPTH, ImageRequest, request_image
+from dandify.ngff.request import MAX_DEPTH, SHALLOWER, ImageRequest, request_image
 from dandify.ngff.viewers import Viewer, openers
+from dandify.ngff.write import requests_of
 from dandify.sources.contract import Array, Channel, Stream
-from dandify.store.zarr_image import BloscCodec, ImageArray
+from dandify.store.zarr_image import BloscCodec
 
 NO_DOI: Final = "dandisets that hold Zarr cannot at present be published with a DOI; drafts can hold it"
 MOST_FILE_BYTES: Final = 5 * 2**30  # dandi sends each file of a Zarr in one part
@@ -81,11 +86,15 @@ class OMEZarrPlan:
     levels
         From the finest.
     files
-        In all, metadata included; the manifest beside is not.
+        In all, metadata and labels included; the manifest beside is not.
     depth
         Parts of the longest path within the image.
     memory_bytes, reason
         What it takes, and how the image goes through memory.
+    labels
+        Those that are written with the image, each as it would be.
+    notes
+        What a person should know.
     """
 
     path: Path
@@ -100,6 +109,8 @@ class OMEZarrPlan:
     depth: int
     memory_bytes: int
     reason: str
+    labels: tuple[OMEZarrPlan, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def raw_bytes(self) -> int:
@@ -112,6 +123,12 @@ class OMEZarrPlan:
         return sum(level.estimated_bytes for level in self.levels)
 
     @property
+    def largest_file_bytes(self) -> int:
+        """Of the image and its labels, as far as samples tell."""
+        own = max(level.largest_file_bytes for level in self.levels)
+        return max(own, *(one.largest_file_bytes for one in self.labels), 0)
+
+    @property
     def viewers(self) -> tuple[tuple[Viewer, bool], ...]:
         """Each viewer, and whether it opens the image."""
         return openers(self.version)
@@ -121,8 +138,8 @@ class OMEZarrPlan:
         """Why DANDI would not take it; empty if it would."""
         found = []
         if self.depth > MAX_DEPTH:
-            found.append(f"paths of {self.depth} parts, and DANDI takes {MAX_DEPTH}: write version 0.5, or fewer axes")
-        largest = max(level.largest_file_bytes for level in self.levels)
+            found.append(f"paths of {self.depth} parts, and DANDI takes {MAX_DEPTH}: write the image {SHALLOWER}")
+        largest = self.largest_file_bytes
         if largest > MOST_FILE_BYTES:
             found.append(f"files of {largest / 2**30:.1f} GiB, and DANDI takes 5 GiB: ask for smaller shards")
         return tuple(found)
@@ -140,6 +157,7 @@ def plan_ome_zarr(
     axes: Sequence[str] | str | None = None,
     scale: Mapping[str, float] | None = None,
     channels: Sequence[Channel | str] | None = None,
+    labels: Mapping[str, Labels] | None = None,
     name: str | None = None,
     version: str = "0.5",
     levels: int | Literal["auto"] = "auto",
@@ -157,9 +175,9 @@ def plan_ome_zarr(
 
     Parameters
     ----------
-    image, path, axes, scale, channels, name, version, levels, chunks, shards, downsample, compression, memory, workers
+    image, path, axes, scale, channels, labels, name, version, levels, chunks, shards, downsample, compression
         As of `write_ome_zarr`.
-    sources
+    memory, workers, sources
         As of `write_ome_zarr`.
 
     Raises
@@ -172,16 +190,67 @@ def plan_ome_zarr(
         image, path, axes=axes, scale=scale, channels=channels, name=name, version=version, levels=levels,
         chunks=chunks, shards=shards, downsample=downsample, compression=compression, memory=memory, workers=workers,
     )  # fmt: skip
-    ratios = _ratios(request)
-    planned = tuple(_level(request, number, ratio) for number, ratio in enumerate(ratios))
+    labelled = requests_of(request, labels, path, compression=compression, memory=memory, workers=workers)
     original = original_xml(Path(s) for s in (*sources, *request.files))
-    documents = (1 if version == "0.5" else 2) + len(planned) + (original is not None)
+    plan = plan_of(request, path)
+    planned = tuple(replace(plan_of(one, path / one.place), notes=one.notes) for one in labelled)
+    more = (original is not None) + (_documents(request) if labelled else 0) + sum(one.files for one in planned)
+    return replace(
+        plan, files=plan.files + more, depth=max(plan.depth, *(one.depth for one in planned), 0), labels=planned
+    )
+
+
+def plan_ome_zarr_labels(
+    labels: Labels,
+    image: Path | str,
+    name: str,
+    *,
+    axes: Sequence[str] | str | None = None,
+    chunks: Sequence[int] | None = None,
+    shards: Sequence[int] | None = None,
+    downsample: LabelMethod | None = None,
+    compression: str = "blosc-zstd",
+    memory: str | int = "1GB",
+    workers: int | None = None,
+    overwrite: bool = False,
+) -> OMEZarrPlan:
+    """Plan as `write_ome_zarr_labels` would, and refuse what it would; nothing is written.
+
+    Parameters
+    ----------
+    labels, image, name, axes, chunks, shards, downsample, compression, memory, workers, overwrite
+        As of `write_ome_zarr_labels`.
+
+    Raises
+    ------
+    OutputExists, BadRequest, BadSource, UnknownFormat
+        As of `write_ome_zarr_labels`.
+    """
+    labelled = read_labelled(Path(image))
+    request = request_labels(
+        labels, labelled, name, axes=axes, chunks=chunks, shards=shards, downsample=downsample,
+        compression=compression, memory=memory, workers=workers,
+    )  # fmt: skip
+    require_free(labelled.path, name, overwrite=overwrite)
+    request.metadata()
+    return replace(plan_of(request, labelled.path / request.place), notes=request.notes)
+
+
+def plan_of(request: ImageRequest, path: Path) -> OMEZarrPlan:
+    """Plan what is asked for: an image, or labels; sizes are estimated by samples of its values."""
+    planned = tuple(_level(request, number, ratio) for number, ratio in enumerate(_ratios(request)))
     return OMEZarrPlan(
         path=path, name=request.title, version=request.version, axes=request.image.axes,
         dtype=request.image.dtype.newbyteorder("<").str, downsample=request.downsample,
-        encoder=request.arrays[0].codec.name, levels=planned, files=sum(p.files for p in planned) + documents,
-        depth=_depth(request.arrays[0]), memory_bytes=request.plan.memory_bytes, reason=request.plan.reason,
+        encoder=request.arrays[0].codec.name, levels=planned,
+        files=sum(p.files for p in planned) + _documents(request) + len(planned), depth=request.depth,
+        memory_bytes=request.plan.memory_bytes, reason=request.plan.reason,
     )  # fmt: skip
+
+
+def _documents(request: ImageRequest) -> int:
+    """Files that describe a group."""
+    return 1 if request.version == "0.5" else 2
 
 
 def _level(request: ImageRequest, number: int, ratio: float) -> LevelPlan:
@@ -195,12 +264,6 @@ def _level(request: ImageRequest, number: int, ratio: float) -> LevelPlan:
         files=math.prod(-(-n // o) for n, o in zip(array.shape, outer, strict=True)), raw_bytes=raw,
         estimated_bytes=round(raw / ratio), largest_file_bytes=round(largest / ratio),
     )  # fmt: skip
-
-
-def _depth(array: ImageArray) -> int:
-    """Parts of the path of a chunk: the level, and the chunk's name."""
-    prefix = 0 if array.shards is None else 1
-    return 1 + (prefix + len(array.shape) if array.separator == "/" else 1)
 
 
 def _ratios(request: ImageRequest) -> list[float]:

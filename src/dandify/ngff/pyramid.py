@@ -13,17 +13,15 @@ import xxhash
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from dandify.errors import BadSource
 from dandify.kernels.downsample import BINS, bin_values, tally
 from dandify.kernels.shrink import Method, shrink
-from dandify.ngff.levels import READ_BYTES, Level, PyramidPlan
+from dandify.ngff.levels import READ_BYTES, Level, PyramidPlan, Region5
+from dandify.ngff.once import read_checked
 from dandify.store.encode import scratch
 from dandify.store.journal import EarlierRun
 from dandify.store.pipeline import Chunk
 from dandify.store.region import extent
 from dandify.store.zarr_image import Sink
-
-Region5 = tuple[slice, slice, slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -95,6 +93,8 @@ class Pyramid:
         How each level is made of the one above.
     earlier
         The chunks of each level that a stopped run had finished: they are not encoded again.
+    statistics
+        Look at the values of each channel; numbers of objects have no display window.
     """
 
     def __init__(
@@ -109,7 +109,9 @@ class Pyramid:
         advance: Callable[[int], None],
         downsample: Method = "mean",
         earlier: Sequence[EarlierRun] = (),
+        statistics: bool = True,
     ) -> None:
+        self._counted = statistics
         self._earlier, self._noting = earlier, threading.Lock()
         self._plan, self._read, self._dtype, self._method = plan, read, dtype, downsample
         self._depth = min(depth, plan.levels[0].chunks[2])
@@ -181,7 +183,7 @@ class Pyramid:
         crc = 0
         for start in range(z.start, z.stop, step):
             part = (t, c, slice(start, min(start + step, z.stop)), y, x)
-            values = self._checked(part)
+            values = read_checked(self._read, part, self._dtype)
             target = slab.reshape(-1)[: (z.stop - z.start) * plane // self._dtype.itemsize].reshape(
                 z.stop - z.start, y.stop - y.start, x.stop - x.start
             )[start - z.start : part[2].stop - z.start]
@@ -190,18 +192,6 @@ class Pyramid:
             if self._whole is not None:
                 self._whole.update(target.reshape(-1).view(np.uint8).data)
         return slab, crc
-
-    def _checked(self, region: Region5) -> NDArray[Any]:
-        place = "t c z y x " + ", ".join(f"{s.start}:{s.stop}" for s in region)
-        try:
-            values = np.asarray(self._read(region))
-        except (OSError, ValueError, EOFError) as error:
-            raise BadSource(f"cannot be read: {error}", file=getattr(error, "filename", None), place=place) from error
-        if values.size != np.prod(extent(region), dtype=object) or values.dtype.newbyteorder("=") != self._dtype:
-            raise BadSource(
-                f"yields {values.shape} {values.dtype} for a region of {extent(region)} {self._dtype}", place=place
-            )
-        return values
 
     def _slab_shape(self, number: int) -> tuple[int, int, int]:
         level = self._levels[number]
@@ -249,7 +239,7 @@ class Pyramid:
         target, finer = self._next(number, values, region)
         for job in self._begin(number, values, region, target, finer, pool):
             job.result()
-        if finer:
+        if finer and target.size:
             self._pass_on(number + 1, len(target), region, finer, pool)
 
     def _begin(
@@ -276,9 +266,13 @@ class Pyramid:
         if number + 1 == len(self._levels):
             return values, None
         step = self._levels[number + 1].step
-        size = [-(-n // k) for n, k in zip(values.shape, step, strict=True)]
+        z, y = region[2].start // step[0], region[3].start // step[1]
+        # a level of another writer may leave out the window that the end of this one cuts off
+        left = (n - start for n, start in zip(self._levels[number + 1].shape[2:], (z, y, 0), strict=True))
+        size = [max(0, min(-(-n // k), m)) for n, k, m in zip(values.shape, step, left, strict=True)]
+        if 0 in size:
+            return values[:0], step
         if self._kept is not None and number + 1 == self._plan.streamed:
-            z, y = region[2].start // step[0], region[3].start // step[1]
             return self._kept[z : z + size[0], y : y + size[1]], step
         filled = self._filled[number + 1]
         rows = self._buffer(number + 1).reshape(-1)[: self._levels[number + 1].chunks[2] * size[1] * size[2]]
@@ -296,7 +290,7 @@ class Pyramid:
         if self._filled[number] < level.chunks[2] and stop < level.shape[2]:
             return
         t, c, _, y, _ = above
-        rows = slice(y.start // step[1], -(-y.stop // step[1]))
+        rows = slice(y.start // step[1], min(-(-y.stop // step[1]), level.shape[3]))
         region = (t, c, slice(start, stop), rows, slice(0, level.shape[4]))
         size = (stop - start, rows.stop - rows.start, level.shape[4])
         values = self._buffer(number).reshape(-1)[: int(np.prod(size))].reshape(size)
@@ -321,7 +315,7 @@ class Pyramid:
             raw[...] = 0
         full[tuple(slice(n) for n in block.shape)] = block
         inside = full[tuple(slice(n) for n in block.shape)]
-        if number == 0:
+        if number == 0 and self._counted:
             self._count(index[1], inside)
         if step is not None and target is not None:
             self._shrink(inside, step, target)
@@ -345,8 +339,9 @@ class Pyramid:
 
     def _shrink(self, block: NDArray[Any], step: tuple[int, int, int], target: NDArray[Any]) -> None:
         """Make a block's part of the next level, at the beginning of ``target``."""
-        size = (-(-n // k) for n, k in zip(block.shape, step, strict=True))
-        shrink(block, step, target[tuple(slice(n) for n in size)], self._method)
+        part = target[tuple(slice(-(-n // k)) for n, k in zip(block.shape, step, strict=True))]
+        if part.size:
+            shrink(block, step, part, self._method)
 
     def _without_absent(self, index: tuple[int, ...]) -> tuple[int, ...]:
         names = self._sinks[0].array.names

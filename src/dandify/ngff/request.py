@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dandify.errors import BadRequest
 from dandify.kernels.shrink import METHODS, Method
 from dandify.ngff.image import ImageInput, describe_image
-from dandify.ngff.levels import AXES, PyramidPlan, Shape5, plan_pyramid, require_chunks
+from dandify.ngff.levels import AXES, PyramidPlan, Shape5, kept_bytes, plan_pyramid, require_chunks
 from dandify.ngff.metadata import VERSIONS, Version
 from dandify.ngff.opened import open_image
 from dandify.sources.contract import Array, Channel, Stream
@@ -24,6 +24,7 @@ from dandify.store.zarr_image import COMPRESSIONS, BloscCodec, ImageArray, shard
 SUFFIX: Final = ".ome.zarr"
 SHARD_BYTES: Final = 256 * 2**20  # raw; encoded about half: what a failed upload sends again, far below DANDI's 5 GiB
 MOST_SHARD_BYTES: Final = 5 * 2**30 - 2**24  # raw, of shards that are asked for: incompressible ones must fit too
+SHALLOWER: Final = "as OME-Zarr 0.5, or by itself rather than in a collection"
 MAX_DEPTH: Final = 7  # parts of a path within a Zarr that dandi 0.81 accepts
 
 
@@ -47,6 +48,8 @@ class ImageRequest:
         Encoding threads.
     files
         Raw files, where the image was given by its path.
+    above
+        Parts of the path to its group, within the Zarr.
     """
 
     image: ImageInput
@@ -58,11 +61,24 @@ class ImageRequest:
     arrays: tuple[ImageArray, ...]
     workers: int
     files: tuple[Path, ...] = ()
+    above: int = 0
+
+    @property
+    def statistics(self) -> bool:
+        """Its values have a display window."""
+        return True
 
     @property
     def kept(self) -> tuple[int, ...]:
         """Places of the image's axes within t c z y x."""
         return tuple(i for i, axis in enumerate(AXES) if axis in self.image.axes)
+
+    @property
+    def depth(self) -> int:
+        """Parts of the longest path of a chunk within the Zarr."""
+        array = self.arrays[0]
+        nested = (array.shards is not None) + len(array.shape)
+        return self.above + 1 + (nested if array.separator == "/" else 1)
 
     def scale(self, number: int) -> list[float]:
         """Scale of a level, of the image's axes."""
@@ -73,6 +89,11 @@ class ImageRequest:
         """Where a level lies, of the image's axes."""
         translation = self.plan.levels[number].translation(self.image.voxel, self.image.origin, self.downsample)
         return [translation[i] for i in self.kept]
+
+    @property
+    def room_bytes(self) -> int:
+        """What is kept in a file while the image is written."""
+        return kept_bytes(self.image.shape, self.image.dtype) if self.plan.keep == "file" else 0
 
     @property
     def all_bytes(self) -> int:
@@ -96,8 +117,11 @@ def request_image(
     compression: str,
     memory: str | int,
     workers: int | None,
+    above: int = 0,
 ) -> ImageRequest:
     """Complete a request as `dandify.write_ome_zarr` and `dandify.plan_ome_zarr` take it, or refuse it.
+
+    ``above`` counts the parts of the path to the image's group within the Zarr.
 
     Raises
     ------
@@ -115,17 +139,26 @@ def request_image(
         axes = None if named else axes
     described = describe_image(image, axes=axes, scale=scale, channels=channels, name=name)
     method = _method(downsample, described)
-    threads = _workers(workers)
+    threads = worker_count(workers)
     plan = plan_pyramid(
-        described.shape, described.dtype, described.voxel, count=levels, chunks=_chunks(chunks, described),
+        described.shape, described.dtype, described.voxel, count=levels, chunks=wanted_chunks(chunks, described),
         memory_bytes=parse_bytes(memory), workers=threads, block=described.block,
     )  # fmt: skip
-    wanted = _shards(shards, described, plan, version)
-    arrays = tuple(_array(plan, n, described, version, compression, wanted) for n in range(len(plan.levels)))
+    wanted = require_shards(shards, described, plan, version)
+    arrays = tuple(
+        array_of_level(plan, n, described, version, compression, wanted, above) for n in range(len(plan.levels))
+    )
     title = described.name or path.name.removesuffix(SUFFIX)
     return ImageRequest(
-        described, title, cast("Version", version), method, compression, plan, arrays, threads, files
+        described, title, cast("Version", version), method, compression, plan, arrays, threads, files, above
     )  # fmt: skip
+
+
+def too_deep(request: ImageRequest) -> tuple[str, ...]:
+    """Say that DANDI will not take the paths of an output, with what would; nothing if it will."""
+    if request.depth <= MAX_DEPTH:
+        return ()
+    return (f"DANDI refuses it: paths of {request.depth} parts, and it takes {MAX_DEPTH}; write the image {SHALLOWER}",)
 
 
 def key_separator(version: str, parts: int) -> Literal["/", "."]:
@@ -144,8 +177,7 @@ def key_separator(version: str, parts: int) -> Literal["/", "."]:
 def _refuse(path: Path, version: str, compression: str, levels: int | str) -> None:
     if version not in VERSIONS:
         raise BadRequest(f"no OME-Zarr version {version!r}", remedy=f"one of {', '.join(VERSIONS)}")
-    if compression not in COMPRESSIONS:
-        raise BadRequest(f"no compression {compression!r}", remedy=f"one of {', '.join(COMPRESSIONS)}")
+    require_compression(compression)
     if levels != "auto" and (not isinstance(levels, int) or levels < 1):
         raise BadRequest(f"{levels!r} levels", remedy="1 or more, or auto")
     if path.suffixes != [".ome", ".zarr"]:  # dandischema counts nothing else as OME-Zarr
@@ -153,6 +185,12 @@ def _refuse(path: Path, version: str, compression: str, levels: int | str) -> No
         raise BadRequest(
             "images are named NAME.ome.zarr, with no other dot", file=path, remedy=f"name it {stem}{SUFFIX}"
         )
+
+
+def require_compression(name: str) -> None:
+    """Refuse a compression that there is not."""
+    if name not in COMPRESSIONS:
+        raise BadRequest(f"no compression {name!r}", remedy=f"one of {', '.join(COMPRESSIONS)}")
 
 
 def _method(asked: str | None, image: ImageInput) -> Method:
@@ -169,7 +207,8 @@ def _method(asked: str | None, image: ImageInput) -> Method:
     return cast("Method", method)
 
 
-def _workers(asked: int | None) -> int:
+def worker_count(asked: int | None) -> int:
+    """Give the number of encoding threads; one for each core where nobody asks for another."""
     if asked is None:
         return os.cpu_count() or 1
     if asked < 1:
@@ -177,7 +216,8 @@ def _workers(asked: int | None) -> int:
     return asked
 
 
-def _chunks(asked: Sequence[int] | None, image: ImageInput) -> Shape5 | None:
+def wanted_chunks(asked: Sequence[int] | None, image: ImageInput) -> Shape5 | None:
+    """Give chunks that are asked for, t c z y x; refuse those that cannot be."""
     if asked is None:
         return None
     if len(asked) != len(image.axes):
@@ -186,7 +226,7 @@ def _chunks(asked: Sequence[int] | None, image: ImageInput) -> Shape5 | None:
     return require_chunks(tuple(known.get(a, 1) for a in AXES), image.shape)  # type: ignore[arg-type]  # AXES are five
 
 
-def _shards(
+def require_shards(
     asked: Sequence[int] | None, image: ImageInput, plan: PyramidPlan, version: str
 ) -> tuple[int, ...] | None:  # fmt: skip
     """Refuse shards that cannot be; they may be longer than the image."""
@@ -215,9 +255,11 @@ def _of(values: Shape5, image: ImageInput) -> list[int]:
     return [v for v, a in zip(values, AXES, strict=True) if a in image.axes]
 
 
-def _array(
-    plan: PyramidPlan, number: int, image: ImageInput, version: str, compression: str, asked: tuple[int, ...] | None
-) -> ImageArray:
+def array_of_level(
+    plan: PyramidPlan, number: int, image: ImageInput, version: str, compression: str, asked: tuple[int, ...] | None,
+    above: int = 0,
+) -> ImageArray:  # fmt: skip
+    """Describe the array of a level, whose chunks' names are nested where DANDI takes that."""
     level = plan.levels[number]
     shape, chunks = tuple(_of(level.shape, image)), tuple(_of(level.chunks, image))
     shards = None
@@ -232,7 +274,7 @@ def _array(
             shape, chunks, image.dtype.itemsize, max_bytes=SHARD_BYTES,
             extents=tuple(size[a] if a in "zyx" else 0.0 for a in image.axes),
         )  # fmt: skip
-    parts = 1 + (version != "0.4") + len(shape)
+    parts = above + 1 + (version != "0.4") + len(shape)
     return ImageArray(
         shape, chunks, shards, image.dtype, image.axes, BloscCodec.named(compression, image.dtype.itemsize),
         key_separator(version, parts),

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from dandify.errors import VerificationFailed
 from dandify.kernels.shrink import Method
-from dandify.ngff.levels import PyramidPlan
-from dandify.ngff.pyramid import Pyramid, Region5, Slab, Written, crc32
+from dandify.ngff.levels import PyramidPlan, Region5
+from dandify.ngff.pyramid import Pyramid, Slab, Written, crc32
 from dandify.store.region import extent
 
 SAMPLED: Final = 16  # one slab of so many is read back by ``sample``, and the last one

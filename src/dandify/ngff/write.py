@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
+from dandify.errors import BadRequest
 from dandify.kernels.shrink import Method
-from dandify.ngff.metadata import ome_metadata
+from dandify.ngff.fill import array_places, fill, prove, write_group
+from dandify.ngff.finish import finish
+from dandify.ngff.label_request import LabelsRequest, labelled_of, request_labels
+from dandify.ngff.label_values import Labels
+from dandify.ngff.labelled import LABELS
+from dandify.ngff.labels import decided, labels_record
+from dandify.ngff.metadata import labels_document, ome_metadata
 from dandify.ngff.original import keep_original, original_xml
-from dandify.ngff.pyramid import Pyramid, Written
+from dandify.ngff.pyramid import Written
 from dandify.ngff.request import ImageRequest, request_image
-from dandify.ngff.verify import verify_levels
 from dandify.sources.contract import Array, Channel, Stream
 from dandify.store.engine import Verify, verify_mode
 from dandify.store.flush import Flusher
-from dandify.store.manifest import (
-    Manifest,
-    ManifestDataset,
-    SourceFile,
-    describe_sources,
-    manifest_path,
-    now,
-    versions,
-    write_manifest,
-)
+from dandify.store.manifest import SourceFile, describe_sources, versions
 from dandify.store.partial import require_absent
-from dandify.store.progress import Progress, ProgressCallback
-from dandify.store.report import DatasetReport, WriteReport
+from dandify.store.progress import ProgressCallback
+from dandify.store.report import WriteReport
 from dandify.store.resume import resumable_output
 from dandify.store.space import disk_full_named, require_room
-from dandify.store.zarr_image import ImageArray, Sink, StoredFile, StoredPieces, write_json
 
-_PACKAGES: Final = ("numcodecs", "numba", "numpy", "tensorstore", "yaozarrs")
 _USUAL_RATIO: Final = 1.5  # of noisy 16-bit images, cautiously: only to see a full disk coming
 
 
@@ -48,6 +41,7 @@ def write_ome_zarr(
     axes: Sequence[str] | str | None = None,
     scale: Mapping[str, float] | None = None,
     channels: Sequence[Channel | str] | None = None,
+    labels: Mapping[str, Labels] | None = None,
     name: str | None = None,
     version: str = "0.5",
     levels: int | Literal["auto"] = "auto",
@@ -84,6 +78,9 @@ def write_ome_zarr(
         Distance of neighbouring values by axis: micrometres for z y x, seconds for t. Counts more than the stream's.
     channels
         Names, or names and colours, in order.
+    labels
+        Numbers of objects by the name of the labels, as `dandify.write_ome_zarr_labels` takes them: written with the
+        image, and verified like it.
     name
         Of the image; that of the stream or of the path by default.
     version
@@ -137,131 +134,78 @@ def write_ome_zarr(
         image, path, axes=axes, scale=scale, channels=channels, name=name, version=version, levels=levels,
         chunks=chunks, shards=shards, downsample=downsample, compression=compression, memory=memory, workers=workers,
     )  # fmt: skip
-    described = request.image
-    require_room(path, int(request.all_bytes / _USUAL_RATIO))
+    labelled = requests_of(request, labels, path, compression=compression, memory=memory, workers=workers)
+    documents = [one.metadata() for one in labelled]
+    parts: dict[str, ImageRequest] = {"": request, **{one.place: one for one in labelled}}
+    needed = sum(part.all_bytes for part in parts.values())
+    require_room(path, int(needed / _USUAL_RATIO) + max(part.room_bytes for part in parts.values()))
     files = describe_sources(Path(s) if isinstance(s, str) else s for s in (*sources, *request.files))
     original = original_xml(Path(f.path) for f in files)
+    of_labels = [describe_sources(one.files) for one in labelled]
+    decides = [decided(r, f) for r, f in zip(parts.values(), (files, *of_labels), strict=True)]
 
     with (
         resumable_output(path, overwrite=overwrite, directory=True) as attempt,
-        disk_full_named(path, lambda: request.all_bytes),
+        disk_full_named(path, lambda: needed),
         Flusher() as flusher,
     ):
         root = attempt.partial
-        attempt.begin(_decides(request, files), [str(n) for n in range(len(request.arrays))])
-        earlier = [attempt.earlier(str(n), _finder(str(n), a)) for n, a in enumerate(request.arrays)]
-        sinks = [Sink(root / str(n), array, flusher) for n, array in enumerate(request.arrays)]
-        written = Pyramid(
-            request.plan, described.read, described.block[2], described.dtype, sinks, workers=request.workers,
-            advance=_counter(progress, "write", request.title, described.raw_bytes), downsample=request.downsample,
-            earlier=earlier,
-        ).run()  # fmt: skip
-        attempt.resumed, attempt.changed = written.resumed, written.changed
+        attempt.begin(
+            decides[0] | ({"set of labels": dict(zip(list(parts)[1:], decides[1:], strict=True))} if labelled else {}),
+            [p for place, part in parts.items() for p in array_places(place, part)],
+        )
+        filled = [fill(root, place, part, attempt, flusher, progress) for place, part in parts.items()]
         attempt.filled()
         if mode != "none":
-            verify_levels(
-                root, written, request.plan, axes=described.axes, dtype=described.dtype, downsample=request.downsample,
-                share=mode, threads=request.workers,
-                advance=_counter(progress, "verify", request.title, described.raw_bytes),
-            )  # fmt: skip
+            for one in filled:
+                prove(root, one, mode, progress)
         # Last, so that half an image is none.
-        stored = _files(sinks, {**_write_group(root, request, written), **keep_original(root, original)})
-    verified = mode == "full"
-    manifest = write_manifest(
-        manifest_path(path),
-        Manifest(
-            output=path.name, bytes=sum(f.size for f in stored.values()), sha256=None, verified=verified,
-            created=now(), versions=versions(*_PACKAGES), sources=files,
-            datasets=tuple(_dataset(request, n, s, written, verified=verified) for n, s in enumerate(sinks)),
-            details={
-                "backend": "ome-zarr", "ome_zarr_version": version, "downsample": request.downsample, "verify": mode,
-                "plan": request.plan.reason, **(details or {}),
-                "files": {n: asdict(f) for n, f in sorted(stored.items())},
-            },
-        ),
-    )  # fmt: skip
-    return WriteReport(
-        path=path,
-        datasets=tuple(_reported(n, s, request.title, written, verified=verified) for n, s in enumerate(sinks)),
-        raw_bytes=described.raw_bytes,
-        stored_bytes=sum(s.stored_bytes for s in sinks),
-        output_bytes=sum(f.size for f in stored.values()),
-        seconds=time.perf_counter() - started,
-        manifest=manifest,
-        notes=attempt.notes,
-    )
-
-
-def _decides(request: ImageRequest, sources: Sequence[SourceFile]) -> dict[str, Any]:
-    """Name all that decides what chunks become of given values, by what a person would call it."""
-    return {
-        "version of dandify": versions()["dandify"], "source": [asdict(s) for s in sources],
-        "version": request.version, "downsampling": request.downsample, "compression": request.compression,
-        "plan": [array.document()[1] for array in request.arrays],
+        stored = {name: file for one in filled for name, file in one.files.items()}
+        for part, content in zip(labelled, documents, strict=True):
+            stored |= write_group(root, part.place, version, content)
+        if labelled:
+            listed = labels_document(request.version, [one.title for one in labelled])
+            stored |= write_group(root, f"{LABELS}/", version, listed)
+        stored |= write_group(root, "", version, image_document(request, filled[0].written))
+        stored |= keep_original(root, original)
+    said = {
+        one.place.rstrip("/"): {**labels_record(one, f), "verify": mode}
+        for one, f in zip(labelled, of_labels, strict=True)
     }  # fmt: skip
+    return finish(
+        path, filled, stored, sources=[*files, *(f for some in of_labels for f in some)], mode=mode, started=started,
+        details={
+            "downsample": request.downsample, "plan": request.plan.reason, **(details or {}),
+            **({"labels": said} if said else {}),
+        },
+        notes=(*attempt.notes, *(note for one in labelled for note in one.notes)),
+    )  # fmt: skip
 
 
-def _finder(place: str, array: ImageArray) -> Callable[[Path], StoredPieces]:
-    return lambda data: StoredPieces(data / place, array)
+def requests_of(
+    request: ImageRequest, labels: Mapping[str, Labels] | None, path: Path, **options: Any
+) -> tuple[LabelsRequest, ...]:
+    """Complete the requests for the labels of an image that is yet to be written.
+
+    Raises
+    ------
+    BadRequest
+        If some of them cannot be as asked, or two names are the same but for capital letters.
+    """
+    if not labels:
+        return ()
+    if len({name.lower() for name in labels}) < len(labels):
+        raise BadRequest(f"labels named {', '.join(labels)}, which not every file system tells apart",
+                         remedy="choose other names")  # fmt: skip
+    image = labelled_of(request, path)
+    return tuple(request_labels(values, image, name, **options) for name, values in labels.items())
 
 
-def _write_group(root: Path, request: ImageRequest, written: Written) -> dict[str, StoredFile]:
+def image_document(request: ImageRequest, written: Written) -> dict[str, Any]:
+    """Give the content of the document of an image's group."""
     image = request.image
-    content = ome_metadata(
+    return ome_metadata(
         version=request.version, name=request.title, axes=image.axes, levels=request.plan.levels, voxel=image.voxel,
         origin=image.origin, time_known=image.time_known, channels=image.channels, statistics=written.channels,
         creator=versions()["dandify"], downsample=request.downsample,
     )  # fmt: skip
-    if request.version == "0.5":
-        return {"zarr.json": write_json(root / "zarr.json", content)}
-    return {
-        ".zattrs": write_json(root / ".zattrs", content),
-        ".zgroup": write_json(root / ".zgroup", {"zarr_format": 2}),
-    }
-
-
-def _files(sinks: Sequence[Sink], group: Mapping[str, StoredFile]) -> dict[str, StoredFile]:
-    """Every file of the output, by its path within it."""
-    return {**group, **{f"{n}/{name}": f for n, sink in enumerate(sinks) for name, f in sink.files.items()}}
-
-
-def _counter(progress: ProgressCallback | None, stage: str, name: str, total: int) -> Callable[[int], None]:
-    done = 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress is not None:
-            progress(Progress(stage, name, done, total))
-
-    return advance
-
-
-def _dataset(request: ImageRequest, number: int, sink: Sink, written: Written, *, verified: bool) -> ManifestDataset:
-    array = sink.array
-    return ManifestDataset(
-        name=str(number), shape=array.shape, dtype=array.dtype.newbyteorder("<").str, chunks=array.chunks,
-        codec=array.codec.name, raw_bytes=_raw_bytes(array), stored_bytes=sink.stored_bytes,
-        xxh128=written.xxh128 if number == 0 else None, verified=verified,
-        details={
-            "axes": "".join(array.names),
-            "shards": None if array.shards is None else list(array.shards),
-            "scale": request.scale(number),
-            "translation": request.translation(number),
-            "slabs_crc32": [
-                [[[s.start, s.stop] for s in slab.region], f"{slab.crc32:08x}"] for slab in written.slabs[number]
-            ],
-        },
-    )  # fmt: skip
-
-
-def _reported(number: int, sink: Sink, title: str, written: Written, *, verified: bool) -> DatasetReport:
-    array = sink.array
-    return DatasetReport(
-        f"{title} level {number}", str(number), array.shape, array.dtype.newbyteorder("<").str, _raw_bytes(array),
-        sink.stored_bytes, written.xxh128 if number == 0 else None, verified,
-    )  # fmt: skip
-
-
-def _raw_bytes(array: ImageArray) -> int:
-    return int(np.prod(array.shape, dtype=object)) * array.dtype.itemsize

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -35,6 +36,10 @@ class SessionEntry(BaseModel):
     session_id: str | None = None
     metadata: dict[str, Any] = Field(default_factory=dict, description="Metadata of this session.")
     sources: list[SourceEntry | str] = Field(min_length=1, description="Files and folders of the session.")
+    labels: dict[str, str] = Field(
+        default_factory=dict,
+        description="Files of labels by name, relative to dandify.yaml; by IMAGE/NAME where there are several images.",
+    )
 
 
 class StreamOutput(BaseModel):
@@ -88,10 +93,11 @@ class PlannedSource:
 
 @dataclass(frozen=True)
 class PlannedSession:
-    """A session to convert: its sources and metadata layers, the weakest first."""
+    """A session to convert: its sources, metadata layers, the weakest first, and files of labels by name."""
 
     sources: tuple[PlannedSource, ...]
     layers: tuple[Layer, ...]
+    labels: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)
@@ -189,7 +195,9 @@ def _plan(config: Config, index: int, path: Path) -> PlannedSession:
                 tuple(config.ignore),
             )
         )
-    return PlannedSession(tuple(sources), layers)
+    return PlannedSession(
+        tuple(sources), layers, {name: (path.parent / file).absolute() for name, file in entry.labels.items()}
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -63,10 +63,13 @@ def describe_session(request: PlannedSession, flags: Layer, opened: Iterable[tup
     found: dict[Path, Source] = {}
     said: dict[Path, Mapping[str, Any]] = {}
     unknown: dict[Path, None] = {}
+    labels = set(request.labels.values())  # of an image of the session, and none themselves
     for planned, (sources_found, left) in opened:
         own = merge([*request.layers, flags, planned.layer]).level("source")
-        unknown |= dict.fromkeys(left)
+        unknown |= dict.fromkeys(file for file in left if file not in labels)
         for source in sources_found:
+            if source.path in labels:
+                continue
             # A source may be named and lie in a folder that is named too; what was said of it first holds.
             said.setdefault(source.path, own)
             found.setdefault(source.path, _supplied(source, own))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -13,6 +13,9 @@ from rich.table import Table
 from dandify.report import text
 from dandify.runs.convert import ConvertReport
 from dandify.runs.plan import SessionPlan
+
+if TYPE_CHECKING:
+    from dandify.runs.convert import WriteReport
 
 _SHOWN = 5  # names of files that nobody knows
 
@@ -28,22 +31,26 @@ def print_plan(plans: Sequence[SessionPlan], console: Console) -> None:
             console.print(f"[yellow]left behind, nobody knows them:[/] {escape(names)}{more}", soft_wrap=True)
 
 
-def convert_table(report: ConvertReport) -> Table:
+def written_table(written: Iterable[WriteReport]) -> Table:
     """One row per output: sizes, ratio, speed, whether it was compared with its source."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("output")
     for name in ("raw", "written", "ratio", "MB/s", "time"):
         table.add_column(name, justify="right")
     table.add_column("verified")
-    for session in report.sessions:
-        for written in session.written:
-            table.add_row(
-                escape(written.path.name), text.size(written.raw_bytes), text.size(written.stored_bytes),
-                f"{written.ratio:.2f}", f"{written.mb_per_s:.0f}", text.duration(written.seconds),
-                "yes" if written.verified else "no",
-            )  # fmt: skip
-        for path in session.skipped:
-            table.add_row(escape(path.name), "", "", "", "", "", "was there")
+    for one in written:
+        table.add_row(
+            escape(one.path.name), text.size(one.raw_bytes), text.size(one.stored_bytes), f"{one.ratio:.2f}",
+            f"{one.mb_per_s:.0f}", text.duration(one.seconds), "yes" if one.verified else "no",
+        )  # fmt: skip
+    return table
+
+
+def convert_table(report: ConvertReport) -> Table:
+    """One row per output, those that were there too."""
+    table = written_table(w for session in report.sessions for w in session.written)
+    for path in (p for session in report.sessions for p in session.skipped):
+        table.add_row(escape(path.name), "", "", "", "", "", "was there")
     return table
 
 
@@ -72,15 +79,17 @@ def convert_record(report: ConvertReport) -> dict[str, Any]:
                 "name": s.plan.name,
                 "error": None if s.error is None else str(s.error),
                 "skipped": [str(p) for p in s.skipped],
-                "outputs": [
-                    {
-                        "path": str(w.path), "raw_bytes": w.raw_bytes, "stored_bytes": w.stored_bytes,
-                        "ratio": w.ratio, "mb_per_s": w.mb_per_s, "seconds": w.seconds, "verified": w.verified,
-                        "notes": list(w.notes),
-                    }
-                    for w in s.written
-                ],
+                "outputs": [written_record(w) for w in s.written],
             }
             for s in report.sessions
         ],
+    }  # fmt: skip
+
+
+def written_record(written: WriteReport) -> dict[str, Any]:
+    """Return an output as JSON-ready values."""
+    return {
+        "path": str(written.path), "raw_bytes": written.raw_bytes, "stored_bytes": written.stored_bytes,
+        "ratio": written.ratio, "mb_per_s": written.mb_per_s, "seconds": written.seconds, "verified": written.verified,
+        "notes": list(written.notes),
     }  # fmt: skip

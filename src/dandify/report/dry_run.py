@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from dandify.ngff.plan import LevelPlan, OMEZarrPlan
+from dandify.ngff.plate import OMEZarrPlatePlan
 from dandify.nwb.plan import DatasetPlan, NWBPlan
 from dandify.report import text
 from dandify.runs.convert import ConvertReport
@@ -22,6 +23,8 @@ def print_dry_run(report: ConvertReport, console: Console) -> None:
                 _print_nwb(session.planned.nwb, console)
             for image in session.planned.images:
                 _print_image(image, console)
+            for plate in session.planned.plates:
+                _print_plate(plate, console)
         for path in session.skipped:
             console.print(f"{escape(str(path))}: is there already, and would be left", soft_wrap=True)
         if session.error is not None:
@@ -48,10 +51,11 @@ def dry_run_record(report: ConvertReport) -> dict[str, Any]:
 
 def _planned_record(planned: PlannedOutputs | None) -> dict[str, Any]:
     if planned is None:
-        return {"nwb": None, "images": []}
+        return {"nwb": None, "images": [], "plates": []}
     return {
         "nwb": None if planned.nwb is None else _nwb_record(planned.nwb),
-        "images": [_image_record(i) for i in planned.images],
+        "images": [image_record(i) for i in planned.images],
+        "plates": [_plate_record(p) for p in planned.plates],
     }
 
 
@@ -63,8 +67,8 @@ def _print_nwb(plan: NWBPlan, console: Console) -> None:
     )
     for one in plan.datasets:
         console.print(
-            f"  {escape(one.path_in_file)}: {_by(one.shape)} {one.dtype} in {one.count} chunks of {_by(one.chunks)}, "
-            f"{escape(one.encoder)}, about {text.size(one.estimated_bytes)} ({one.ratio:.2f}), "
+            f"  {escape(one.path_in_file)}: {_by(one.shape)} {one.dtype} in {text.count(one.count, 'chunk')} of "
+            f"{_by(one.chunks)}, {escape(one.encoder)}, about {text.size(one.estimated_bytes)} ({one.ratio:.2f}), "
             f"{text.size(one.memory_bytes)} of memory",
             soft_wrap=True,
         )
@@ -73,11 +77,34 @@ def _print_nwb(plan: NWBPlan, console: Console) -> None:
 
 
 def _print_image(plan: OMEZarrPlan, console: Console) -> None:
+    """Print an image, with its labels, and what DANDI says of it."""
+    print_levels(plan, console)
+    for one in plan.labels:
+        print_levels(one, console)
+    print_verdict(plan, console)
+
+
+def _print_plate(plan: OMEZarrPlatePlan, console: Console) -> None:
+    """Print a plate, the levels of its first field, and what DANDI says of it."""
+    shapes = sorted({_by(field.levels[0].shape) for field in plan.fields.values()})
+    console.print(
+        f"{escape(str(plan.path))}: plate of {plan.wells} wells, {len(plan.fields)} fields of {', '.join(shapes)}, "
+        f"{text.size(plan.raw_bytes)} raw, about {text.size(plan.estimated_bytes)} stored in "
+        f"{text.count(plan.files, 'file')}",
+        soft_wrap=True,
+    )
+    console.print("the first of them:")
+    print_levels(plan.first, console)
+    print_verdict(plan.first, console)
+
+
+def print_levels(plan: OMEZarrPlan, console: Console) -> None:
+    """Print what an image, or labels, would be: levels, chunks, sizes, memory."""
     finest = plan.levels[0]
     console.print(
         f"{escape(str(plan.path))}: {''.join(plan.axes)} {_by(finest.shape)} {plan.dtype}, {text.size(plan.raw_bytes)} "
-        f"raw, about {text.size(plan.estimated_bytes)} stored in {plan.files} files, {text.size(plan.memory_bytes)} of "
-        f"memory",
+        f"raw, about {text.size(plan.estimated_bytes)} stored in {text.count(plan.files, 'file')}, "
+        f"{text.size(plan.memory_bytes)} of memory",
         soft_wrap=True,
     )
     console.print(
@@ -87,21 +114,35 @@ def _print_image(plan: OMEZarrPlan, console: Console) -> None:
     for level in plan.levels:
         shards = f" in shards of {_by(level.shards)}" if level.shards else ""
         console.print(
-            f"  level {level.path}: {_by(level.shape)}, chunks of {_by(level.chunks)}{shards}, {level.files} files, "
-            f"about {text.size(level.estimated_bytes)}",
+            f"  level {level.path}: {_by(level.shape)}, chunks of {_by(level.chunks)}{shards}, "
+            f"{text.count(level.files, 'file')}, about {text.size(level.estimated_bytes)}",
             soft_wrap=True,
         )
+    for note in plan.notes:
+        console.print(f"  {escape(note)}", soft_wrap=True)
+
+
+def print_verdict(plan: OMEZarrPlan, console: Console) -> None:
+    """Print who opens it, and whether DANDI takes it."""
     opened = [viewer.name for viewer, opens in plan.viewers if opens]
     closed = [f"{v.name} ({v.note})" if v.note else v.name for v, opens in plan.viewers if not opens]
     not_opened = f"; not: {', '.join(closed)}" if closed else ""
     console.print(f"  opened by {', '.join(opened)}{escape(not_opened)}", soft_wrap=True)
-    largest = max(level.largest_file_bytes for level in plan.levels)
-    accepted = f"DANDI accepts it: paths of {plan.depth} parts, files of up to {text.size(largest)}"
+    accepted = f"DANDI accepts it: paths of {plan.depth} parts, files of up to {text.size(plan.largest_file_bytes)}"
     console.print(f"  {escape('; '.join(plan.refusals) or accepted)}", soft_wrap=True)
     console.print(f"  {escape(plan.publication)}", soft_wrap=True)
 
 
-def _image_record(plan: OMEZarrPlan) -> dict[str, Any]:
+def _plate_record(plan: OMEZarrPlatePlan) -> dict[str, Any]:
+    return {
+        "path": str(plan.path), "name": plan.name, "wells": plan.wells, "files": plan.files,
+        "raw_bytes": plan.raw_bytes, "estimated_bytes": plan.estimated_bytes,
+        "fields": {place.rstrip("/"): image_record(field) for place, field in plan.fields.items()},
+    }  # fmt: skip
+
+
+def image_record(plan: OMEZarrPlan) -> dict[str, Any]:
+    """Return the plan of an image, or of labels, as JSON-ready values."""
     return {
         "path": str(plan.path), "name": plan.name, "version": plan.version, "axes": list(plan.axes),
         "shape": list(plan.levels[0].shape), "dtype": plan.dtype, "downsample": plan.downsample,
@@ -109,7 +150,8 @@ def _image_record(plan: OMEZarrPlan) -> dict[str, Any]:
         "depth": plan.depth, "raw_bytes": plan.raw_bytes, "estimated_bytes": plan.estimated_bytes,
         "memory_bytes": plan.memory_bytes, "reason": plan.reason,
         "viewers": {viewer.name: opens for viewer, opens in plan.viewers}, "refusals": list(plan.refusals),
-        "publication": plan.publication,
+        "publication": plan.publication, "labels": [image_record(one) for one in plan.labels],
+        "notes": list(plan.notes),
     }  # fmt: skip
 
 

@@ -14,6 +14,11 @@ def size(count: float) -> str:
     raise AssertionError("unreachable")
 
 
+def count(number: int, what: str) -> str:
+    """Say how many: ``1 file``, ``2 files``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float | None) -> str:
     """Seconds as ``1:02:03``, ``2:03`` or ``4.56 s``; empty for None."""
     if seconds is None:

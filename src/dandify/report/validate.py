@@ -7,6 +7,7 @@ from rich.markup import escape
 
 from dandify.dandiset.validate import ValidationReport
 from dandify.findings import Finding
+from dandify.report import text
 
 _COLORS = {"ERROR": "red", "WARNING": "yellow", "HINT": "dim"}
 _SHOWN_HINTS = 3  # per file; all of them with --json
@@ -35,7 +36,10 @@ def print_validation(report: ValidationReport, console: Console, *, then: str | 
         console.print(escape(path), soft_wrap=True)
         _print(findings, console)
     counts = [sum(f.severity == s for f in report.findings) for s in ("ERROR", "WARNING", "HINT")]
-    console.print(f"{len(report.files)} files: {counts[0]} errors, {counts[1]} warnings, {counts[2]} hints")
+    console.print(
+        f"{text.count(len(report.files), 'file')}: "
+        + ", ".join(text.count(n, what) for n, what in zip(counts, ("error", "warning", "hint"), strict=True))
+    )
     if not report.errors and not any(f.id == "dandify.not_in_dandiset" for f in report.findings):
         console.print(f"next: {then or f'dandify upload {report.path} --to NAME|URL'}", soft_wrap=True)
 

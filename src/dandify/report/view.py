@@ -99,7 +99,7 @@ def _fill(neuroglancer: Any, state: Any, layers: Sequence[Layer], root: Path, ur
     state.layout = "xy" if prod(a.length for a in seen if a.name == "z") < 2 else "4panel"
     state.show_slices = False
     state.show_axis_lines = False
-    for layer in layers:
+    for layer in (one for one in layers if not one.unseen):
         state.layers.append(
             name=_free(layer.name, state.layers), layer=_layer(neuroglancer, layer, root, url), visible=layer.visible
         )
@@ -113,7 +113,7 @@ def _layer(neuroglancer: Any, layer: Layer, root: Path, url: str) -> Any:
         transform=neuroglancer.CoordinateSpaceTransform(output_dimensions=_space(neuroglancer, layer.axes)),
     )
     if layer.labels:
-        return neuroglancer.SegmentationLayer(source=source)
+        return neuroglancer.SegmentationLayer(source=source, segment_colors=dict(layer.colours))
     local = [a for a in layer.axes if a.channels]
     controls = {"window": {"range": list(layer.window)}} if layer.window else {}
     return neuroglancer.ImageLayer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 from types import MappingProxyType
@@ -75,6 +75,10 @@ class Layer:
         The values are numbers of objects.
     visible
         Shown at first.
+    colours
+        Of objects, ``#RRGGBB`` by their number, as far as the labels state them.
+    unseen
+        Why Neuroglancer does not show these labels; empty if it does.
     """
 
     name: str
@@ -86,6 +90,8 @@ class Layer:
     window: tuple[float, float] | None
     labels: bool = False
     visible: bool = True
+    colours: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    unseen: str = ""
 
 
 def layers_of(path: Path) -> tuple[Layer, ...]:
@@ -143,13 +149,21 @@ def _layers(image: StoredImage, root: Path, *, several: bool, visible: bool) -> 
     first = image.metadata["multiscales"][0]
     datasets = first["datasets"]
     version = 3 if (image.path / "zarr.json").is_file() else 2
-    axes = _axes(image, first, version)
+    axes, dtype = _axes(image, first, version)
+    unseen = "" if dtype in SHOWN else f"{dtype} values, which Neuroglancer does not show"
     title = image.path.name.removesuffix(".ome.zarr").removesuffix(".zarr")
     if several and image.path != root:
         title = image.path.relative_to(root).as_posix().replace(".ome.zarr", "")
     if _is_labels(image):
-        yield Layer(title, image.path, version, axes, None, "", None, labels=True, visible=visible)
+        yield Layer(
+            title, image.path, version, axes, None, "", None, labels=True, visible=visible and not unseen,
+            colours=_colours(image.metadata.get("image-label")), unseen=unseen,
+        )  # fmt: skip
         return
+    if unseen:
+        raise BadSource(
+            unseen, file=image.path / str(datasets[0]["path"]), remedy=f"write it as one of {', '.join(sorted(SHOWN))}"
+        )
     count = next((a.length for a in axes if a.channels), None)
     told = (image.metadata.get("omero") or {}).get("channels") or []
     usual = list(islice(cycle(COLOURS if count in (None, 1) else COLOURS[1:]), count or 1))
@@ -170,18 +184,24 @@ def _layers(image: StoredImage, root: Path, *, several: bool, visible: bool) -> 
         )  # fmt: skip
 
 
-def _axes(image: StoredImage, multiscale: Mapping[str, Any], version: int) -> tuple[Axis, ...]:
+def _colours(described: Any) -> Mapping[int, str]:
+    """Colours of objects; what is none is left out."""
+    found = {}
+    for one in (described or {}).get("colors") or ():
+        value, rgba = one.get("label-value"), one.get("rgba")
+        if isinstance(value, int | float) and value == int(value) >= 0 and isinstance(rgba, list) and len(rgba) > 2:
+            found[int(value)] = "#" + bytes(int(v) for v in rgba[:3]).hex()
+    return MappingProxyType(found)
+
+
+def _axes(image: StoredImage, multiscale: Mapping[str, Any], version: int) -> tuple[tuple[Axis, ...], str]:
+    """Describe the axes; with them, the type of the values."""
     level = image.path / str(multiscale["datasets"][0]["path"])
     array = array_of(level / ("zarr.json" if version == 3 else ".zarray"))
     if array is None:
         raise ValueError(f"{level.name} is no array")
     described = multiscale.get("axes") or OLD_AXES[-len(array.shape) :]
     axes = [a if isinstance(a, dict) else {"name": a} for a in described]
-    if array.dtype not in SHOWN:
-        raise BadSource(
-            f"{array.dtype} values, which Neuroglancer does not show", file=level,
-            remedy=f"write it as one of {', '.join(sorted(SHOWN))}",
-        )  # fmt: skip
     if len(axes) != len(array.shape):
         raise ValueError(f"{len(axes)} axes for {len(array.shape)} dimensions")
     scale = np.ones(len(axes))
@@ -192,7 +212,7 @@ def _axes(image: StoredImage, multiscale: Mapping[str, Any], version: int) -> tu
         factor, unit = UNITS.get(str(axis.get("unit")), (1.0, ""))
         channels = axis.get("type") == "channel" or axis["name"] == "c"
         found.append(Axis(str(axis["name"]), length, 1.0 if channels else float(step * factor), unit, channels))
-    return tuple(found)
+    return tuple(found), array.dtype
 
 
 def _scale(transformations: Sequence[Mapping[str, Any]], count: int) -> Any:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dandify.runs.plan import ImagePlan, SessionPlan
+from dandify.runs.plan import ImagePlan, PlannedPlate, SessionPlan
 from dandify.sources import Cropped, Stream
 
 if TYPE_CHECKING:
@@ -64,6 +64,13 @@ def stated_of(image: ImagePlan) -> dict[str, Any]:
     ]  # fmt: skip
     found = {"format": image.source.format, "name": image.stream.name, "facts": facts, "channels": channels}
     return {k: _plain(v) for k, v in found.items() if v}
+
+
+def stated_of_plate(plate: PlannedPlate) -> dict[str, Any]:
+    """Collect what the files state of a plate, as `stated_of` does of an image."""
+    return {
+        k: _plain(v) for k, v in {"format": plate.source.format, "facts": dict(plate.source.facts)}.items() if v
+    }  # fmt: skip
 
 
 def _plain(value: Any) -> Any:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from dandify.errors import BadRequest, DandifyError
 from dandify.project.config import Output, PlannedSession, PlannedSource, StreamOutput, read_config
 from dandify.project.metadata import Layer, parse_assignments
-from dandify.runs.build import first_planes, nwbfile_of, stated_of
+from dandify.runs.build import first_planes, nwbfile_of, stated_of, stated_of_plate
 from dandify.runs.dry_run import PlannedOutputs, plan_outputs
-from dandify.runs.plan import ImagePlan, SessionPlan, plan_sessions
+from dandify.runs.plan import ImagePlan, PlannedPlate, SessionPlan, plan_sessions
 from dandify.store.progress import ProgressCallback
 
 if TYPE_CHECKING:
     from dandify.nwb.request import StreamChoice
-    from dandify.store.report import WriteReport
+    from dandify.store.report import WriteReport as WriteReport  # what reports show
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,8 @@ def convert(
     chunks: Mapping[str, Sequence[int]] | None = None,
     dry_run: bool = False,
     paged: bool = False,
+    labels: Mapping[str, Path | str] = MappingProxyType({}),
+    pattern: str | None = None,
 ) -> ConvertReport:
     """Convert raw recordings to NWB and OME-Zarr, each verified against its source.
 
@@ -134,6 +136,13 @@ def convert(
         Plan everything, by samples of recordings and images, and write nothing: see `ConvertedSession.planned`.
     paged
         NWB files are HDF5 in pages, see `dandify.write_nwb`.
+    labels
+        Files of labels by their name, written with the image, see `dandify.write_ome_zarr_labels`; by ``IMAGE/NAME``
+        where the session has several images. ``dandify.yaml`` has them for each session. ``stub`` leaves them out.
+    pattern
+        Of a folder with a TIFF for each plane: which plane a file is by its path in the folder, such as
+        ``*_{row}{column}_s{field}_w{channel:1}*.tif``. Rows and columns make it a plate. ``dandify.yaml`` has it among
+        the options of a source: ``format: planes, options: {pattern: ...}``.
 
     Raises
     ------
@@ -146,6 +155,12 @@ def convert(
         raise BadRequest("give either sources or a dandify.yaml, not both", remedy="see `dandify convert --help`")
     if overwrite and skip_existing:
         raise BadRequest("overwrite and skip-existing exclude each other")
+    if labels and config:
+        raise BadRequest("labels are given, and sessions of a dandify.yaml have their own", file=config,
+                         remedy="put them under `labels` of the session")  # fmt: skip
+    if pattern is not None and len(sources) != 1:
+        raise BadRequest(f"a pattern is of one folder, and there are {len(sources)} sources",
+                         remedy="name each in dandify.yaml: format: planes, options: {pattern: ...}")  # fmt: skip
     flags = {
         "subject_id": subject_id, "species": species, "sex": sex, "age": age, "session_id": session_id,
         "session_start_time": session_start, **parse_assignments(metadata),
@@ -156,8 +171,9 @@ def convert(
         backend, ngff = backend or project.output.backend, ngff or project.output.ngff
     else:
         none = Layer("sources", {})
-        given = [PlannedSource(Path(s).absolute(), None, {}, none, tuple(ignore)) for s in sources]
-        requests = (PlannedSession(tuple(given), ()),)
+        form, said = (None, {}) if pattern is None else ("planes", {"pattern": pattern})
+        given = [PlannedSource(Path(s).absolute(), form, said, none, tuple(ignore)) for s in sources]
+        requests = (PlannedSession(tuple(given), (), {n: Path(p).absolute() for n, p in labels.items()}),)
     plans = plan_sessions(
         requests,
         Path(out).absolute(),
@@ -211,9 +227,9 @@ def _choices(output: Output, compression: str | None) -> dict[str, StreamChoice]
     }  # fmt: skip
 
 
-def _image_choice(image: ImagePlan, tuned: Mapping[str, StreamOutput]) -> dict[str, Any]:
-    """Options of `write_ome_zarr` that dandify.yaml has for an image, by its name or for all images."""
-    said = tuned.get(image.stream.name) or tuned.get("Image")
+def _image_choice(name: str, tuned: Mapping[str, StreamOutput]) -> dict[str, Any]:
+    """Options of `write_ome_zarr` that dandify.yaml has for an image, or plate, by its name or for all images."""
+    said = tuned.get(name) or tuned.get("Image")
     if said is None:
         return {}
     return {"chunks": said.chunks} | ({"compression": said.compression} if said.compression else {})
@@ -251,11 +267,15 @@ def _convert_session(
             written.append(
                 _write_nwb(plan, backend=backend, stub=stub, details=details, options={**options, **nwb_options})
             )
-        written += [
-            _write_image(image, ngff=ngff, stub=stub, details=details, options=options | _image_choice(image, tuned))
-            for image in plan.images
-            if image.output not in skipped
-        ]
+        said: dict[str, Any] = {"ngff": ngff, "stub": stub, "details": details}
+        written.extend(
+            _write_image(image, options=options | _image_choice(image.stream.name, tuned), **said)
+            for image in plan.images if image.output not in skipped
+        )  # fmt: skip
+        written.extend(
+            _write_plate(plate, options=options | _image_choice(plate.source.path.name, tuned), **said)
+            for plate in plan.plates if plate.output not in skipped
+        )  # fmt: skip
     except DandifyError as error:
         return ConvertedSession(plan, tuple(written), skipped, error)
     finally:
@@ -286,4 +306,20 @@ def _write_image(
     image.output.parent.mkdir(parents=True, exist_ok=True)
     stream = first_planes(image.stream) if stub else image.stream
     details = {**details, "image": stated_of(image)}
-    return write_ome_zarr(stream, image.output, version=ngff, sources=image.source.files, details=details, **options)
+    return write_ome_zarr(
+        stream, image.output, version=ngff, sources=image.source.files, details=details,
+        labels=None if stub else image.labels, **options,
+    )  # fmt: skip
+
+
+def _write_plate(
+    plate: PlannedPlate, *, ngff: str, stub: bool, details: dict[str, Any], options: dict[str, Any]
+) -> WriteReport:
+    from dandify.ngff.plate import write_ome_zarr_plate
+
+    plate.output.parent.mkdir(parents=True, exist_ok=True)
+    fields = {place: first_planes(stream) if stub else stream for place, stream in plate.fields.items()}
+    return write_ome_zarr_plate(
+        fields, plate.output, version=ngff, sources=plate.source.files,
+        details={**details, "image": stated_of_plate(plate)}, **options,
+    )  # fmt: skip

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dandify.runs.build import first_planes, nwbfile_of
-from dandify.runs.plan import ImagePlan, SessionPlan
+from dandify.runs.plan import ImagePlan, PlannedPlate, SessionPlan
 
 if TYPE_CHECKING:
     from dandify.ngff.plan import OMEZarrPlan
+    from dandify.ngff.plate import OMEZarrPlatePlan
     from dandify.nwb.plan import NWBPlan
     from dandify.nwb.request import StreamChoice
 
@@ -26,10 +27,13 @@ class PlannedOutputs:
         The NWB file; None where there is none, or it is left as it is.
     images
         The images.
+    plates
+        Multi-well plates.
     """
 
     nwb: NWBPlan | None
     images: tuple[OMEZarrPlan, ...]
+    plates: tuple[OMEZarrPlatePlan, ...] = ()
 
 
 def plan_outputs(
@@ -56,7 +60,20 @@ def plan_outputs(
         _planned(i, stub=stub, version=ngff, memory=memory, workers=workers)
         for i in plan.images if i.output not in skipped
     )  # fmt: skip
-    return PlannedOutputs(nwb, tuple(images))
+    plates = (
+        _planned_plate(p, stub=stub, version=ngff, memory=memory, workers=workers)
+        for p in plan.plates if p.output not in skipped
+    )  # fmt: skip
+    return PlannedOutputs(nwb, tuple(images), tuple(plates))
+
+
+def _planned_plate(
+    plate: PlannedPlate, *, stub: bool, version: str, memory: str, workers: int | None
+) -> OMEZarrPlatePlan:  # fmt: skip
+    from dandify.ngff.plate import plan_ome_zarr_plate
+
+    fields = {place: first_planes(stream) if stub else stream for place, stream in plate.fields.items()}
+    return plan_ome_zarr_plate(fields, plate.output, version=version, memory=memory, workers=workers)
 
 
 def _planned(image: ImagePlan, *, stub: bool, version: str, memory: str, workers: int | None) -> OMEZarrPlan:
@@ -64,5 +81,6 @@ def _planned(image: ImagePlan, *, stub: bool, version: str, memory: str, workers
 
     stream = first_planes(image.stream) if stub else image.stream
     return plan_ome_zarr(
-        stream, image.output, version=version, memory=memory, workers=workers, sources=image.source.files
+        stream, image.output, version=version, memory=memory, workers=workers, sources=image.source.files,
+        labels=None if stub else image.labels,
     )  # fmt: skip

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final, TypeVar
 
 from dandify.errors import BadRequest, MissingMetadata, OutputExists
 from dandify.project.config import PlannedSession
@@ -15,15 +16,27 @@ from dandify.project.opened import Opened, open_session, timed
 from dandify.project.rules import label, problems_of
 from dandify.sources import Source, Stream
 
+SUFFIX: Final = ".ome.zarr"
+Named = TypeVar("Named", "ImagePlan", "PlannedPlate")
 NO_FLAGS = Layer("command line", MappingProxyType({}))
 
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """One image of a session and the OME-Zarr it becomes."""
+    """One image of a session, the OME-Zarr it becomes, and the files of its labels by their names."""
 
     source: Source
     stream: Stream
+    output: Path
+    labels: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class PlannedPlate:
+    """The images of a multi-well plate by their places, and the one OME-Zarr they become."""
+
+    source: Source
+    fields: Mapping[str, Stream]
     output: Path
 
 
@@ -46,6 +59,8 @@ class SessionPlan:
         The NWB file; None where there are only images.
     images
         The images.
+    plates
+        Multi-well plates, whose images are none of the others.
     unknown
         Files in the folders that were named which no converter knows: they stay behind.
     """
@@ -58,12 +73,14 @@ class SessionPlan:
     locations: tuple[str | None, ...]
     nwb: Path | None
     images: tuple[ImagePlan, ...]
+    plates: tuple[PlannedPlate, ...] = ()
     unknown: tuple[Path, ...] = ()
 
     @property
     def outputs(self) -> tuple[Path, ...]:
         """Every file and folder it will write, manifests aside."""
-        return (*((self.nwb,) if self.nwb else ()), *(i.output for i in self.images))
+        images, plates = (i.output for i in self.images), (p.output for p in self.plates)
+        return (*((self.nwb,) if self.nwb else ()), *images, *plates)
 
 
 def plan_sessions(
@@ -92,7 +109,7 @@ def plan_sessions(
     if needs:
         where = "the session" if len(requests) == 1 else f"{len(requests)} sessions"
         raise MissingMetadata(list(dict.fromkeys(needs)), where=where)
-    plans = tuple(_plan(session, out, backend) for session in opened)
+    plans = tuple(_plan(s, out, backend, r.labels) for s, r in zip(opened, requests, strict=True))
     _refuse_wrong(plans)
     _refuse_collisions(plans)
     if existing == "error":
@@ -104,7 +121,7 @@ def plan_sessions(
     return plans
 
 
-def _plan(session: Opened, out: Path, backend: str) -> SessionPlan:
+def _plan(session: Opened, out: Path, backend: str, labels: Mapping[str, Path]) -> SessionPlan:
     sources, metadata = session.sources, session.metadata
     timezone = metadata.get("timezone")
     start = (
@@ -115,12 +132,17 @@ def _plan(session: Opened, out: Path, backend: str) -> SessionPlan:
     name = f"sub-{label(metadata.get('subject_id'))}_ses-{label(metadata.get('session_id'))}"
     folder = out / name
     recordings = tuple(s for s in sources if timed([s]))
-    images = []
+    images: list[ImagePlan] = []
+    plates: list[PlannedPlate] = []
     for source in sources:
-        pictures = [s for s in source.streams if s.kind == "Image"]
+        pictures = [s for s in source.streams if s.kind == "Image" and s.well is None]
+        fields = {s.well.path: s for s in source.streams if s.kind == "Image" and s.well is not None}
+        if fields:
+            stem = label(source.path.name.split(".")[0])
+            plates.append(PlannedPlate(source, fields, folder / f"{name}_{stem}{SUFFIX}"))
         for stream in pictures:
             stem = source.path.name.split(".")[0] + (f"_{stream.name}" if len(pictures) > 1 else "")
-            images.append(ImagePlan(source, stream, folder / f"{name}_{label(stem)}.ome.zarr"))
+            images.append(ImagePlan(source, stream, folder / f"{name}_{label(stem)}{SUFFIX}"))
     return SessionPlan(
         name=name,
         metadata=metadata,
@@ -129,9 +151,38 @@ def _plan(session: Opened, out: Path, backend: str) -> SessionPlan:
         shifts_s=tuple(shift_of(s, start, timezone) for s in recordings),
         locations=tuple(session.own[s.path].get("electrode_location") for s in recordings),
         nwb=folder / f"{name}{'.nwb.zarr' if backend == 'zarr' else '.nwb'}" if recordings else None,
-        images=_distinct(images),
+        images=_labelled(_distinct(images), labels, name),
+        plates=_distinct(plates),
         unknown=session.unknown,
     )
+
+
+def _labelled(images: tuple[ImagePlan, ...], labels: Mapping[str, Path], session: str) -> tuple[ImagePlan, ...]:
+    """Give each image its labels: those named after it, or all of them where there is one image.
+
+    Raises
+    ------
+    BadRequest
+        If a file is not there, or it is not clear which image labels belong to.
+    """
+    if not labels:
+        return images
+    names = [i.stream.name for i in images]
+    found: list[dict[str, Path]] = [{} for _ in images]
+    for key, path in labels.items():
+        if not path.exists():
+            raise BadRequest(f"no such file of labels {key}", file=path)
+        of, _, name = key.rpartition("/")
+        mine = [n for n, image in enumerate(names) if image == of] if of else list(range(len(names)))
+        if len(mine) != 1:
+            some = f"the images {', '.join(names)}" if names else "no image"
+            raise BadRequest(
+                f"{session} has {some}; labels {key} belong to one", file=path,
+                remedy=f"say to which: {names[0]}/{name}={path.name}" if names
+                else "name the image among the sources; dandify labels adds those of a field of a plate",
+            )  # fmt: skip
+        found[mine[0]][name] = path
+    return tuple(replace(image, labels=some) for image, some in zip(images, found, strict=True))
 
 
 def shift_of(source: Source, start: datetime | None, timezone: str | None) -> float:
@@ -143,13 +194,13 @@ def shift_of(source: Source, start: datetime | None, timezone: str | None) -> fl
     return (own - start).total_seconds() if own and start else 0.0
 
 
-def _distinct(images: list[ImagePlan]) -> tuple[ImagePlan, ...]:
+def _distinct(images: Sequence[Named]) -> tuple[Named, ...]:
     seen: dict[Path, int] = {}
     out = []
     for image in images:
         count = seen[image.output] = seen.get(image.output, 0) + 1
-        stem = image.output.name.removesuffix(".ome.zarr")
-        out.append(image if count == 1 else replace(image, output=image.output.with_name(f"{stem}{count}.ome.zarr")))
+        stem = image.output.name.removesuffix(SUFFIX)
+        out.append(image if count == 1 else replace(image, output=image.output.with_name(f"{stem}{count}{SUFFIX}")))
     return tuple(out)
 
 

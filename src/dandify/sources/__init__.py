@@ -20,6 +20,7 @@ from dandify.sources.contract import (
     Source,
     Stream,
     Verdict,
+    Well,
 )
 from dandify.sources.strided import StridedFile
 from dandify.sources.tiff import TiffPages
@@ -44,4 +45,5 @@ __all__ = [
     "StridedFile",
     "TiffPages",
     "Verdict",
+    "Well",
 ]

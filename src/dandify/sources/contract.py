@@ -155,6 +155,28 @@ class Column:
     unit: str | None = None
 
 
+@dataclass(frozen=True)
+class Well:
+    """Where on a multi-well plate an image was taken.
+
+    Attributes
+    ----------
+    row, column
+        As the files call them: ``B``, ``03``.
+    field
+        Number of the place within the well, as the files have it.
+    """
+
+    row: str
+    column: str
+    field: str = "0"
+
+    @property
+    def path(self) -> str:
+        """Of the image within a plate of OME-Zarr."""
+        return f"{self.row}/{self.column}/{self.field}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stream:
     """One series, table or image of an acquisition.
@@ -188,6 +210,8 @@ class Stream:
     origin
         For images, place of the first pixel's centre in the space that all images of the source share, micrometres for
         z y x, along the image's own axes. Axes along which it is not stated are absent.
+    well
+        For images of a plate; all of a source become one OME-Zarr.
     columns
         For tables.
     external_files
@@ -210,6 +234,7 @@ class Stream:
     channels: tuple[Channel, ...] = ()
     scale: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     origin: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    well: Well | None = None
     columns: tuple[Column, ...] = ()
     external_files: tuple[Path, ...] = ()
     description: str | None = None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dandify.sources.contract import Array
-from dandify.store.region import Region
+from dandify.store.region import Region, extent
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,3 +173,40 @@ class Upward(Array):
     def read(self, region: Region) -> NDArray[Any]:
         """Read from the array."""
         return self.values[region[1:]][None]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted(Array):
+    """An array with axes of length 1 added, or left out.
+
+    Parameters
+    ----------
+    values
+        The array.
+    shape
+        The same but for axes of length 1.
+    """
+
+    values: Array
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if [n for n in self.shape if n != 1] != [n for n in self.values.shape if n != 1]:
+            raise ValueError(f"{self.values.shape} as {self.shape}")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return self.values.dtype
+
+    @property
+    def block(self) -> tuple[int, ...]:
+        """That of the array."""
+        inner = iter(b for b, n in zip(self.values.block, self.values.shape, strict=True) if n != 1)
+        return tuple(1 if n == 1 else next(inner) for n in self.shape)
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Read from the array."""
+        parts = iter(part for part, n in zip(region, self.shape, strict=True) if n != 1)
+        inner = tuple(slice(0, 1) if n == 1 else next(parts) for n in self.values.shape)
+        return self.values[inner].reshape(extent(region))

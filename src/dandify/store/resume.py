@@ -105,7 +105,9 @@ class Attempt:
 
 
 @contextmanager
-def resumable_output(path: Path, *, overwrite: bool, directory: bool = False) -> Iterator[Attempt]:
+def resumable_output(
+    path: Path, *, overwrite: bool, directory: bool = False, beside: Path | None = None
+) -> Iterator[Attempt]:
     """Give the name to write to, as `partial_output` does; but when the block stops, what is finished stays.
 
     The same request, made again, finds the journal of the stopped run and takes its finished chunks. What was written
@@ -120,6 +122,9 @@ def resumable_output(path: Path, *, overwrite: bool, directory: bool = False) ->
         Replace what is there. The old output stays in place until the new one is complete.
     directory
         The output is a folder; it is made empty. Otherwise it is a file, and the block makes it.
+    beside
+        What the partial name is made of, where another than the final one: what is written into something that is
+        complete leaves nothing in it before it is complete itself. On the same file system.
 
     Raises
     ------
@@ -129,8 +134,8 @@ def resumable_output(path: Path, *, overwrite: bool, directory: bool = False) ->
         If another process is writing it.
     """
     require_absent(path, overwrite=overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
+    partial = partial_path(beside or path)
+    partial.parent.mkdir(parents=True, exist_ok=True)
     with _only_one(path, partial):
         attempt = Attempt(partial)
         attempt._old, attempt._earlier = _set_aside(partial)
@@ -140,6 +145,7 @@ def resumable_output(path: Path, *, overwrite: bool, directory: bool = False) ->
             if directory:
                 partial.mkdir()
             yield attempt
+            path.parent.mkdir(parents=True, exist_ok=True)
             finish_output(partial, path, overwrite=overwrite)
         except VerificationFailed:  # what is there is not what it should be: nobody may go on with it
             attempt.close()
