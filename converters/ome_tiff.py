@@ -26,6 +26,7 @@ from dandify.sources.tiff import runs, tiff_pages
 from dandify.sources.tiff_header import DESCRIPTION, Header, Page, foreign, is_tiff, read_header, require_whole
 from dandify.sources.tiff_text import ImageJ, colours, imagej, resolution, shaped
 
+_MEND = "export it again from the program that made it: its OME-XML is not as OME has it, and axes are not guessed"
 _AGAIN = "copy the whole set of files again from the microscope's computer"
 
 
@@ -110,7 +111,7 @@ def _ome(header: Header) -> _Found:
         other = _beside(path, own.elsewhere)
         metadata = _metadata(_text_of(other, files), other)
     if not metadata.images:
-        raise BadSource("its OME-XML describes no image", file=path)
+        raise BadSource("its OME-XML describes no image", file=path, remedy=_MEND)
     streams = [_ome_stream(image, own, files, path) for image in metadata.images]
     streams = _distinct(streams, path)
     facts: dict[str, Any] = {}
@@ -134,7 +135,7 @@ def _metadata(text: str, path: Path) -> OmeMetadata:
     try:
         return parse_ome(text)
     except ValueError as error:
-        raise BadSource(str(error), file=path, place="ImageDescription of page 1") from None
+        raise BadSource(str(error), file=path, place="ImageDescription of page 1", remedy=_MEND) from None
 
 
 def _text_of(path: Path, files: dict[Path, Header]) -> str:
@@ -143,7 +144,7 @@ def _text_of(path: Path, files: dict[Path, Header]) -> str:
         try:
             return path.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
-            raise BadSource(f"cannot be read: {error.strerror}", file=path) from None
+            raise BadSource(f"cannot be read: {error.strerror}", file=path, remedy=_AGAIN) from None
     files[path] = require_whole(read_header(path))
     return files[path].first.text(DESCRIPTION)
 
@@ -180,7 +181,7 @@ def _ome_stream(image: OmeImage, own: OmeMetadata, files: dict[Path, Header], pa
                     )  # fmt: skip
                 found[position] = (file, pages[number])
     except ValueError as error:
-        raise BadSource(str(error), file=path, place=label) from None
+        raise BadSource(str(error), file=path, place=label, remedy=_MEND) from None
     lengths = (image.lengths["t"], image.lengths["c"], image.lengths["z"])
     total = math.prod(lengths)
     if len(found) < total:  # sizes are only stated: nothing of that size is made before it is known to be there
@@ -195,7 +196,7 @@ def _ome_stream(image: OmeImage, own: OmeMetadata, files: dict[Path, Header], pa
     if (first.height, first.width) != (image.lengths["y"], image.lengths["x"]):
         raise BadSource(
             f"has pages of {first.height} x {first.width} pixels, its OME-XML states {image.lengths['y']} x "
-            f"{image.lengths['x']} (height x width)", file=first_file, place=label,
+            f"{image.lengths['x']} (height x width)", file=first_file, place=label, remedy=_MEND,
         )  # fmt: skip
     array, axes = arrange(tiff_pages((found[p] for p in wanted), leading=(len(wanted),)), "tcz", lengths)
     return Stream(
@@ -215,7 +216,12 @@ def _positions(lengths: tuple[int, int, int]) -> Iterator[tuple[int, int, int]]:
 
 def _samples(image: OmeImage, own: OmeMetadata, files: dict[Path, Header], path: Path) -> int:
     if not image.blocks:
-        raise BadSource("its OME-XML has an image without TiffData", file=path, place=image.name or None)
+        raise BadSource(
+            "its OME-XML has an image without TiffData, which says where its planes are", file=path,
+            place=image.name or None,
+            remedy="export it again; or, if its pages are in the order of DimensionOrder, write <TiffData/> into the "
+            "Pixels of its OME-XML: `tiffcomment FILE > x.xml`, edit it, `tiffcomment --set-file x.xml FILE`",
+        )  # fmt: skip
     block = image.blocks[0]
     pages = files[_file_of(block.file, block.uuid, own, files, path)].pages
     return pages[min(block.ifd, len(pages) - 1)].samples

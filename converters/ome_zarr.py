@@ -23,11 +23,13 @@ from dandify.sources.vendors.ome_zarr_groups import (
     documents_of,
     images_in,
     labels_in,
+    stated_version,
 )
 from dandify.store.region import Region
 
 _SUFFIX = ".zarr"
 _AGAIN = "copy the folder again, or compare it with its source; `dandify validate` names every damaged file"
+_DOCUMENT = "mend the document of the array (.zarray, zarr.json), or write the image again with the tool that made it"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,9 @@ class ZarrArray(Array):
         try:
             store = _store(path)
         except ValueError as error:
-            raise BadSource(f"no array that can be read: {_first_line(error)}", file=path, remedy=_AGAIN) from None
+            wrong = "Error parsing" in str(error)
+            remedy = _DOCUMENT if wrong else _AGAIN
+            raise BadSource(f"no array that can be read: {_essence(error)}", file=path, remedy=remedy) from None
         shape = tuple(int(n) for n in store.shape)
         chunk = store.chunk_layout.read_chunk.shape or shape
         block = tuple(max(1, min(int(c), n)) for c, n in zip(chunk, shape, strict=True))
@@ -78,7 +82,7 @@ class ZarrArray(Array):
         try:
             return np.asarray(_store(self.path)[region].read().result())
         except ValueError as error:
-            raise BadSource(f"cannot be decoded: {_first_line(error)}", file=self.path, remedy=_AGAIN) from None
+            raise BadSource(f"cannot be decoded: {_essence(error)}", file=self.path, remedy=_AGAIN) from None
 
 
 class OmeZarr(Converter):
@@ -100,6 +104,8 @@ class OmeZarr(Converter):
         if not path.is_dir():
             return Verdict(False, "is no folder")
         kind = describes_images(path)
+        if kind is None and (version := stated_version(path)):
+            return Verdict(False, f"is OME-Zarr {version}, and its root group describes no image, plate or collection")
         return Verdict(kind is not None, f"is {kind}" if kind else "its root group describes no OME-Zarr")
 
     def open(self, path: Path, options: Mapping[str, Any] = MappingProxyType({})) -> Source:
@@ -183,8 +189,12 @@ def _store(folder: Path) -> Any:
     return tensorstore.open(spec, open=True, read=True).result()
 
 
-def _first_line(error: ValueError) -> str:
-    return str(error).strip().splitlines()[0].split(" [")[0] if str(error).strip() else "ValueError"
+def _essence(error: ValueError) -> str:
+    """Keep of TensorStore's long messages what it found."""
+    text = str(error).split(" [tensorstore_spec")[0].split(" [source locations")[0]
+    for document in ('zarr.json": ', '.zarray": '):
+        text = text.rpartition(document)[2]
+    return " ".join(text.split()) or "ValueError"
 
 
 converter = OmeZarr()

@@ -110,7 +110,12 @@ def unique(text: str = "") -> bytes:
     return f"{text}{uuid.uuid4()}".encode()
 
 
-def dandi_cli(archive: RunningArchive, *arguments: str, cwd: Path) -> str:
+def with_programs() -> str:
+    """PATH as of an activated environment, in which `dandi` looks for the BIDS validator."""
+    return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+
+
+def dandi_cli(archive: RunningArchive, *arguments: str, cwd: Path, timeout: float = 120) -> str:
     """Run the dandi command line with a clean environment and the key."""
     program = shutil.which("dandi", path=str(Path(sys.executable).parent))
     assert program is not None
@@ -121,6 +126,7 @@ def dandi_cli(archive: RunningArchive, *arguments: str, cwd: Path) -> str:
         "NO_ET": "1",
         "NO_PROXY": "127.0.0.1",
         "DANDI_CACHE": "ignore",
+        "PATH": with_programs(),
     }
     done = subprocess.run(
         [program, *arguments],
@@ -128,7 +134,7 @@ def dandi_cli(archive: RunningArchive, *arguments: str, cwd: Path) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

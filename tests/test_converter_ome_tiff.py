@@ -223,8 +223,20 @@ BAD_XML = {
 @pytest.mark.parametrize(("xml", "message"), BAD_XML.values(), ids=BAD_XML)
 def test_bad_ome_xml_is_refused(tmp_path: Path, xml: str, message: str) -> None:
     path = write_plain(tmp_path / "a.tif", (12, 16), description=xml)
-    with pytest.raises(BadSource, match=message):
+    with pytest.raises(BadSource, match=message) as caught:
         converter.open(path)
+    assert caught.value.remedy
+
+
+def test_the_remedy_for_a_missing_tiffdata_works(tmp_path: Path) -> None:
+    """As pyvips writes it, and as the light-sheet example of BIDS has it."""
+    path = write_plain(tmp_path / "a.tif", (12, 16), description=BAD_XML["no planes"][0])
+    with pytest.raises(BadSource):
+        converter.open(path)
+    text = tifffile.tiffcomment(path)
+    assert isinstance(text, str)
+    tifffile.tiffcomment(path, text.replace("</Pixels>", "<TiffData/></Pixels>"))
+    np.testing.assert_array_equal(whole(converter.open(path).streams[0]), pixels((12, 16)))
 
 
 @pytest.mark.parametrize("name", ["yx", "czyx-deflate", "tczyx-tiled", "czyx-bigtiff-float"])

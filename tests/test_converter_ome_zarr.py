@@ -246,6 +246,18 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path, content: dict[str, Any],
     assert caught.value.remedy
 
 
+def test_a_document_that_is_not_as_zarr_has_it_is_to_be_mended(tmp_path: Path) -> None:
+    """As bioformats2raw 0.2 wrote it: a fill value in quotes, which TensorStore refuses."""
+    path = tmp_path / "a.zarr"
+    group(path, "0.4", multiscales([AXES[1], AXES[3], AXES[4]]))
+    array(path / "0", pixels((3, 8, 9)))
+    document = json.loads((path / "0" / ".zarray").read_text(encoding="utf-8"))
+    (path / "0" / ".zarray").write_text(json.dumps({**document, "fill_value": "0"}), encoding="utf-8")
+    with pytest.raises(BadSource, match=r'member "fill_value": .* received: "0"') as caught:
+        converter.open(path)
+    assert str(caught.value.remedy).startswith("mend the document")
+
+
 def test_other_zarr_is_not_ome(tmp_path: Path) -> None:
     group(tmp_path / "a.zarr", "0.4", {"neurodata_type": "NWBFile"})
     (tmp_path / "b.zarr").mkdir()

@@ -32,7 +32,14 @@ def errors(report: ValidationReport) -> set[tuple[str, str]]:
 def recording(folder: Path) -> Path:
     folder.mkdir(parents=True)
     return write_spikeglx_run(
-        folder, seed=1, probes=1, seconds=0.1, run_name="run", start=datetime(2026, 3, 1), channels=4, nidq=False
+        folder,
+        seed=1,
+        probes=1,
+        seconds=0.1,
+        run_name="run",
+        start=datetime(2026, 3, 1, 14, 30),
+        channels=4,
+        nidq=False,
     )
 
 
@@ -87,6 +94,26 @@ def test_files_that_cannot_be_opened_or_are_not_known(tmp_path: Path) -> None:
     assert {(v.path.name, v.kind, v.ok) for v in report.files} == {
         ("run_g0", "spikeglx", False), ("notes.xyz", "unknown", True), ("stack.tif", "ome_tiff", False),
     }  # fmt: skip
+
+
+def test_a_session_that_is_said_to_begin_after_its_recording(tmp_path: Path) -> None:
+    run = recording(tmp_path / "rig")
+    late = {**MOUSE, "session_start": "2026-03-01T14:31:00+01:00"}
+    (found,) = dandify.check(run, **late).errors
+    assert (found.path, found.message) == (run, "session_start_time is after the start of run_g0 by 60 s")
+    with pytest.raises(DandifyError, match="session_start_time is after the start of run_g0 by 60 s") as error:
+        dandify.convert(run, out=tmp_path / "out", **late)
+    assert str(found.remedy) in str(error.value)
+
+
+def test_images_of_a_type_that_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "rig" / "stack.tif"
+    path.parent.mkdir()
+    tifffile.imwrite(path, np.zeros((3, 8, 8), np.float64), ome=True, metadata={"axes": "ZYX"})
+    sizes = [f"pixel_size_um.{axis}=1" for axis in "zyx"]
+    assert ("image", "stack.tif") in errors(dandify.check(path.parent, metadata=sizes, **MOUSE))
+    with pytest.raises(BadRequest, match=r"stack\.tif \(Image0\): pixels of type float64"):
+        dandify.convert(path, out=tmp_path / "out", metadata=sizes, **MOUSE)
 
 
 CONFIG = """

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 import dandify
 from dandify.cli.main import main
+from dandify.errors import UnknownFormat
 from dandify.examples.spikeglx import write_spikeglx_run
 
 TRIALS = "start_time,stop_time\n0.1,0.2\n"
@@ -61,6 +62,18 @@ def test_the_rest_is_named(rig: Path) -> None:
     assert not report.broken
     keys = {need.key for need in report.sessions[1].needs}
     assert keys == {"subject_id", "species", "sex", "age", "timezone"}
+
+
+def test_what_a_file_is_that_is_no_recording_is_said(tmp_path: Path) -> None:
+    (tmp_path / "x.nwb").write_bytes(b"")
+    (found,) = dandify.scan(tmp_path).unknown
+    assert found.reasons[0].startswith("is NWB already: dandify organize takes it")
+    (tmp_path / "x.nwb").rename(tmp_path / "x.tif")
+    with pytest.raises(
+        UnknownFormat, match=r"no converter knows it \(.*ome_tiff: does not begin as a TIFF does"
+    ) as error:
+        dandify.convert(tmp_path / "x.tif", out=tmp_path / "out")
+    assert error.value.file == str(tmp_path / "x.tif")
 
 
 def test_no_samples_are_read(rig: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,8 +30,9 @@ import click
 @click.option(
     "--table",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CSV or TSV of what files do not state: path, subject_id, session_id, sample_id, stain, suffix ...",
+    help="CSV or TSV of what files do not state: path, subject_id, session_id, species, sex, age, sample_id, stain ...",
 )
+@click.option("--ignore", multiple=True, metavar="PATTERN", help="Files to pass over, like '*_old.nwb'. Repeatable.")
 @click.option("--name", help="Name of the dandiset, for dandiset.yaml.")
 @click.option("--description", help="Description of the dandiset, for dandiset.yaml.")
 @click.option("--license", "license_", type=click.Choice(["CC0-1.0", "CC-BY-4.0"]), help="License, for dandiset.yaml.")
@@ -48,12 +49,14 @@ import click
 def command(
     converted: tuple[Path, ...], dandiset: Path, mode: Literal["copy", "hardlink", "symlink", "move"], name: str | None,
     description: str | None, layout: Literal["auto", "dandi", "bids"], table: Path | None,
-    license_: str | None, config: Path | None, subject_id: str | None, session_id: str | None,
+    ignore: tuple[str, ...], license_: str | None, config: Path | None, subject_id: str | None, session_id: str | None,
     overwrite: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Lay out CONVERTED, folders or files of `dandify convert` or of other tools, as a dandiset.
 
     NWB and OME-Zarr say themselves what they are of; of images and videos their names say it, or --table.
+
+    What --table says of an NWB file's subject and the file does not is written into the organized copy.
 
     Names depend on each file alone. Videos that NWB files refer to come along, and the copies refer to them relatively.
     """
@@ -68,8 +71,8 @@ def command(
     metadata |= {k: v for k, v in given.items() if v}
     with progress() as step:
         report = dandify.organize(
-            converted, dandiset, mode=mode, layout=layout, table=table, overwrite=overwrite, dry_run=dry_run,
-            metadata=metadata or None, subject_id=subject_id, session_id=session_id,
+            converted, dandiset, mode=mode, layout=layout, table=table, ignore=ignore, overwrite=overwrite,
+            dry_run=dry_run, metadata=metadata or None, subject_id=subject_id, session_id=session_id,
             progress=lambda p: step(Step("organize", dandiset.name, p.done_bytes, p.total_bytes)),
         )  # fmt: skip
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -14,13 +15,14 @@ from dandify.dandiset.labels import label_conflicts
 from dandify.dandiset.layout import needs_of
 from dandify.dandiset.names import image_path, nwb_path
 from dandify.dandiset.validate import FileVerdict, ValidationReport
-from dandify.errors import BadRequest, BadSource, DandifyError, Need
+from dandify.errors import BadRequest, BadSource, DandifyError, MissingMetadata, Need
 from dandify.findings import Finding
 from dandify.project.config import PlannedSession, PlannedSource, Project, read_config
 from dandify.project.metadata import Layer, parse_assignments, parse_start
-from dandify.project.opened import Found, Opened, describe_session, sources_of
+from dandify.project.opened import Found, Opened, describe_session, early, shift_of, sources_of, timed
 from dandify.project.rules import label, problems_of
 from dandify.project.scan import scan
+from dandify.sources import Source, Stream
 
 _PATH_LENGTH: Final = 512
 _NAME_BYTES: Final = 255  # of a file, on Linux, macOS and Windows
@@ -195,11 +197,28 @@ class _Checked:
             start = parse_start(stated, timezone=session.metadata.get("timezone")) if stated else None
         except BadRequest:
             start = None  # said by the rules
-        images = [s for source in session.sources for s in source.streams if s.kind == "Image"]
+        recordings = [s for s in session.sources if timed([s])]
+        with suppress(BadRequest):  # a time that cannot be read is said by the rules
+            if found := early(recordings, [shift_of(s, start, session.metadata.get("timezone")) for s in recordings]):
+                self.findings.append(found)
+        images = [(source, s) for source in session.sources for s in source.streams if s.kind == "Image"]
+        for source, stream in images:
+            self._image(source, stream)
         self._zarrs += [place] * len(images)
         subject, session_id = (None if i is None else str(i) for i in map(values.get, ("subject_id", "session_id")))
         kind: Any = "ome-zarr" if images and len(images) == sum(len(s.streams) for s in session.sources) else "nwb"
         self._named.append(Facts(place, kind, subject, session_id, start))
+
+    def _image(self, source: Source, stream: Stream) -> None:
+        """Look at what can be written of an image: a type of pixels that no viewer shows is refused."""
+        from dandify.ngff.image import describe_image
+
+        try:
+            describe_image(stream)
+        except MissingMetadata:
+            pass  # its needs are named
+        except BadRequest as error:
+            self._add("dandify.image", error, source.path)
 
     def _file(self, path: Path) -> None:
         """Check an NWB file or OME-Zarr as it will be checked in the dandiset, names and places aside."""

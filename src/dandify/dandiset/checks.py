@@ -23,19 +23,22 @@ _ZARR_OBJECT_BYTES: Final = 5 * 2**30  # dandi sends each file of a Zarr in one 
 _PATH = re.compile(r"([A-z0-9(),&\s#+~_=-]?/?\.?[A-z0-9(),&\s#+~_=-])+")
 _CHARACTER = re.compile(r"[A-z0-9(),&\s#+~_=./-]")
 
+_SAID: Final = "can be given to dandify organize in columns of --table, or to dandify convert"
+SCHEMA_REMEDY: Final = "it breaks its NWB schema there: write it again, or mend it, with the tool that made it"
 REMEDIES: Final = {
     "DANDI.NO_DANDISET_FOUND": "dandify organize writes dandiset.yaml; or check the folder of the dandiset",
     "DANDI.NON_DANDI_FILENAME": "dandify organize gives it a name that DANDI takes",
     "DANDI.NON_DANDI_FOLDERNAME": "dandify organize puts it into the folder of its subject",
     "DANDI.METADATA_MISMATCH_SUBJECT": "dandify organize puts it into the folder of its subject",
     "DANDI.FILE_CONTENT_MISSING": "get the content of the link (datalad get), or remove it",
-    "NWBI.check_subject_exists": "convert again with --subject-id, --species, --sex and --age",
-    "NWBI.check_subject_id_exists": "convert again with --subject-id",
-    "NWBI.check_subject_species_exists": "convert again with --species, a Latin name such as 'Mus musculus'",
-    "NWBI.check_subject_sex": "convert again with --sex M, F, U (unknown) or O (other)",
-    "NWBI.check_subject_age": "convert again with --age, such as P60D",
+    "NWBI.check_subject_exists": f"subject_id, species, sex and age {_SAID}",
+    "NWBI.check_subject_id_exists": f"subject_id {_SAID}",
+    "NWBI.check_subject_species_exists": f"species, a Latin name such as 'Mus musculus', {_SAID}",
+    "NWBI.check_subject_sex": f"sex, M, F, U (unknown) or O (other), {_SAID}",
+    "NWBI.check_subject_age": f"age, such as P60D, {_SAID}",
     "NWBI.check_image_series_external_file_relative": "dandify organize copies the video and names it relatively",
     "NWBI.check_image_series_external_file_valid": "dandify organize brings the video along",
+    "BIDS.EMPTY_FILE": "get its content, or remove it; an OME-Zarr of which no chunk is stored counts as empty",
     "dandi_zarr.tree_depth_exceeded": "write chunk keys with '.' instead of '/', or fewer groups in each other",
 }
 
@@ -107,8 +110,9 @@ def finding(
         message = _bids_line(message)
     where = f" [{'; '.join(places)}]" if places else ""
     return Finding(
-        code, origin, scope, severities.get(severity, "ERROR"), f"{message}{where}", path, remedy=REMEDIES.get(code)
-    )
+        code, origin, scope, severities.get(severity, "ERROR"), f"{message}{where}", path,
+        remedy=REMEDIES.get(code) or (SCHEMA_REMEDY if code.startswith("pynwb.") else None),
+    )  # fmt: skip
 
 
 def _bids_line(message: str) -> str:

@@ -9,7 +9,16 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 
-from dandify.dandiset.checks import REMEDIES, dandi, finding, inspector_failure, of_asset, quiet_dandi, translate
+from dandify.dandiset.checks import (
+    REMEDIES,
+    SCHEMA_REMEDY,
+    dandi,
+    finding,
+    inspector_failure,
+    of_asset,
+    quiet_dandi,
+    translate,
+)
 from dandify.dandiset.facts import Facts, Kind, read_facts, unsafe_arrays
 from dandify.dandiset.names import ids_in_name
 from dandify.dandiset.nwb_opened import OpenedNwb, alone, opened
@@ -134,7 +143,8 @@ def media(facts: Facts, base: Path) -> Iterator[Finding]:
             wrong = ("media_kind", f"and dandi uploads only {' '.join((*VIDEOS, *PICTURES))}, in lower case")
         if wrong:
             remedy = (
-                "convert it to mp4, and refer to that" if wrong[0] == "media_kind" and not _uploaded(source)
+                "put it where the NWB file says: dandify organize brings it along" if wrong[0] == "media_missing"
+                else "convert it to mp4, and refer to that" if wrong[0] == "media_kind" and not _uploaded(source)
                 else "dandify organize brings the file along and names it relatively"
             )  # fmt: skip
             yield Finding(
@@ -220,7 +230,9 @@ def nwb_zarr(path: Path) -> Iterator[Finding]:
             yield Finding("dandify.unreadable", "hdmf-zarr", "file", "ERROR", f"not readable as NWB: {error}", path)
             return
     for wrong in errors:
-        yield Finding(f"pynwb.{wrong.name}", "pynwb", "file", "ERROR", f"{wrong.reason} [{wrong.location}]", path)
+        yield Finding(
+            f"pynwb.{wrong.name}", "pynwb", "file", "ERROR", f"{wrong.reason} [{wrong.location}]", path, SCHEMA_REMEDY
+        )
     for message in messages:
         stated = f"NWBI.{message.check_function_name}"
         code, text = inspector_failure(stated, message.message)

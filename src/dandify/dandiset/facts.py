@@ -97,6 +97,9 @@ class Facts:
         Of an image, x y or x y z, as a table says it; empty where the image is to say it.
     filters
         HDF5 filters that not every HDF5 library has, by their number, and the datasets that are stored with them.
+    given
+        What the user says of the subject and the session and the file does not, by NWB's keys; the organized copy of
+        an NWB file is to say it. None where the copy is not to state what the file does.
     """
 
     path: Path
@@ -111,6 +114,7 @@ class Facts:
     links: tuple[str, ...] = ()
     pixel_size_um: tuple[float, ...] = ()
     filters: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    given: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def kind_of(path: Path) -> Kind | None:
@@ -238,7 +242,7 @@ def _hdf5(path: Path) -> _Tree:
             if "nwb_version" not in file.attrs and "nwb_version" not in file:
                 raise BadSource("HDF5, but not NWB: it has no nwb_version", file=path)
             for key in _TEXTS:
-                if (dataset := file.get(key)) is not None and (value := _text(dataset[()])):
+                if (dataset := file.get(key)) is not None and (value := _stated(key, dataset[()])):
                     tree.texts[key] = value
             for place, item in nodes(file):
                 if isinstance(item, h5py.ExternalLink):
@@ -396,6 +400,13 @@ def _text(value: Any) -> str | None:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return str(value) if isinstance(value, str) else None
+
+
+def _stated(key: str, value: Any) -> str | None:
+    """Return a text; a weight may be stored as a number, which is in kilograms then (NWB, Subject)."""
+    if key.endswith("/weight") and isinstance(value, (int, float, np.number)):
+        return f"{float(value):g} kg"
+    return _text(value)
 
 
 def _id(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from dandify.dandiset.facts import MANIFEST, PARTIAL, Facts, kind_of, read_facts
@@ -21,7 +22,9 @@ class LeftFile:
     reason: str
 
 
-def find(inputs: Sequence[Path], root: Path, table: Table | None = None) -> tuple[list[Facts], list[LeftFile]]:
+def find(
+    inputs: Sequence[Path], root: Path, table: Table | None = None, ignore: Sequence[str] = ()
+) -> tuple[list[Facts], list[LeftFile]]:
     """Read what is given, once each, whichever way it is reached.
 
     NWB files and OME-Zarr are always taken; plain images and videos where their name or the table says what they are
@@ -35,6 +38,8 @@ def find(inputs: Sequence[Path], root: Path, table: Table | None = None) -> tupl
         The dandiset, which is passed over.
     table
         Names files, and says what they do not state.
+    ignore
+        Patterns of files and folders that are passed over, matched against names and against paths below an input.
 
     Raises
     ------
@@ -47,6 +52,7 @@ def find(inputs: Sequence[Path], root: Path, table: Table | None = None) -> tupl
     """
     facts: dict[Path, Facts] = {}
     left: dict[Path, LeftFile] = {}
+    ignored: list[Path] = []
     for given in inputs:
         if not given.exists():
             raise BadRequest("no such file or folder", file=given)
@@ -56,7 +62,9 @@ def find(inputs: Sequence[Path], root: Path, table: Table | None = None) -> tupl
                 remedy="give the converted files, and another folder for --dandiset",
             )  # fmt: skip
         for path, reason in _walk(given, root, table):
-            if reason:
+            if _ignored(path, given, ignore):
+                ignored.append(path)
+            elif reason:
                 left.setdefault(path, LeftFile(path, reason))
             elif path not in facts:
                 kind, plain = kind_of(path), plain_kind(path)
@@ -73,7 +81,13 @@ def find(inputs: Sequence[Path], root: Path, table: Table | None = None) -> tupl
         )  # fmt: skip
     sidecars = {sidecar_of(f.path) for f in taken if f.kind in ("image", "ome-zarr")}
     kept = [item for item in left.values() if item.path not in referred and item.path not in sidecars]
-    return (table.supply(taken) if table else taken), kept
+    return (table.supply(taken, ignored) if table else taken), kept
+
+
+def _ignored(path: Path, given: Path, patterns: Sequence[str]) -> bool:
+    below = path.relative_to(given) if path != given else Path(path.name)
+    names = (below.as_posix(), *below.parts)
+    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 
 def _walk(path: Path, root: Path, table: Table | None) -> Iterator[tuple[Path, str]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from dandify.dandiset import tables
@@ -127,6 +128,7 @@ def write_tables(
     dandiset: Path,
     layout: Layout,
     origins: Mapping[PurePosixPath, Path],
+    given: Mapping[PurePosixPath, Mapping[str, str | None]] = MappingProxyType({}),
     *,
     replaced: Collection[PurePosixPath] = (),
     dry_run: bool = False,
@@ -144,6 +146,9 @@ def write_tables(
     origins
         The assets by their path below the dandiset, and where each is before it is there: its manifest stays there.
         A table or a sidecar among them is left as it comes.
+    given
+        What the user says of the subjects and sessions of assets that do not say it themselves, by NWB's keys; None
+        takes away what one says.
     replaced
         Those of the assets that take the place of others: tables of their own follow them.
     dry_run
@@ -155,15 +160,30 @@ def write_tables(
         If a table that is there is damaged.
     """
     # NWB files say themselves whose they are
-    wanted = [p for p in origins if layout == "bids" or (p.suffix in _ZARRS and not p.name.endswith(".nwb.zarr"))]
+    wanted = [
+        p for p in origins
+        if layout == "bids" or (not p.name.endswith((".nwb", ".nwb.zarr")) and (p in given or p.suffix in _ZARRS))
+    ]  # fmt: skip
     alone = Context(dandiset, alone=True)
-    assets = list(_gathered(alone, (dandiset / p for p in wanted if p.suffix not in _TEXTS), origins))
+    assets = [
+        _told(asset, given.get(asset.path, {}))
+        for asset in _gathered(alone, (dandiset / p for p in wanted if p.suffix not in _TEXTS), origins)
+    ]
     beside = ephys_documents(dandiset, origins, replaced) if layout == "bids" else ()
     return {
         path: write_text(dandiset / path, text, dry_run=dry_run)
-        for path, text in chain(_documents(dandiset, assets, layout), beside)
+        for path, text in chain(_documents(dandiset, assets, layout, given), beside)
         if PurePosixPath(path) not in origins
     }
+
+
+def _told(asset: Described, given: Mapping[str, str | None]) -> Described:
+    if not given:
+        return asset
+    said = {**asset.facts.subject, **given}
+    session_id = said.pop("session_id", None) or asset.facts.session_id
+    subject = {key: value for key, value in said.items() if value}
+    return replace(asset, facts=replace(asset.facts, subject=subject, session_id=session_id))
 
 
 def _write_nidm(root: Path, stated: Mapping[str, Any], assets: Sequence[Described]) -> dict[str, Change]:
@@ -183,16 +203,18 @@ def _checksum(path: Path) -> tuple[str, str]:
         return "sha256", hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _documents(root: Path, assets: Sequence[Described], layout: Layout) -> Iterator[tuple[str, str]]:
+def _documents(
+    root: Path, assets: Sequence[Described], layout: Layout, told: Collection[PurePosixPath] = ()
+) -> Iterator[tuple[str, str]]:
     images = [a for a in assets if a.facts.image is not None]
     if layout == "dandi":
-        assets = images
+        assets = [a for a in assets if a.facts.image is not None or a.path in told]
     rows = tables.sessions(assets)
-    if layout == "bids" or images:
+    if layout == "bids" or assets:
         subjects = tables.participants(assets, ages=layout == "bids")
         subjects = [row for row in subjects if layout == "bids" or len(row) > 1]  # else a name says it all
         yield from _table(root, "participants.tsv", subjects, ("participant_id",))
-    if layout == "dandi" and images:
+    if layout == "dandi" and assets:
         flat = [{"participant_id": f"sub-{subject}", **row} for subject, found in rows.items() for row in found]
         flat = [row for row in flat if len(row) > 2]
         yield from _table(root, "sessions.tsv", flat, ("participant_id", "session_id"))

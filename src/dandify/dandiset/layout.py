@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Literal
@@ -14,6 +14,7 @@ from dandify.dandiset.labels import label_conflicts
 from dandify.dandiset.media import Medium, media_of
 from dandify.dandiset.names import image_name, image_path, nwb_path
 from dandify.dandiset.plain import MICROSCOPY, ome_suffix, split_suffix
+from dandify.dandiset.supply import with_given
 from dandify.errors import BadRequest, BadSource, MissingMetadata, Need
 
 Layout = Literal["dandi", "bids"]
@@ -34,13 +35,22 @@ class Placement:
     kind
         What it is.
     media
-        For an NWB file: the media that the copy refers to by new names; empty if nothing in it changes.
+        For an NWB file: the media that the copy refers to by new names; empty if there are none.
+    given
+        What the user says of the subject and session, see `Facts.given`: written into the copy of an NWB file, and of
+        other files into the tables of the dandiset.
     """
 
     source: Path
     target: PurePosixPath
     kind: Literal["nwb", "nwb-zarr", "ome-zarr", "image", "video", "media", "table"]
     media: tuple[Medium, ...] = ()
+    given: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether the copy says something else than the file."""
+        return bool(self.media) or (self.kind in ("nwb", "nwb-zarr") and bool(self.given))
 
 
 def choose_layout(
@@ -138,17 +148,18 @@ def plan_layout(
     placed = [Placement(source, target, "table") for source, target in companions.items()]
     for facts in stated:
         placed += _places(facts, layout)
-    _refuse_missing([m for p in placed for m in p.media])
+    _refuse_missing(placed)
     _refuse_shared_names(placed)
     return tuple(placed)
 
 
 def _supplied(facts: Facts, subject_id: str | None, session_id: str | None) -> Facts:
-    return replace(
-        facts,
-        subject_id=facts.subject_id or subject_id,
-        session_id=facts.session_id or (session_id if facts.session_start_time is None else None),
-    )
+    said = {
+        "subject_id": None if facts.subject_id else subject_id,
+        "session_id": None if facts.session_id or facts.session_start_time is not None else session_id,
+    }
+    found = {key: value for key, value in said.items() if value}
+    return with_given(facts, found) if facts.kind in ("nwb", "nwb-zarr") else replace(facts, **found)  # type: ignore[arg-type]
 
 
 def needs_of(facts: Facts, layout: Layout) -> Iterator[Need]:
@@ -174,7 +185,7 @@ def _places(facts: Facts, layout: Layout) -> Iterator[Placement]:
     except BadRequest as error:
         raise BadRequest(error.cause, file=facts.path, remedy=error.remedy) from None
     media = media_of(facts, target)
-    yield Placement(facts.path, target, facts.kind, media)
+    yield Placement(facts.path, target, facts.kind, media, facts.given)
     for destination, source in {m.target: m.source for m in media}.items():
         yield Placement(source, destination, "media")
 
@@ -217,16 +228,17 @@ def _refuse_links(files: Sequence[Facts]) -> None:
             )  # fmt: skip
 
 
-def _refuse_missing(media: Sequence[Medium]) -> None:
-    missing = [m for m in media if not m.source.is_file()]
+def _refuse_missing(placed: Sequence[Placement]) -> None:
+    missing = [(p.source, m) for p in placed for m in p.media if not m.source.is_file()]
     if not missing:
         return
-    lines = [f"  {m.reference.name} ({m.reference.dataset})" for m in missing[:_MAX_LISTED]]
+    lines = [f"  {nwb}: {m.reference.dataset} refers to {m.reference.name}" for nwb, m in missing[:_MAX_LISTED]]
     if len(missing) > _MAX_LISTED:
         lines.append(f"  and {len(missing) - _MAX_LISTED} more")
     raise BadSource(
-        "\n".join(["files that an NWB file refers to are not there:", *lines]), file=missing[0].source,
-        remedy="put them where the NWB file says, or convert again from where they are now",
+        "\n".join(["files that an NWB file refers to are not there:", *lines]), file=missing[0][1].source,
+        remedy="put them where the NWB file says, or convert again from where they are now; or leave these NWB files "
+        "out with --ignore",
     )  # fmt: skip
 
 
@@ -235,8 +247,13 @@ def _refuse_shared_names(placed: Sequence[Placement]) -> None:
     for placement in placed:
         other = seen.setdefault(str(placement.target).casefold(), placement)
         if other is not placement:
+            told_apart = (
+                "each describes a BIDS dataset of its own: organize the datasets into folders of their own, or leave "
+                f"such files out with --ignore {placement.target.name!r}"
+                if "table" in (placement.kind, other.kind)
+                else "they state the same subject and session; give them different session ids, tell them apart by a "
+                "column of --table (description, run, acquisition ...), or leave one out"
+            )
             raise BadRequest(
-                f"two files would both be {placement.target}: {other.source} and {placement.source}",
-                remedy="they state the same subject and session; give them different session ids, tell them apart by a "
-                "column of --table (description, run, acquisition ...), or leave one out",
+                f"two files would both be {placement.target}: {other.source} and {placement.source}", remedy=told_apart
             )

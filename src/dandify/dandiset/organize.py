@@ -21,6 +21,7 @@ from dandify.dandiset.layout import Layout, Placement, choose_layout, plan_layou
 from dandify.dandiset.media import is_relinked, relink
 from dandify.dandiset.place import Action, Mode, put, remove, same, size_of
 from dandify.dandiset.plain import sidecar_of
+from dandify.dandiset.supply import fill, says
 from dandify.dandiset.table import read_table
 from dandify.errors import DandifyError, OutputExists, UnknownFormat
 
@@ -45,6 +46,8 @@ class OrganizedFile:
         Its size.
     relinked
         Whether the copy refers to its media by new names.
+    filled
+        What of subject and session the copy states because a table or an option says it.
     """
 
     path: Path
@@ -53,6 +56,7 @@ class OrganizedFile:
     status: Action
     bytes: int
     relinked: bool = False
+    filled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,7 @@ def organize(
     mode: Mode = "copy",
     layout: Literal["dandi", "bids", "auto"] = "auto",
     table: Path | str | None = None,
+    ignore: Sequence[str] = (),
     overwrite: bool = False,
     dry_run: bool = False,
     metadata: DandisetMetadata | Mapping[str, Any] | None = None,
@@ -122,7 +127,7 @@ def organize(
 
     Names depend on each file alone, so files can be added at any time. What is in its place already is left alone; a
     run that was stopped is continued by running it again. The given files are not changed: an NWB file that refers to
-    media is copied, and the copy refers to the media beside it.
+    media, or of whose subject the table says what it lacks, is copied, and the copy is changed.
 
     Parameters
     ----------
@@ -139,6 +144,8 @@ def organize(
         ``dandi``, ``bids``, or whichever suits; see `dandify.dandiset.layout.choose_layout`.
     table
         CSV or TSV of what files do not state of themselves, see `dandify.dandiset.table.COLUMNS`.
+    ignore
+        Patterns of files and folders that are passed over, such as ``*_old.nwb``.
     overwrite
         Replace files that are there and differ, and values of ``dandiset.yaml``.
     dry_run
@@ -168,7 +175,7 @@ def organize(
     root = Path(dandiset).absolute()
     inputs = [Path(p).absolute() for p in ([converted] if isinstance(converted, (str, Path)) else converted)]
     document_of(metadata)  # refused before any work
-    found, left = find(inputs, root, read_table(Path(table)) if table else None)
+    found, left = find(inputs, root, read_table(Path(table)) if table else None, ignore)
     chosen, because = choose_layout(layout, found, root)
     reasons = {f.path: reason for f in found if (reason := unplaceable(f, chosen))}
     facts = [f for f in found if f.path not in reasons]
@@ -203,7 +210,8 @@ def organize(
         generated = write_bids_files(root, stated, sidecars, overwrite=overwrite, dry_run=dry_run)
     replaced = {p.target for p in todo if os.path.lexists(root / p.target)}
     origins = {p.target: p.source for p in placements}
-    tables = write_tables(root, chosen, origins, replaced=replaced, dry_run=dry_run)
+    told = {p.target: p.given for p in placements if p.given}
+    tables = write_tables(root, chosen, origins, told, replaced=replaced, dry_run=dry_run)
     generated = (*generated, *(root / path for path, change in tables.items() if change != "unchanged"))
     if dry_run:
         done: dict[PurePosixPath, Action] = {p.target: _expected(p, mode) for p in todo}
@@ -216,7 +224,8 @@ def organize(
         dandiset=root,
         files=tuple(
             OrganizedFile(
-                Path(p.target), p.source, p.kind, done.get(p.target, "unchanged"), sizes[p.target], bool(p.media)
+                Path(p.target), p.source, p.kind, done.get(p.target, "unchanged"), sizes[p.target], bool(p.media),
+                tuple(sorted(p.given)) if p.is_edited else (),
             )
             for p in sorted(placements, key=lambda p: str(p.target))
         ),
@@ -266,9 +275,9 @@ def _settled(placements: Sequence[Placement], root: Path, *, overwrite: bool) ->
 
 
 def _holds(placement: Placement, target: Path) -> bool:
-    if not placement.media:
+    if not placement.is_edited:
         return same(placement.source, target)
-    # The copy differs from its source in what it says of its media, and has the time of its source's last change.
+    # The copy differs from its source in what was changed in it, and has the time of its source's last change.
     kind = kind_of(target)
     if kind is None or target.is_dir() != placement.source.is_dir():
         return False
@@ -276,21 +285,30 @@ def _holds(placement: Placement, target: Path) -> bool:
         return _is_edited_copy(placement, target)
     if kind == "nwb-zarr" and not _is_edited_copy(placement, target):
         return False
-    return is_relinked(read_facts(target, kind).external_files, placement.media)
+    facts = read_facts(target, kind)
+    return is_relinked(facts.external_files, placement.media) and says(facts, placement.given)
+
+
+def _edit(copy: Path, placement: Placement) -> None:
+    """Change what the copy says: where its media are, and of whom it is."""
+    if placement.media:
+        relink(copy, placement.media)
+    if placement.given:
+        fill(copy, placement.given)
 
 
 def _is_edited_copy(placement: Placement, target: Path) -> bool:
     """Make the copy once more beside the target, and compare."""
     again = target.with_name(f"{target.name}.compare{PARTIAL}")
     try:
-        put(placement.source, again, mode="copy", edit=lambda copy: relink(copy, placement.media))
+        put(placement.source, again, mode="copy", edit=lambda copy: _edit(copy, placement))
         return same(again, target)
     finally:
         remove(again)
 
 
 def _expected(placement: Placement, mode: Mode) -> Action:
-    if placement.media or (placement.kind == "media" and mode == "move"):
+    if placement.is_edited or (placement.kind == "media" and mode == "move"):
         return "copied"
     actions: dict[Mode, Action] = {"copy": "copied", "hardlink": "hardlinked", "symlink": "symlinked", "move": "moved"}
     return actions[mode]
@@ -319,7 +337,7 @@ def _carry_out(
     done: dict[PurePosixPath, Action] = {}
     for placement in sorted(todo, key=lambda p: p.kind != "media"):
         how: Mode = "copy" if placement.kind == "media" and mode == "move" else mode
-        edit = (lambda copy, media=placement.media: relink(copy, media)) if placement.media else None
+        edit = (lambda copy, placed=placement: _edit(copy, placed)) if placement.is_edited else None
         done[placement.target] = put(placement.source, root / placement.target, mode=how, edit=edit)
         done_bytes += sizes[placement.target]
         if progress is not None:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from dandify.dandiset.facts import Facts
+from dandify.dandiset.supply import SUBJECT, UNKNOWN, contradicted, stated_of, with_given
 from dandify.errors import BadRequest
+from dandify.project.rules import problems_of
 
 _IDS: Final = ("subject_id", "session_id", "session_start_time")
 _ENTITIES: Final = {
@@ -21,9 +23,10 @@ _ENTITIES: Final = {
     "tissue_sample_id": "tis", "slice_id": "slice", "cell_id": "cell", "description": "desc", "probe_id": "probe",
 }  # fmt: skip
 _PIXELS: Final = "pixel_size_um"
-COLUMNS: Final = ("path", *_IDS, *_ENTITIES, _PIXELS)
-"""What a table may say. ``path`` is a file or a pattern, relative to the table; ``suffix`` is BIDS's: SPIM, CONF;
-``pixel_size_um`` are two or three numbers, x y z."""
+COLUMNS: Final = ("path", *_IDS, *SUBJECT, *_ENTITIES, _PIXELS)
+"""What a table may say. ``path`` is a file or a pattern, relative to the table; ``species``, ``sex``, ``age`` and so on
+are of the subject, as NWB has them, and ``n/a`` takes away what an NWB file states and DANDI refuses; ``suffix`` is
+BIDS's: SPIM, CONF; ``pixel_size_um`` are two or three numbers, x y z."""
 
 
 _NUMBER: Final = r"(?=[0-9.]*[1-9])(\d+\.?\d*|\.\d+)"
@@ -54,8 +57,8 @@ class Table:
         """Whether a row is about a file."""
         return any(row.is_of(path) for row in self.rows)
 
-    def supply(self, files: Sequence[Facts]) -> list[Facts]:
-        """Return the files' facts with those of the table.
+    def supply(self, files: Sequence[Facts], ignored: Sequence[Path] = ()) -> list[Facts]:
+        """Return the files' facts with those of the table; rows about ignored files are passed over.
 
         Raises
         ------
@@ -64,7 +67,7 @@ class Table:
             file states: to call it by another subject is no way to change the subject in it.
         """
         for row in self.rows:
-            if not any(row.is_of(f.path) for f in files):
+            if not any(row.is_of(path) for path in (*(f.path for f in files), *ignored)):
                 raise BadRequest(
                     f"{row.path} is none of the files to be organized", file=self.path, place=f"line {row.line}",
                     remedy="paths are relative to the table, and may be patterns such as 'raw/*.ome.tif'",
@@ -86,19 +89,44 @@ class Table:
         values: dict[str, Any] = {key: value for key, (value, _) in said.items()}
         if "session_start_time" in values:
             values["session_start_time"] = datetime.fromisoformat(values["session_start_time"])
-        if facts.kind in ("nwb", "nwb-zarr"):
-            for key in _IDS:
-                stated = getattr(facts, key)
-                if key in values and stated and stated != values[key]:
-                    raise BadRequest(
-                        f"says {key} {str(values[key])!r} of {facts.path}, which itself states {str(stated)!r}",
-                        file=self.path, place=f"line {said[key][1]}",
-                        remedy="leave the cell empty, or convert the file again with the right one",
-                    )  # fmt: skip
         entities = {**facts.entities, **{_ENTITIES[k]: v for k, v in values.items() if k in _ENTITIES}}
         sizes = tuple(map(float, values.get(_PIXELS, "").split())) or facts.pixel_size_um
-        ids = {k: v for k, v in values.items() if k in _IDS}
-        return replace(facts, entities=entities, pixel_size_um=sizes, **ids)
+        facts = replace(facts, entities=entities, pixel_size_um=sizes)
+        own = {k: v for k, v in values.items() if k in (*_IDS, *SUBJECT)}
+        self._require_taken(facts, own, {key: line for key, (_, line) in said.items()})
+        if facts.kind in ("nwb", "nwb-zarr"):
+            return self._nwb(facts, own, {key: line for key, (_, line) in said.items()})
+        subject = {k: v for k, v in own.items() if k in SUBJECT and v != UNKNOWN}
+        ids = {k: v for k, v in own.items() if k in _IDS}
+        return replace(facts, subject={**facts.subject, **subject}, given=subject, **ids)
+
+    def _require_taken(self, facts: Facts, own: Mapping[str, Any], lines: Mapping[str, int]) -> None:
+        """Refuse what DANDI would: a row is to mend metadata, not to break them."""
+        said = {key: value for key, value in own.items() if value != UNKNOWN}
+        for problem in problems_of({"species": facts.subject.get("species"), **said}, said):
+            if problem.key in said:
+                raise BadRequest(
+                    problem.message, file=self.path, place=f"line {lines[problem.key]}", remedy=problem.remedy
+                )
+        for key in ("subject_id", "session_id"):
+            if own.get(key) == UNKNOWN:
+                raise BadRequest(
+                    f"{key} is {UNKNOWN}", file=self.path, place=f"line {lines[key]}", remedy="names are made of it"
+                )
+
+    def _nwb(self, facts: Facts, own: Mapping[str, Any], lines: Mapping[str, int]) -> Facts:
+        """Return an NWB file's facts with the table's, unless the file contradicts."""
+        start = own.get("session_start_time")
+        texts = {key: value for key, value in own.items() if key != "session_start_time"}
+        wrong = [(key, stated_of(facts, key), texts[key]) for key in contradicted(facts, texts)]
+        if start and facts.session_start_time not in (None, start):
+            wrong.append(("session_start_time", str(facts.session_start_time), str(start)))
+        for key, stated, value in wrong:
+            raise BadRequest(
+                f"says {key} {value!r} of {facts.path}, which itself states {stated!r}", file=self.path,
+                place=f"line {lines[key]}", remedy="leave the cell empty, or convert the file again with the right one",
+            )  # fmt: skip
+        return replace(with_given(facts, texts), session_start_time=facts.session_start_time or start)
 
 
 def read_table(path: Path) -> Table:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from dandify.errors import BadRequest, Need
+from dandify.findings import Finding
 from dandify.project.config import PlannedSession, PlannedSource
-from dandify.project.metadata import Layer, Metadata, merge, missing
+from dandify.project.metadata import Layer, Metadata, merge, missing, parse_start
 from dandify.project.scan import require_sources, scan, session_facts
 from dandify.sources import Source
 from dandify.sources.registry import by_name
@@ -116,6 +118,37 @@ def sources_of(planned: PlannedSource) -> Found:
 def timed(sources: Sequence[Source]) -> bool:
     """Whether there is an NWB file, which needs a start; an image alone does not."""
     return any(stream.kind != "Image" for source in sources for stream in source.streams)
+
+
+def shift_of(source: Source, start: datetime | None, timezone: str | None) -> float:
+    """Give the seconds from the session's start to the source's; 0 where the source states no start of its own."""
+    stated = source.facts.get("session_start_time")
+    own = parse_start(stated, timezone=timezone or None) if stated else None
+    if own is None and stated is not None and start is not None:
+        own = stated.replace(tzinfo=start.tzinfo)  # a naive local time, and the session's zone is that of the rig
+    return (own - start).total_seconds() if own and start else 0.0
+
+
+def early(sources: Sequence[Source], shifts_s: Sequence[float]) -> Finding | None:
+    """Tell of recordings that began before their session did, by what their files state; None if there are none.
+
+    Parameters
+    ----------
+    sources
+        The recordings of a session.
+    shifts_s
+        From `shift_of`.
+    """
+    found = [(s.path, -t) for s, t in zip(sources, shifts_s, strict=True) if t < 0]
+    if not found:
+        return None
+    return Finding(
+        "dandify.session_start_time", "dandify", "session", "ERROR",
+        f"session_start_time is after the start of {', '.join(f'{p.name} by {t:.0f} s' for p, t in found)}",
+        found[0][0],
+        remedy="leave session_start_time out: the files state it; or give the start of the earliest",
+        key="session_start_time",
+    )  # fmt: skip
 
 
 def _supplied(source: Source, values: Mapping[str, Any]) -> Source:

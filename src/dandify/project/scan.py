@@ -147,9 +147,12 @@ def require_sources(report: ScanReport) -> tuple[Source, ...]:
         raise report.broken[0].error
     if not report.sources:
         names = ", ".join(u.path.name for u in report.unknown[:3])
+        what = f"nothing here that a converter knows ({len(report.unknown)} files{f': {names} ...' if names else ''})"
+        if len(report.unknown) == 1 and report.unknown[0].reasons:
+            what = f"no converter knows it ({'; '.join(report.unknown[0].reasons)})"
         raise UnknownFormat(
-            f"nothing here that a converter knows ({len(report.unknown)} files{f': {names} ...' if names else ''})",
-            file=report.path, remedy="`dandify formats` lists what is known; CONTRIBUTING.md says how to add a format",
+            what, file=report.path,
+            remedy="`dandify formats` lists what is known; CONTRIBUTING.md says how to add a format",
         )  # fmt: skip
     return report.sources
 
@@ -190,6 +193,9 @@ def _open_all(files: list[Path], within: Path | None) -> tuple[list[Source], lis
             else:
                 opened.append(source)
                 owned.update((root, *source.files))
+    for file in files:
+        if file.suffix.lower() == ".nwb":
+            reasons[file] = ["is NWB already: dandify organize takes it as it is, dandify repack writes it again"]
     unknown = [Unknown(f, f.stat().st_size, tuple(reasons.get(f, ()))) for f in files if f not in owned]
     return opened, broken, unknown
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
-from dandify.dandiset.organize import OrganizeReport
+from dandify.dandiset.organize import OrganizedFile, OrganizeReport
 
 _SHOWN = 3  # names for each reason; all of them with --json
 
@@ -17,7 +17,7 @@ def print_organize(report: OrganizeReport, console: Console) -> None:
     """Print the tree, what was done with each file, and what to run next."""
     tree = Tree(f"[bold]{escape(report.dandiset.name)}[/]")
     branches: dict[tuple[str, ...], Tree] = {(): tree}
-    lines = [(f.path, str(f.status)) for f in report.files] + [(path, "generated") for path in report.generated]
+    lines = [(f.path, _status(f)) for f in report.files] + [(path, "generated") for path in report.generated]
     for path, status in sorted(lines):
         parts = path.parts
         for depth in range(1, len(parts)):
@@ -35,3 +35,7 @@ def print_organize(report: OrganizeReport, console: Console) -> None:
     console.print(f"{counted}; dandiset.yaml {report.description}: {report.dandiset}", soft_wrap=True)
     if not report.dry_run:
         console.print(f"next: dandify validate {report.dandiset}", soft_wrap=True)
+
+
+def _status(file: OrganizedFile) -> str:
+    return f"{file.status}; told by you: {', '.join(file.filled)}" if file.filled else str(file.status)

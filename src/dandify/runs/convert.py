@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from dandify.project.metadata import Layer, parse_assignments
 from dandify.runs.build import first_planes, nwbfile_of, stated_of, stated_of_plate
 from dandify.runs.dry_run import PlannedOutputs, plan_outputs
 from dandify.runs.plan import ImagePlan, PlannedPlate, SessionPlan, plan_sessions
+from dandify.sources import Source
 from dandify.store.progress import ProgressCallback
 
 if TYPE_CHECKING:
@@ -306,10 +307,22 @@ def _write_image(
     image.output.parent.mkdir(parents=True, exist_ok=True)
     stream = first_planes(image.stream) if stub else image.stream
     details = {**details, "image": stated_of(image)}
-    return write_ome_zarr(
-        stream, image.output, version=ngff, sources=image.source.files, details=details,
-        labels=None if stub else image.labels, **options,
-    )  # fmt: skip
+    with _named(image.source, image.stream.name):
+        return write_ome_zarr(
+            stream, image.output, version=ngff, sources=image.source.files, details=details,
+            labels=None if stub else image.labels, **options,
+        )  # fmt: skip
+
+
+@contextmanager
+def _named(source: Source, place: str | None = None) -> Iterator[None]:
+    """Let the refusal of an image say of which file it is."""
+    try:
+        yield
+    except BadRequest as error:
+        if error.file is None:
+            error.file, error.place = str(source.path), error.place or place
+        raise
 
 
 def _write_plate(
@@ -319,7 +332,8 @@ def _write_plate(
 
     plate.output.parent.mkdir(parents=True, exist_ok=True)
     fields = {place: first_planes(stream) if stub else stream for place, stream in plate.fields.items()}
-    return write_ome_zarr_plate(
-        fields, plate.output, version=ngff, sources=plate.source.files,
-        details={**details, "image": stated_of_plate(plate)}, **options,
-    )  # fmt: skip
+    with _named(plate.source):
+        return write_ome_zarr_plate(
+            fields, plate.output, version=ngff, sources=plate.source.files,
+            details={**details, "image": stated_of_plate(plate)}, **options,
+        )  # fmt: skip

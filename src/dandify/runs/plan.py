@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from dandify.errors import BadRequest, MissingMetadata, OutputExists
 from dandify.project.config import PlannedSession
 from dandify.project.metadata import KEYS, Layer, Metadata, parse_start
-from dandify.project.opened import Opened, open_session, timed
+from dandify.project.opened import Opened, early, open_session, shift_of, timed
 from dandify.project.rules import label, problems_of
 from dandify.sources import Source, Stream
 
@@ -185,15 +185,6 @@ def _labelled(images: tuple[ImagePlan, ...], labels: Mapping[str, Path], session
     return tuple(replace(image, labels=some) for image, some in zip(images, found, strict=True))
 
 
-def shift_of(source: Source, start: datetime | None, timezone: str | None) -> float:
-    """Give the seconds from the session's start to the source's; 0 where the source states no start of its own."""
-    stated = source.facts.get("session_start_time")
-    own = parse_start(stated, timezone=timezone or None) if stated else None
-    if own is None and stated is not None and start is not None:
-        own = stated.replace(tzinfo=start.tzinfo)  # a naive local time, and the session's zone is that of the rig
-    return (own - start).total_seconds() if own and start else 0.0
-
-
 def _distinct(images: Sequence[Named]) -> tuple[Named, ...]:
     seen: dict[Path, int] = {}
     out = []
@@ -214,9 +205,8 @@ def _refuse_wrong(plans: Sequence[SessionPlan]) -> None:
                 f"  {plan.name}: {found.message}" + (f" [{origin}]" if origin else "")
                 + (f"\n      {found.remedy}" if found.remedy else "")
             )  # fmt: skip
-        early = [f"{s.path.name} by {-t:.0f} s" for s, t in zip(plan.recordings, plan.shifts_s, strict=True) if t < 0]
-        if early:
-            lines.append(f"  {plan.name}: session_start_time is after the start of {', '.join(early)}")
+        if begun := early(plan.recordings, plan.shifts_s):
+            lines.append(f"  {plan.name}: {begun.message}\n      {begun.remedy}")
     if lines:
         raise BadRequest("\n".join(["DANDI would refuse these metadata", *dict.fromkeys(lines)]))
 

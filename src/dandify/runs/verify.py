@@ -12,8 +12,8 @@ import numpy as np
 import xxhash
 
 from dandify.errors import BadRequest, BadSource
+from dandify.project.opened import shift_of
 from dandify.project.scan import require_sources, scan
-from dandify.runs.plan import shift_of
 from dandify.sources import Array, Source
 from dandify.store.manifest import Manifest, manifest_path, read_manifest
 from dandify.store.progress import Progress, ProgressCallback

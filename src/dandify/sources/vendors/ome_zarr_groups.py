@@ -97,6 +97,15 @@ def describes_images(root: Path) -> str | None:
     return "a collection of images by SpatialData" if "spatialdata_attrs" in content else None
 
 
+def stated_version(root: Path) -> str | None:
+    """Return the version of OME-Zarr that the root's document states; None if it states none."""
+    try:
+        version = _ome(_attributes(root)).get("version")
+    except (OSError, ValueError):
+        return None
+    return version if isinstance(version, str) else None
+
+
 def documents_of(root: Path, images: Sequence[ZarrImage]) -> tuple[Path, ...]:
     """Return the documents that describe images, and the OME-XML that is kept with them."""
     folders = [root, *(f for i in images for f in (i.group, i.array))]
