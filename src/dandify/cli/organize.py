@@ -25,7 +25,7 @@ import click
     type=click.Choice(["auto", "dandi", "bids"]),
     default="auto",
     show_default=True,
-    help="Of a new dandiset; bids is for microscopy. auto says why it chose.",
+    help="Of a new dandiset; bids is for microscopy, and recordings as its draft BEP032. auto says why it chose.",
 )
 @click.option(
     "--table",

@@ -86,6 +86,7 @@ def stated_description(inputs: Sequence[Path], *, title: str | None, otherwise: 
         if (folder / DESCRIPTION).is_file():
             found = {**read_json(folder / DESCRIPTION), **found}
     name = title or found.get("Name") or otherwise
+    found = {key: value for key, value in found.items() if value is not None}  # nwb2bids writes null, BIDS wants none
     return {**found, "Name": name, "BIDSVersion": BIDS_VERSION, "DatasetType": "raw"}
 
 

@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 
 from dandify.dandiset.hdf5_nodes import SPECIFICATIONS, nodes
+from dandify.dandiset.nwb_tree import finite, is_array, is_one, open_tree, plain, span_of, text_of
 from dandify.dandiset.vocabulary import described_types
-from dandify.errors import BadSource
 
 _SUBJECT: Final = "/general/subject/"
 _SUBJECT_KEYS: Final = (
@@ -26,8 +26,6 @@ _TEXTS: Final = (
 )  # fmt: skip
 _LISTS: Final = ("general/keywords", "general/related_publications")
 _SAMPLES: Final = {"tissue_sample_id": "tissuesample", "slice_id": "slice", "cell_id": "cell"}
-# Filters whose decoding makes text and nothing else. A pickle would run code out of the data.
-_TEXT_FILTERS: Final = frozenset({"vlen-utf8", "vlen-bytes", "json2"})
 _RELEASES: Final = frozenset({"core", "hdmf-common", "hdmf-experimental"})
 _RELEASED: Final[dict[str, Mapping[str, str]]] = {}
 # Longer than any session: a clock that counted from 1970, or was never set.
@@ -90,18 +88,8 @@ def read_content(path: Path, kind: Literal["nwb", "nwb-zarr"]) -> NwbContent:
     BadSource
         If it is damaged.
     """
-    if kind == "nwb":
-        try:
-            with h5py.File(path, "r") as file:
-                return _Reader(file).read()
-        except (OSError, RuntimeError) as error:
-            raise BadSource(f"not a readable HDF5 file: {error}", file=path, remedy="convert it again") from error
-    import zarr
-
-    try:
-        return _Reader(zarr.open_group(str(path), mode="r")).read()
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise BadSource(f"a damaged Zarr: {error}", file=path, remedy="convert it again") from error
+    with open_tree(path, kind) as root:
+        return _Reader(root).read()
 
 
 class _Reader:
@@ -145,31 +133,31 @@ class _Reader:
     def _visit(self, name: str, item: Any) -> None:
         if name.startswith(f"{SPECIFICATIONS}/"):
             return
-        kind = _plain(item.attrs.get("neurodata_type"))
+        kind = plain(item.attrs.get("neurodata_type"))
         if kind:
             self._types.add(kind)
         if hasattr(item, "shape"):
             return
         if "rate" in getattr(item.get("starting_time"), "attrs", {}) or "timestamps" in item:
-            self._spans += _series(item)
+            self._spans += span_of(item)
         if "colnames" in item.attrs:
             self._spans += _table(item)
         if name.startswith("general/devices/") and name.count("/") == 2:
             self._devices.append(
                 Device(
-                    name.rpartition("/")[2], _plain(item.attrs.get("description")),
-                    _plain(item.attrs.get("manufacturer")), self._child(item, "probe_id"),
+                    name.rpartition("/")[2], plain(item.attrs.get("description")),
+                    plain(item.attrs.get("manufacturer")), text_of(item, "probe_id"),
                 )
             )  # fmt: skip
-        elif kind == "IntracellularElectrode" and (cell := self._child(item, "cell_id")):
+        elif kind == "IntracellularElectrode" and (cell := text_of(item, "cell_id")):
             self._cells.add(cell)
         elif kind == "DandiIcephysMetadata":
-            self._samples |= {what: text for key, what in _SAMPLES.items() if (text := self._child(item, key))}
+            self._samples |= {what: text for key, what in _SAMPLES.items() if (text := text_of(item, key))}
 
     def _subject(self) -> dict[str, str]:
         found = {key: text for key in _SUBJECT_KEYS if (text := self._text(_SUBJECT + key))}
         if "age" in found:
-            reference = _plain(self._root[_SUBJECT + "age"].attrs.get("reference"))
+            reference = plain(self._root[_SUBJECT + "age"].attrs.get("reference"))
             if reference:
                 found["age_reference"] = reference
         return found
@@ -205,32 +193,12 @@ class _Reader:
 
     def _text(self, key: str) -> str | None:
         item = self._root.get(key)
-        return _plain(item[()]) if _is_one(item) else None
+        return plain(item[()]) if is_one(item) else None
 
     def _list(self, key: str) -> Iterator[str]:
         item = self._root.get(key)
-        if hasattr(item, "shape") and _is_safe(item):
-            yield from (text for value in np.atleast_1d(item[()]) if (text := _plain(value)))
-
-    def _child(self, group: Any, key: str) -> str | None:
-        item = group.get(key)
-        found = item[()] if _is_one(item) else group.attrs.get(key)
-        return _plain(found)
-
-
-def _series(group: Any) -> Iterator[tuple[float, float]]:
-    """Yield the time of a TimeSeries' first sample and the end of its last, in seconds."""
-    timestamps, start, data = group.get("timestamps"), group.get("starting_time"), group.get("data")
-    if hasattr(timestamps, "shape"):
-        if len(timestamps):
-            yield from _finite(timestamps[0], timestamps[-1])
-    elif hasattr(start, "shape"):
-        rate = float(np.ravel(start.attrs["rate"])[0])
-        samples = data.shape[0] if hasattr(data, "shape") and data.shape else 0
-        count = max(samples, int(np.ravel(group.attrs.get("num_samples", 0))[0]))
-        begin = float(np.ravel(start[()])[0])
-        if rate > 0:
-            yield from _finite(begin, begin + count / rate)
+        if is_array(item):
+            yield from (text for value in np.atleast_1d(item[()]) if (text := plain(value)))
 
 
 def _table(group: Any) -> Iterator[tuple[float, float]]:
@@ -239,10 +207,10 @@ def _table(group: Any) -> Iterator[tuple[float, float]]:
                if hasattr(column := group.get(key), "shape") and len(column)}  # fmt: skip
     if "start_time" in columns:
         begin = columns["start_time"][0]
-        yield from _finite(begin, columns["stop_time"][-1] if "stop_time" in columns else begin)
+        yield from finite(begin, columns["stop_time"][-1] if "stop_time" in columns else begin)
     if "timestamp" in columns:
         last = columns["timestamp"][-1] + (columns["duration"][-1] if "duration" in columns else 0)
-        yield from _finite(columns["timestamp"][0], last)
+        yield from finite(columns["timestamp"][0], last)
     index = group.get("spike_times_index")
     if "spike_times" in columns and hasattr(index, "shape"):
         ends = np.unique(np.asarray(index[...], dtype=np.int64))
@@ -250,26 +218,21 @@ def _table(group: Any) -> Iterator[tuple[float, float]]:
         if ends.size:
             starts = np.unique(np.r_[0, ends[:-1]])
             spikes = columns["spike_times"]
-            yield from _finite(np.nanmin(_at(spikes, starts)), np.nanmax(_at(spikes, ends - 1)))
+            yield from finite(np.nanmin(_at(spikes, starts)), np.nanmax(_at(spikes, ends - 1)))
 
 
 def _at(array: Any, indices: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.asarray(array[indices] if isinstance(array, h5py.Dataset) else array.get_orthogonal_selection(indices))
 
 
-def _finite(begin: Any, end: Any) -> Iterator[tuple[float, float]]:
-    if np.isfinite(begin) and np.isfinite(end):
-        yield float(begin), float(end)
-
-
 def _learn(item: Any, found: dict[str, str]) -> None:
     """Take over what a cached specification says of inheritance."""
     import json
 
-    if not _is_one(item):
+    if not is_one(item):
         return
     with suppress(ValueError):
-        stack = [json.loads(_plain(item[()]) or "null")]
+        stack = [json.loads(plain(item[()]) or "null")]
         while stack:
             node = stack.pop()
             if isinstance(node, dict):
@@ -280,27 +243,6 @@ def _learn(item: Any, found: dict[str, str]) -> None:
                 stack += [node.get("groups"), node.get("datasets")]
             elif isinstance(node, list):
                 stack += node
-
-
-def _is_one(item: Any) -> bool:
-    return hasattr(item, "shape") and item.size == 1 and _is_safe(item)
-
-
-def _is_safe(item: Any) -> bool:
-    """Whether an array holds numbers or text; objects of a Zarr may be anything."""
-    if isinstance(item, h5py.Dataset) or item.dtype.kind != "O":
-        return True
-    return bool(item.filters) and all(f.codec_id in _TEXT_FILTERS for f in item.filters)
-
-
-def _plain(value: Any) -> str | None:
-    if isinstance(value, np.ndarray):
-        value = value.ravel()[0] if value.size else None
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    elif isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
-        value = str(value)
-    return value.strip() or None if isinstance(value, str) else None
 
 
 def _time(text: str | None) -> datetime | None:

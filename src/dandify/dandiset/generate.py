@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -21,13 +22,13 @@ from dandify.dandiset.describe import (
     read_description,
     write_description,
 )
+from dandify.dandiset.ephys_files import ephys_documents
 from dandify.dandiset.facts import MANIFEST, PARTIAL
 from dandify.dandiset.gather import gather
 from dandify.dandiset.readme import is_ours, readme
 from dandify.dandiset.tables import Described, Layout
+from dandify.dandiset.texts import Change, json_text, read_text, write_text
 from dandify.errors import BadRequest, BadSource
-
-Change = Literal["created", "updated", "unchanged"]
 
 _ZARRS: Final = (".zarr", ".ngff")
 _TEXTS: Final = (".json", ".tsv", ".md", ".yaml", ".txt")
@@ -69,11 +70,12 @@ def describe(
     """Write or complete the files that describe a dandiset, out of what its assets and ``dandiset.yaml`` say.
 
     ``dandiset.yaml`` and ``README.md`` are written in every layout. In that of BIDS also ``dataset_description.json``,
-    ``participants.tsv``, ``samples.tsv``, the subjects' ``sessions.tsv``, the JSON of each, ``.bidsignore``, and a
-    sidecar of each image. In that of DANDI, whose archive takes no tables, ``participants.tsv`` and ``sessions.tsv``
-    are written only if there are images: these cannot say themselves whose they are, and the tables keep it for the
-    upload. What is in a file already is kept; only what it lacks is added. README.md is written anew until a person
-    changes it.
+    ``participants.tsv``, ``samples.tsv``, the subjects' ``sessions.tsv``, the JSON of each, ``.bidsignore``, a
+    sidecar of each image, and what the draft BEP032 wants beside electrical recordings: a sidecar, and tables of
+    probes, electrodes and channels. In that of DANDI, whose archive takes no tables, ``participants.tsv`` and
+    ``sessions.tsv`` are written only if there are images: these cannot say themselves whose they are, and the tables
+    keep it for the upload. What is in a file already is kept; only what it lacks is added. README.md is written anew
+    until a person changes it.
 
     Parameters
     ----------
@@ -105,17 +107,18 @@ def describe(
     done: dict[str, Change] = {YAML: write_description(root, metadata, overwrite=overwrite)}
     stated = read_description(root) or {}
     assets = list(_gathered(Context(root), _walk(root), {}))
-    present = next((text for name in _READMES if (text := _read(root / name)) is not None), None)
+    present = next((text for name in _READMES if (text := read_text(root / name)) is not None), None)
     if present is None or is_ours(present):
-        done["README.md"] = _write(root / "README.md", readme(stated, assets))
+        done["README.md"] = write_text(root / "README.md", readme(stated, assets))
     if layout == "bids":
         from dandify import __version__
 
         is_new = not (root / _DESCRIPTION).exists()
         made = tables.dataset_description(stated, made_by=__version__ if is_new else None)
-        done[_DESCRIPTION] = _write(root / _DESCRIPTION, _json(root / _DESCRIPTION, made, overwrite=overwrite))
-        done[".bidsignore"] = _write(root / ".bidsignore", _ignore(root / ".bidsignore"))
-    done |= _write_tables(root, assets, layout)
+        done[_DESCRIPTION] = write_text(root / _DESCRIPTION, json_text(root / _DESCRIPTION, made, overwrite=overwrite))
+        done[".bidsignore"] = write_text(root / ".bidsignore", _ignore(root / ".bidsignore"))
+    beside = ephys_documents(root, {a.path: root / a.path for a in assets}) if layout == "bids" else ()
+    done |= {path: write_text(root / path, text) for path, text in chain(_documents(root, assets, layout), beside)}
     if nidm:
         done |= _write_nidm(root, stated, assets)
     return DescribeReport(root, done, kept, tuple(problems_in(stated)))
@@ -126,6 +129,9 @@ def write_tables(
     layout: Layout,
     origins: Mapping[PurePosixPath, Path],
     given: Mapping[PurePosixPath, Mapping[str, str | None]] = MappingProxyType({}),
+    *,
+    replaced: Collection[PurePosixPath] = (),
+    dry_run: bool = False,
 ) -> dict[str, Change]:
     """Write or complete the tables and sidecars of assets that are being organized; see `describe`.
 
@@ -143,6 +149,10 @@ def write_tables(
     given
         What the user says of the subjects and sessions of assets that do not say it themselves, by NWB's keys; None
         takes away what one says.
+    replaced
+        Those of the assets that take the place of others: tables of their own follow them.
+    dry_run
+        Only return what would become of each file.
 
     Raises
     ------
@@ -159,7 +169,12 @@ def write_tables(
         _told(asset, given.get(asset.path, {}))
         for asset in _gathered(alone, (dandiset / p for p in wanted if p.suffix not in _TEXTS), origins)
     ]
-    return _write_tables(dandiset, assets, layout, there=origins, told=given)
+    beside = ephys_documents(dandiset, origins, replaced) if layout == "bids" else ()
+    return {
+        path: write_text(dandiset / path, text, dry_run=dry_run)
+        for path, text in chain(_documents(dandiset, assets, layout, given), beside)
+        if PurePosixPath(path) not in origins
+    }
 
 
 def _told(asset: Described, given: Mapping[str, str | None]) -> Described:
@@ -171,23 +186,12 @@ def _told(asset: Described, given: Mapping[str, str | None]) -> Described:
     return replace(asset, facts=replace(asset.facts, subject=subject, session_id=session_id))
 
 
-def _write_tables(
-    root: Path,
-    assets: Sequence[Described],
-    layout: Layout,
-    there: Collection[PurePosixPath] = (),
-    told: Collection[PurePosixPath] = (),
-) -> dict[str, Change]:
-    made = _documents(root, assets, layout, told)
-    return {path: _write(root / path, text) for path, text in made if PurePosixPath(path) not in there}
-
-
 def _write_nidm(root: Path, stated: Mapping[str, Any], assets: Sequence[Described]) -> dict[str, Change]:
     from dandify import __version__
     from dandify.dandiset.nidm import PLACE, nidm_document
 
     text = nidm_document(stated, assets, lambda path: _checksum(root / path), version=__version__)
-    return {str(PLACE): _write(root / PLACE, text)}
+    return {str(PLACE): write_text(root / PLACE, text)}
 
 
 def _checksum(path: Path) -> tuple[str, str]:
@@ -200,7 +204,7 @@ def _checksum(path: Path) -> tuple[str, str]:
 
 
 def _documents(
-    root: Path, assets: Sequence[Described], layout: Layout, told: Collection[PurePosixPath]
+    root: Path, assets: Sequence[Described], layout: Layout, told: Collection[PurePosixPath] = ()
 ) -> Iterator[tuple[str, str]]:
     images = [a for a in assets if a.facts.image is not None]
     if layout == "dandi":
@@ -221,54 +225,22 @@ def _documents(
         for asset in images:
             if asset.facts.image is not None and "micr" in asset.path.parts:
                 path = str(asset.path.with_name(asset.path.name.split(".")[0] + ".json"))
-                yield path, _json(root / path, tables.image_sidecar(asset.facts.image))
+                yield path, json_text(root / path, tables.image_sidecar(asset.facts.image))
 
 
 def _table(root: Path, path: str, rows: tables.Rows, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
     if not rows:
         return
-    text = tables.merge_table(_read(root / path), rows, keys)
+    text = tables.merge_table(read_text(root / path), rows, keys)
     yield path, text
     if meanings := tables.meanings(text):
         beside = path.removesuffix(".tsv") + ".json"
-        yield beside, _json(root / beside, meanings)
-
-
-def _json(path: Path, values: Mapping[str, Any], *, overwrite: bool = False) -> str:
-    try:
-        return tables.merge_json(_read(path), values, overwrite=overwrite)
-    except ValueError as error:
-        raise BadSource(
-            f"no JSON object: {error}", file=path, remedy="mend it, or remove it to have it made again"
-        ) from error
+        yield beside, json_text(root / beside, meanings)
 
 
 def _ignore(path: Path) -> str:
-    lines = (_read(path) or "").splitlines()
+    lines = (read_text(path) or "").splitlines()
     return "".join(f"{line}\n" for line in [*lines, *(p for p in _IGNORED if p not in lines)])
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    except UnicodeDecodeError as error:
-        raise BadSource("is not UTF-8 text", file=path, remedy="save it as UTF-8") from error
-
-
-def _write(path: Path, text: str) -> Change:
-    there = _read(path)
-    if there == text:
-        return "unchanged"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + PARTIAL)
-    try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return "created" if there is None else "updated"
 
 
 def _gathered(context: Context, paths: Iterable[Path], origins: Mapping[PurePosixPath, Path]) -> Iterator[Described]:

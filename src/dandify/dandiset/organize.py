@@ -13,6 +13,7 @@ from dandify.dandiset.bids_files import DESCRIPTION, plan_sidecars, stated_descr
 from dandify.dandiset.bids_names import companion_path
 from dandify.dandiset.describe import DandisetMetadata, document_of, read_description, write_description
 from dandify.dandiset.digests import manifest_digest, record_digests
+from dandify.dandiset.ephys_tables import ephys_companions, ephys_datatype
 from dandify.dandiset.facts import PARTIAL, kind_of, read_facts
 from dandify.dandiset.found import LeftFile, find
 from dandify.dandiset.generate import write_tables
@@ -75,7 +76,7 @@ class OrganizeReport:
     layout, because
         ``dandi`` or ``bids``, and why it is that one.
     generated
-        Files of the ``bids`` layout that were written or completed: descriptions, JSON beside images.
+        Files that were written or completed: descriptions, tables, JSON beside images and recordings.
     dry_run
         Whether nothing was done.
     """
@@ -189,6 +190,10 @@ def organize(
     placements = plan_layout(
         facts, root, layout=chosen, companions=companions, subject_id=subject_id, session_id=session_id
     )
+    if chosen == "bids":
+        beside = _ephys_companions(placements)
+        placements += tuple(Placement(item.path, beside[item.path], "table") for item in left if item.path in beside)
+        left = [item for item in left if item.path not in beside]
     sidecars = plan_sidecars(placements, {f.path: f.pixel_size_um for f in facts}) if chosen == "bids" else {}
     if chosen == "dandi":
         jsons = {sidecar_of(f.path) for f in found if f.kind in ("image", "ome-zarr")} - {None}
@@ -203,11 +208,14 @@ def organize(
         title = (read_description(root) or document_of(metadata)).get("name")
         stated = stated_description(inputs, title=title or None, otherwise=root.name)
         generated = write_bids_files(root, stated, sidecars, overwrite=overwrite, dry_run=dry_run)
+    replaced = {p.target for p in todo if os.path.lexists(root / p.target)}
+    origins = {p.target: p.source for p in placements}
+    told = {p.target: p.given for p in placements if p.given}
+    tables = write_tables(root, chosen, origins, told, replaced=replaced, dry_run=dry_run)
+    generated = (*generated, *(root / path for path, change in tables.items() if change != "unchanged"))
     if dry_run:
         done: dict[PurePosixPath, Action] = {p.target: _expected(p, mode) for p in todo}
     else:
-        given = {p.target: p.given for p in placements if p.given}
-        write_tables(root, chosen, {p.target: p.source for p in placements}, given)
         known = {p.target: d for p in placements if p.kind == "ome-zarr" and (d := manifest_digest(p.source))}
         done = _carry_out(todo, root, mode, sizes, progress)
         record_digests(root, known, replaced=done)
@@ -225,9 +233,21 @@ def organize(
         description=description,
         layout=chosen,
         because=because,
-        generated=tuple(path.relative_to(root) for path in generated),
+        generated=tuple(dict.fromkeys(path.relative_to(root) for path in generated)),
         dry_run=dry_run,
     )  # fmt: skip
+
+
+def _ephys_companions(placements: Sequence[Placement]) -> dict[Path, PurePosixPath]:
+    """Return what another tool may have put beside recordings, by its path, and its place beside their copies."""
+    found: dict[Path, PurePosixPath] = {}
+    for placement in placements:
+        source = PurePosixPath(placement.source.name)
+        datatype = ephys_datatype(source)
+        if datatype and datatype == ephys_datatype(placement.target):
+            pairs = zip(ephys_companions(source), ephys_companions(placement.target), strict=True)
+            found |= {placement.source.with_name(old.name): new for old, new in pairs}
+    return found
 
 
 def _settled(placements: Sequence[Placement], root: Path, *, overwrite: bool) -> set[PurePosixPath]:

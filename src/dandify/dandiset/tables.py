@@ -148,7 +148,9 @@ def dataset_description(dandiset: Mapping[str, Any], *, made_by: str | None) -> 
     return {key: value for key, value in made.items() if value}
 
 
-def merge_table(text: str | None, rows: Rows, keys: Sequence[str]) -> str:
+def merge_table(
+    text: str | None, rows: Rows, keys: Sequence[str], *, order: Sequence[str] = tuple(COLUMNS), sort: bool = True
+) -> str:
     """Return a table with rows and columns added to what is there; cells that say something stay as they are.
 
     Rows and columns are in order unless a person has given them another one.
@@ -161,9 +163,13 @@ def merge_table(text: str | None, rows: Rows, keys: Sequence[str]) -> str:
         To add, or to fill the gaps of.
     keys
         The columns that name a row.
+    order
+        Of the columns after those.
+    sort
+        Order the rows; else new ones are added in theirs.
     """
     columns, there = _parse(text)
-    was_sorted = there == sorted(there, key=lambda row: _place(row, keys))
+    was_sorted = sort and there == sorted(there, key=lambda row: _place(row, keys))
     known = {_place(row, keys): row for row in there}
     for row in rows:
         place = _place(row, keys)
@@ -175,17 +181,52 @@ def merge_table(text: str | None, rows: Rows, keys: Sequence[str]) -> str:
                 known[place][column] = value
     if was_sorted:  # else a person has an order of their own
         there.sort(key=lambda row: _place(row, keys))
-    wanted = [*keys, *COLUMNS]
+    wanted = [*keys, *(column for column in order if column not in keys)]
     added = {column for row in rows for column in row} - set(columns)
     ours = sorted([c for c in columns if c in wanted], key=wanted.index) == columns
     columns = [*columns, *sorted(added, key=wanted.index)]
     if ours:
         columns.sort(key=wanted.index)
-    lines = [columns, *([row.get(column) or _ABSENT for column in columns] for row in there)]
-    return "".join("\t".join(line) + "\n" for line in lines)
+    return _text(columns, there)
 
 
-def merge_json(text: str | None, values: Mapping[str, Any], *, overwrite: bool = False) -> str:
+def names_others(text: str, rows: Rows, keys: Sequence[str]) -> bool:
+    """Whether a table has rows, and none of them is called as one of these."""
+    there = {_place(row, keys) for row in _parse(text)[1]}
+    return bool(there) and there.isdisjoint(_place(row, keys) for row in rows)
+
+
+def withdraw_rows(text: str, rows: Rows, keys: Sequence[str]) -> str:
+    """Return a table without what rows said that hold no longer; rows and columns of which nothing is left go.
+
+    Parameters
+    ----------
+    text
+        The table.
+    rows
+        What was said; cells that say something else are another's, and stay.
+    keys
+        The columns that name a row.
+    """
+    columns, there = _parse(text)
+    past = {_place(row, keys): row for row in rows}
+    for row in there:
+        said = past.get(_place(row, keys), {})
+        row.update(
+            {column: _ABSENT for column in columns if column not in keys and row.get(column) == said.get(column)}
+        )
+    left = [
+        row for row in there
+        if _place(row, keys) not in past or any(row.get(c, _ABSENT) != _ABSENT for c in columns if c not in keys)
+    ]  # fmt: skip
+    ours = {column for row in rows for column in row} - set(keys)
+    kept = [c for c in columns if c not in ours or any(row.get(c, _ABSENT) != _ABSENT for row in left)]
+    return _text(kept, left)
+
+
+def merge_json(
+    text: str | None, values: Mapping[str, Any], *, overwrite: bool = False, withdrawn: Mapping[str, Any] | None = None
+) -> str:
     """Return a JSON object with keys added to those that are there.
 
     Parameters
@@ -196,6 +237,8 @@ def merge_json(text: str | None, values: Mapping[str, Any], *, overwrite: bool =
         To add.
     overwrite
         Replace values that differ; otherwise they stay.
+    withdrawn
+        Values that hold no longer: where the object still has them, they are left out before.
 
     Raises
     ------
@@ -205,14 +248,16 @@ def merge_json(text: str | None, values: Mapping[str, Any], *, overwrite: bool =
     there = json.loads(text) if text else {}
     if not isinstance(there, dict):
         raise ValueError("a JSON object is expected")
-    made = {**there, **(values if overwrite else {k: v for k, v in values.items() if k not in there})}
+    past = withdrawn or {}
+    kept = {k: v for k, v in there.items() if k not in past or past[k] != v}
+    made = {**kept, **(values if overwrite else {k: v for k, v in values.items() if k not in kept})}
     return text if text and made == there else json.dumps(made, indent=2, ensure_ascii=False) + "\n"
 
 
-def meanings(table: str) -> dict[str, Mapping[str, Any]]:
+def meanings(table: str, known: Mapping[str, Mapping[str, Any]] = COLUMNS) -> dict[str, Mapping[str, Any]]:
     """Return what the columns of a table mean, for the JSON beside it; of columns of others nothing is known."""
     columns, _ = _parse(table)
-    return {column: COLUMNS[column] for column in columns if column in COLUMNS}
+    return {column: known[column] for column in columns if column in known}
 
 
 def _participant(label: str, facts: Sequence[AssetFacts], ages: bool) -> dict[str, str]:
@@ -271,6 +316,11 @@ def _cell(text: str) -> str:
 
 def _place(row: Mapping[str, str], keys: Sequence[str]) -> tuple[str, ...]:
     return tuple(row.get(key, "") for key in keys)
+
+
+def _text(columns: Sequence[str], rows: Rows) -> str:
+    lines = [columns, *([row.get(column) or _ABSENT for column in columns] for row in rows)]
+    return "".join("\t".join(line) + "\n" for line in lines)
 
 
 def _parse(text: str | None) -> tuple[list[str], list[dict[str, str]]]:
