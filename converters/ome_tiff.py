@@ -267,7 +267,8 @@ def _plain(header: Header) -> _Found:
     for i, group in enumerate(groups):
         name = _stem(path) + (f"_{i}" if len(groups) > 1 else "")
         whole = len(groups) == 1
-        _add_group(found, name, path, group, scale, stated if whole else None, lengths if whole else None)
+        own = {} if plane and group[0].form != header.first.form else scale  # MetaMorph describes each page by itself
+        _add_group(found, name, path, group, own, stated if whole else None, lengths if whole else None)
     if plane:
         _add_metamorph(found, plane, pages)
     return found

@@ -187,6 +187,16 @@ def test_times_that_are_not_regular_are_none(tmp_path: Path) -> None:
     assert source.facts["session_start_time"] == datetime(2024, 4, 22, 9, 57, 37, 100000)
 
 
+def test_facts_are_those_on_which_all_images_agree(tmp_path: Path) -> None:
+    for field, (lens, later) in enumerate((("4X Plan Apo", "39"), ("10X Plan Fluor", "40"))):
+        for t, second in enumerate(("37", later)):
+            text = describe(_MagSetting_=lens, acquisition_time_local=f"20240422 09:57:{second}.000")
+            write_plane(tmp_path / f"f{field}_t{t}.tif", ZEROS, text)
+    source = planes.open(tmp_path, {"pattern": "f{field}_t{t}.tif"})
+    assert [s.scale["t"] for s in source.streams] == [2.0, 3.0]
+    assert set(source.facts) == {"pixel_size_um", "software", "session_start_time", "channel_names"}
+
+
 def test_pixel_sizes_that_contradict_each_other_are_asked_for(tmp_path: Path) -> None:
     write_plate(tmp_path)
     path = only(tmp_path, "TimePoint_2/ZStep_1/plate_B03_s2_w2*.tif")
@@ -342,6 +352,18 @@ def test_pages_of_one_file_share_the_pixel_size(tmp_path: Path) -> None:
     stack = source.with_facts({"axes": "zyx", "pixel_size_um": {"z": 2}}).streams[0]
     assert stack.scale == {"z": 2.0, "y": PIXEL_UM, "x": PIXEL_UM}
     assert set(source.facts) == {"pixel_size_um", "objective", "software", "session_start_time"}
+
+
+def test_pages_of_other_sizes_are_images_without_a_channel(tmp_path: Path) -> None:
+    path = tmp_path / "several.tif"
+    with tifffile.TiffWriter(path) as file:
+        for shape in (SIZE, (8, 8)):
+            file.write(np.zeros(shape, np.uint16), description=describe(), software="MetaSeries", metadata=None)
+    source = single.open(path)
+    assert [(s.shape, s.channels, s.scale) for s in source.streams] == [
+        (SIZE, (), {"y": PIXEL_UM, "x": PIXEL_UM}), ((8, 8), (), {}),
+    ]  # fmt: skip
+    assert [n.key for n in source.needs] == ["pixel_size_um.y", "pixel_size_um.x"]
 
 
 @given(st.permutations("tcz"), st.tuples(*[st.integers(1, 4)] * 3))
