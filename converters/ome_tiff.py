@@ -1,4 +1,4 @@
-"""Images in TIFF files: OME-TIFF (also sets of files), ImageJ hyperstacks, and plain TIFF, BigTIFF included."""
+"""Images in TIFF files: OME-TIFF (also sets of files), ImageJ hyperstacks, MetaMorph and plain TIFF, BigTIFF too."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from dandify.sources.ome_xml import OmeImage, OmeMetadata, parse_ome
 from dandify.sources.plane_folders import run_of
 from dandify.sources.tiff import runs, tiff_pages
 from dandify.sources.tiff_header import DESCRIPTION, Header, Page, foreign, is_tiff, read_header, require_whole
+from dandify.sources.tiff_metamorph import MetaMorphPlane, metamorph, metamorph_image
 from dandify.sources.tiff_text import ImageJ, colours, imagej, resolution, shaped
 
 _MEND = "export it again from the program that made it: its OME-XML is not as OME has it, and axes are not guessed"
@@ -249,9 +250,9 @@ def _distinct(streams: Sequence[Stream], path: Path) -> list[Stream]:
 
 
 def _plain(header: Header) -> _Found:
-    path, stated = header.path, imagej(header.first)
+    path, stated, plane = header.path, imagej(header.first), metamorph(header.first)
     found = _Found([], [], {}, [path], [])
-    scale = dict(stated.scale if stated else resolution(header.first))
+    scale = dict(stated.scale if stated else plane.scale if plane else resolution(header.first))
     pages, lengths = list(header.pages), shaped(header.first)
     if stated:
         pages = _imagej_pages(header, stated, found.problems)
@@ -272,8 +273,29 @@ def _plain(header: Header) -> _Found:
     for i, group in enumerate(groups):
         name = _stem(path) + (f"_{i}" if len(groups) > 1 else "")
         whole = len(groups) == 1
-        _add_group(found, name, path, group, scale, stated if whole else None, lengths if whole else None)
+        own = {} if plane and group[0].form != header.first.form else scale  # MetaMorph describes each page by itself
+        _add_group(found, name, path, group, own, stated if whole else None, lengths if whole else None)
+    if plane:
+        _add_metamorph(found, plane, pages)
     return found
+
+
+def _add_metamorph(found: _Found, plane: MetaMorphPlane, pages: Sequence[Page]) -> None:
+    """Add what MetaMorph states of the first plane: of the file, and of its only image if that is one plane."""
+    path, page = found.files[0], pages[0]
+    image = metamorph_image({0: (path, plane)}, "", (), (page.height, page.width))
+    facts = dict(image.facts)
+    exposures = facts.pop("exposure_time_s", None)
+    found.facts |= facts
+    if len(pages) > 1 or not found.streams:
+        return
+    (stream,) = found.streams
+    if exposures:
+        found.facts["exposure_time_s"] = exposures
+    if image.stage:
+        found.facts["stage_position_um"] = {stream.name: dict(image.stage)}
+    if page.samples == 1 and any(c.name for c in image.channels):
+        found.streams = [replace(stream, channels=image.channels)]
 
 
 def _require_runs(path: Path, pages: Sequence[Page], groups: Sequence[Sequence[Page]]) -> None:

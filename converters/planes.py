@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -17,9 +17,20 @@ from dandify.sources.plane_folders import PATTERNS, Run, channel_folders, is_sin
 from dandify.sources.plane_pattern import EXAMPLE, images_by
 from dandify.sources.tiff import PageRef, TiffPages, ref_of, require_form
 from dandify.sources.tiff_header import Header, read_header, require_whole
+from dandify.sources.tiff_metamorph import MetaMorphImage, MetaMorphPlane, line, metamorph, metamorph_image
 from dandify.sources.tiff_text import imagej, resolution
 
 CHECKED_FILES = 2000  # of larger folders only the first and last header is read at once, the others with their pixels
+
+
+@dataclass(frozen=True)
+class _Stated:
+    """What the files of an image state beside its pixels: sizes and the time between planes, facts, and the stage."""
+
+    scale: Mapping[str, float]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    stage: Mapping[str, float] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
 
 
 class Planes(Converter):
@@ -73,24 +84,34 @@ class Planes(Converter):
             if not found:
                 raise BadSource("holds no TIFF files of one plane each with running numbers", file=path)
             groups = [(path.name if len(found) == 1 else r.stem.rstrip(" _.-") or path.name, [r], ()) for r in found]
-        streams: list[Stream] = []
-        problems: list[str] = []
-        facts: dict[str, Any] = {}
-        for name, several, channels in groups:
-            stream, stated = _stream(name, several, channels)
-            streams.append(stream)
-            if "t" in stated:
-                facts["time_increment_s"] = stated["t"]
-        if sizes := common_sizes(streams):
-            facts["pixel_size_um"] = sizes
-        if folders:
-            facts["channel_names"] = tuple(folder.name for _, folder in folders)
-        if len(streams) > 1:
-            problems.append(f"{path.name} holds {len(streams)} runs of numbered planes; each becomes an image")
+        images = [_stream(name, several, channels) for name, several, channels in groups]
+        problems = [problem for _, stated in images for problem in stated.problems]
+        if len(images) > 1:
+            problems.append(f"{path.name} holds {len(images)} runs of numbered planes; each becomes an image")
+        streams = tuple(stream for stream, _ in images)
         return ImageSource(
             format=self.name, path=path, files=tuple(f for _, several, _ in groups for r in several for f in r.paths),
-            streams=tuple(streams), facts=facts, needs=needs_of(streams, path), problems=tuple(problems),
+            streams=streams, facts=_facts(images), needs=needs_of(streams, path), problems=tuple(problems),
         )  # fmt: skip
+
+
+def _facts(images: Sequence[tuple[Stream, _Stated]]) -> dict[str, Any]:
+    """Facts of all images: what they agree on, the first start, and the stage for each."""
+    streams = [stream for stream, _ in images]
+    facts: dict[str, Any] = {}
+    if times := {stated.scale["t"] for _, stated in images if "t" in stated.scale}:
+        facts["time_increment_s"] = times.pop() if len(times) == 1 else None
+    for key in dict.fromkeys(key for _, stated in images for key in stated.facts):
+        values = [stated.facts.get(key) for _, stated in images]
+        if key == "session_start_time":
+            facts[key] = min(v for v in values if v is not None)
+        else:
+            facts[key] = values[0] if len(set(values)) == 1 else None
+    facts["stage_position_um"] = {stream.name: dict(stated.stage) for stream, stated in images if stated.stage}
+    facts["pixel_size_um"] = common_sizes(streams)
+    if len({s.channels for s in streams}) == 1:
+        facts["channel_names"] = tuple(c.name for c in streams[0].channels)
+    return {key: value for key, value in facts.items() if value}
 
 
 def _only(folder: Path) -> Run:
@@ -100,8 +121,8 @@ def _only(folder: Path) -> Run:
     return found[0]
 
 
-def _stream(name: str, several: Sequence[Run], channels: tuple[Channel, ...]) -> tuple[Stream, dict[str, float]]:
-    """Make the image of one run, or of one for each channel, and what its first file states."""
+def _stream(name: str, several: Sequence[Run], channels: tuple[Channel, ...]) -> tuple[Stream, _Stated]:
+    """Make the image of one run, or of one for each channel, and what its files state."""
     for run in several:
         _require_no_gap(run)
         if run.numbers != several[0].numbers:
@@ -113,30 +134,60 @@ def _stream(name: str, several: Sequence[Run], channels: tuple[Channel, ...]) ->
             )  # fmt: skip
     paths = [path for run in several for path in run.paths]
     axis, lengths = several[0].axis, (len(several), len(several[0].files))
-    stream, scale = _image(name, paths, "c" + axis, lengths, channels if len(several) > 1 else ())
+    stream, stated = _image(name, paths, "c" + axis, lengths, channels if len(several) > 1 else ())
     numbers = several[0].numbers
     said = f"{len(numbers)} planes along {axis}, numbers {numbers[0]} to {numbers[-1]}, of {name}"
-    return replace(stream, description=said), scale
+    return replace(stream, description=said), stated
 
 
 def _image(
     name: str, paths: Sequence[Path], axes: str, lengths: Sequence[int], channels: tuple[Channel, ...]
-) -> tuple[Stream, dict[str, float]]:
-    """Make an image of files of one plane each, in C order of some axes, and what the first of them states."""
+) -> tuple[Stream, _Stated]:
+    """Make an image of files of one plane each, in C order of some axes, and what they state.
+
+    ``channels`` are what is known of them by the names of files and folders.
+    """
     first = _header(paths[0])
     page = first.first
+    refs, planes = _refs(paths, first)
     array = TiffPages(
-        tuple(paths), tuple(_refs(paths, first)), (len(paths),), page.height, page.width, page.dtype, page.samples,
+        tuple(paths), tuple(refs), (len(paths),), page.height, page.width, page.dtype, page.samples,
         planar=page.planar, compressed=page.data < 0,
     )  # fmt: skip
     arranged, found = arrange(array, axes, lengths)
-    stated = imagej(page)
-    scale = dict(stated.scale) if stated else resolution(page)
+    stated, origin = _Stated(dict(told.scale) if (told := imagej(page)) else resolution(page)), {}
+    if planes:
+        image = metamorph_image(_along(paths, planes, axes, lengths), axes, lengths, (page.height, page.width))
+        stated = _Stated(image.scale, image.facts, image.stage, tuple(f"{name}: {p}" for p in image.problems))
+        origin, channels = dict(image.origin), _named(image, channels)
     stream = Stream(
-        name=name, kind="Image", axes=found, array=arranged, scale={a: v for a, v in scale.items() if a in found},
-        channels=channels if page.samples == 1 else (),
+        name=name, kind="Image", axes=found, array=arranged, origin=origin,
+        scale={a: v for a, v in stated.scale.items() if a in found}, channels=channels if page.samples == 1 else (),
     )  # fmt: skip
-    return stream, scale
+    return stream, stated
+
+
+def _along(
+    paths: Sequence[Path], planes: Mapping[int, MetaMorphPlane], axes: str, lengths: Sequence[int]
+) -> dict[int, tuple[Path, MetaMorphPlane]]:
+    """Add what is stated by the first planes along every axis, where there are too many to read the headers of all."""
+    found = dict(planes)
+    colours = line(axes, lengths, "c")
+    depths = [c + z for c in colours for z in line(axes, lengths, "z")]
+    for numbers in (colours, depths, line(axes, lengths, "t")):
+        for i in numbers if len(numbers) <= CHECKED_FILES else ():
+            if i not in found and len(paths) > CHECKED_FILES and (plane := metamorph(_header(paths[i]).first)):
+                found[i] = plane
+    return {i: (paths[i], plane) for i, plane in found.items()}
+
+
+def _named(image: MetaMorphImage, channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
+    """Channels as the files state them, by the names of the folders or of the pattern where they do not."""
+    if not channels:
+        return image.channels if any(c.name for c in image.channels) else ()
+    return tuple(
+        replace(own, name=own.name or known.name) for own, known in zip(image.channels, channels, strict=True)
+    )  # fmt: skip
 
 
 def _by_pattern(path: Path, options: Mapping[str, Any]) -> Source:
@@ -146,8 +197,7 @@ def _by_pattern(path: Path, options: Mapping[str, Any]) -> Source:
         unknown = ", ".join(sorted(set(options) - {"pattern"})) or f"pattern: {pattern!r}"
         raise BadRequest(f"a folder of planes has no option {unknown}", file=path, remedy=f"pattern: '{EXAMPLE}'")
     images = images_by(path, pattern)
-    streams: list[Stream] = []
-    facts: dict[str, Any] = {}
+    made: list[tuple[Stream, _Stated]] = []
     for image in images:
         lengths = [len(image.counted.get(name, ("",))) for name in ("t", "channel", "z")]
         names = image.counted.get("channel", ())
@@ -159,22 +209,22 @@ def _by_pattern(path: Path, options: Mapping[str, Any]) -> Source:
         if well is not None:
             name = f"{well.row}{well.column}_{well.field}"
         stream, stated = _image(name, image.files, "tcz", lengths, channels)
-        streams.append(replace(stream, well=well))
-        if "t" in stated:
-            facts["time_increment_s"] = stated["t"]
-    if sizes := common_sizes(streams):
-        facts["pixel_size_um"] = sizes
-    if len({s.channels for s in streams}) == 1 and streams[0].channels:
-        facts["channel_names"] = tuple(c.name for c in streams[0].channels)
+        made.append((replace(stream, well=well), stated))
+    streams = tuple(stream for stream, _ in made)
     return ImageSource(
-        format=converter.name, path=path, files=tuple(f for i in images for f in i.files), streams=tuple(streams),
-        facts=facts, needs=needs_of(streams, path), axes_stated=True,
+        format=converter.name, path=path, files=tuple(f for i in images for f in i.files), streams=streams,
+        facts=_facts(made), needs=needs_of(streams, path), axes_stated=True,
+        problems=tuple(problem for _, stated in made for problem in stated.problems),
     )  # fmt: skip
 
 
-def _refs(paths: Sequence[Path], first: Header) -> list[PageRef]:
-    """Where the planes lie; all headers are checked, of very many files the first and the last."""
+def _refs(paths: Sequence[Path], first: Header) -> tuple[list[PageRef], dict[int, MetaMorphPlane]]:
+    """Where the planes lie, and what MetaMorph states of them, by their numbers.
+
+    All headers are checked, of very many files the first and the last.
+    """
     refs = []
+    planes: dict[int, MetaMorphPlane] = {}
     for i, path in enumerate(paths):
         if len(paths) > CHECKED_FILES and 0 < i < len(paths) - 1:
             refs.append(PageRef(i, -1, -1, first.first.order))
@@ -184,7 +234,9 @@ def _refs(paths: Sequence[Path], first: Header) -> list[PageRef]:
         if header.first.planar != first.first.planar:
             raise BadSource("has its samples in another order than the first plane", file=path)
         refs.append(ref_of(header.first, i))
-    return refs
+        if (not i or planes) and (plane := metamorph(header.first)):
+            planes[i] = plane
+    return refs, planes
 
 
 def _header(path: Path) -> Header:

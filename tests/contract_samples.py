@@ -146,6 +146,17 @@ def planes_of_channels(folder: Path) -> Path:
     return folder / "brain"
 
 
+@sample("planes")
+def planes_of_metamorph(folder: Path) -> Path:
+    from metamorph_maker import SIZE, describe, write_plane
+    from tiff_makers import pixels
+
+    for z, values in enumerate(pixels((3, *SIZE))):
+        text = describe(z_position=2.0 * z, stage_label="B03 : Site 1", custom={"Exposure Time": "80 ms"})
+        write_plane(folder / "brain" / f"z{z}.tif", values, text)
+    return folder / "brain"
+
+
 @sample("oif")
 def oif(folder: Path) -> Path:
     from oif_maker import Image, write_oif

@@ -14,8 +14,9 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
+import dandify
 from dandify.dandiset.bids_names import MICR_SUFFIXES, bids_nwb_path, micr_path
-from dandify.dandiset.images import pixel_size
+from dandify.dandiset.images import pixel_size, read_image
 from dandify.dandiset.organize import OrganizeReport, organize
 from dandify.dandiset.validate import validate
 from dandify.errors import BadRequest, MissingMetadata, UnknownFormat
@@ -263,6 +264,17 @@ def test_units_are_those_that_the_image_states(tmp_path: Path) -> None:
     del multiscale["axes"][2]["unit"]
     (path / ".zattrs").write_text(json.dumps(attributes), encoding="utf-8")
     assert pixel_size(path) is None, "a number without a unit is no size"
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_plate_states_the_pixels_of_its_fields(version: str, tmp_path: Path) -> None:
+    fields = {place: np.ones((16, 16), np.uint16) for place in ("B/03/1", "B/03/2")}
+    dandify.write_ome_zarr_plate(
+        fields, tmp_path / "x.ome.zarr", version=version, axes="yx", scale={"y": 2.5, "x": 0.5}, channels=["DAPI"]
+    )  # fmt: skip
+    found = read_image(tmp_path / "x.ome.zarr")
+    assert (found.pixel_size_um, found.channels) == ({"y": 2.5, "x": 0.5}, ("DAPI",))
+    assert pixel_size(tmp_path / "x.ome.zarr") == {"PixelSize": [0.5, 2.5], "PixelSizeUnits": "um"}
 
 
 # Names

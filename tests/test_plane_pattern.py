@@ -78,6 +78,18 @@ def test_imagexpress(imagexpress: Path) -> None:
     assert {n.key for n in source.needs} == {"pixel_size_um.y", "pixel_size_um.x"}
 
 
+def test_thumbnails_of_imagexpress_are_no_planes(imagexpress: Path) -> None:
+    """Named as in the listing of a MetaXpress plate in faim-ipa's documentation."""
+    planes = converter.open(imagexpress, {"pattern": IMAGEXPRESS}).files
+    for plane_of in planes:
+        guid = "_thumb6EFE77C6-B96D-412A-9FD1-710DBDA32821.tif"
+        write(plane_of.with_name(plane_of.name[: plane_of.name.index("_w") + 3] + guid), plane(0)[:6, :8])
+    assert converter.open(imagexpress, {"pattern": IMAGEXPRESS}).files == planes
+    small = converter.open(imagexpress, {"pattern": "TimePoint_{t}/*_{row}{column}_s{field}_w{channel}_thumb*.tif"})
+    assert len(small.files) == 16
+    assert small.streams[0].shape[-2:] == (6, 8)
+
+
 def test_opera(tmp_path: Path) -> None:
     """Rows and columns are numbers there, and stay what they are."""
     for z in range(1, 4):

@@ -124,13 +124,18 @@ def pixel_size(image: Path) -> dict[str, Any] | None:
 
 
 def _ome(path: Path) -> dict[str, Any]:
-    """Return the metadata of an image; of a collection, as bioformats2raw writes it, of the first."""
-    for folder in (path, path / "0"):
-        attributes = zarr_attributes(folder)
-        ome = attributes.get("ome", attributes)
-        if isinstance(ome, dict) and ome.get("multiscales"):
-            return ome
-    return {}
+    """Return the metadata of an image; of a collection, as bioformats2raw writes it, or of a plate of the first."""
+    ome = _document(path)
+    with suppress(KeyError, IndexError, TypeError):
+        well = path / ome["plate"]["wells"][0]["path"]
+        return _document(well / _document(well)["well"]["images"][0]["path"])
+    return ome if ome.get("multiscales") else _document(path / "0")
+
+
+def _document(folder: Path) -> dict[str, Any]:
+    attributes = zarr_attributes(folder)
+    ome = attributes.get("ome", attributes)
+    return ome if isinstance(ome, dict) else {}
 
 
 def _zarr_pixels(ome: Mapping[str, Any]) -> dict[str, float | None]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dandify.runs.plan import ImagePlan, PlannedPlate, SessionPlan
-from dandify.sources import Cropped, Stream
+from dandify.sources import Channel, Cropped, Stream
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
@@ -58,19 +58,23 @@ def stated_of(image: ImagePlan) -> dict[str, Any]:
     facts = dict(image.source.facts)
     if stages := facts.pop("stage_position_um", None):
         facts["stage_position_um"] = stages.get(image.stream.name)
-    channels = [
-        {f.name: value for f in fields(c) if (value := getattr(c, f.name)) not in (None, "")}
-        for c in image.stream.channels
-    ]  # fmt: skip
+    channels = _stated_channels(image.stream.channels)
     found = {"format": image.source.format, "name": image.stream.name, "facts": facts, "channels": channels}
     return {k: _plain(v) for k, v in found.items() if v}
 
 
 def stated_of_plate(plate: PlannedPlate) -> dict[str, Any]:
-    """Collect what the files state of a plate, as `stated_of` does of an image."""
-    return {
-        k: _plain(v) for k, v in {"format": plate.source.format, "facts": dict(plate.source.facts)}.items() if v
+    """Collect what the files state of a plate, as `stated_of` of an image; the channels if all fields have the same."""
+    channels = {stream.channels for stream in plate.fields.values()}
+    found = {
+        "format": plate.source.format, "facts": dict(plate.source.facts),
+        "channels": _stated_channels(channels.pop()) if len(channels) == 1 else [],
     }  # fmt: skip
+    return {k: _plain(v) for k, v in found.items() if v}
+
+
+def _stated_channels(channels: Sequence[Channel]) -> list[dict[str, Any]]:
+    return [{f.name: value for f in fields(c) if (value := getattr(c, f.name)) not in (None, "")} for c in channels]
 
 
 def _plain(value: Any) -> Any:

@@ -51,6 +51,7 @@ FACTS = MappingProxyType({
     "pixel_size_um": "mapping of the space axes (z y x) to the distance of neighbouring pixels in micrometres",
     "time_increment_s": "seconds between time points",
     "channel_names": "names of the image channels, in order",
+    "exposure_time_s": "tuple of the exposure of the image channels in seconds, in order",
     "objective": "objective as described by the files",
     "stage_position_um": "mapping of image names to the stage's position (x y z) in micrometres, along its own axes",
     "codec": "codec of a video",

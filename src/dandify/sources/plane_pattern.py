@@ -6,6 +6,9 @@ a name and braces are what is counted. ``{channel:1}`` has exactly one character
 - ``row``, ``column``: of a well on a plate, letters or digits as the files have them;
 - ``field``: place of the microscope, within the well where there are wells;
 - ``t``, ``z``, ``channel``: time, depth and colour of the plane.
+
+MetaXpress puts a small picture beside each plane, ``..._w1_thumb6EFE77C6-....tif`` beside ``..._w146C9B2CD-....tif``.
+They are no planes, unless the pattern speaks of them.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ _PLACES: Final = ("row", "column", "field")
 _PLANES: Final = ("t", "channel", "z")
 _TOKEN: Final = re.compile(r"\{([^{}]*)\}|(\*)|([^{}*]+)|(.)")
 EXAMPLE: Final = "TimePoint_{t}/*_{row}{column}_s{field}_w{channel:1}*.tif"
+_THUMBNAIL: Final = re.compile(r"_thumb[0-9A-F-]*\.tiff?", re.IGNORECASE)
 _NAMED: Final = 3  # missing planes that an error names
 
 
@@ -66,7 +70,7 @@ def images_by(folder: Path, pattern: str) -> tuple[Planes, ...]:
     places = [name for name in _PLACES if name in rule.groupindex]
     for file in _files(folder):
         match = rule.fullmatch(file.relative_to(folder).as_posix())
-        if match is None:
+        if match is None or ("thumb" not in pattern and _THUMBNAIL.search(file.name)):
             continue
         image = found.setdefault(tuple(match[name] for name in places), {})
         plane = tuple(match[name] for name in planes)
