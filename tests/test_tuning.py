@@ -290,6 +290,8 @@ def test_the_budget_alone_says_how_much_sizes_are_taken_from(seconds: int, objec
     found = candidates_for(material(noise()), "any", (), [(6000, 4), (6000, 16)])[0]
     assert plan_rounds(found, 160, seconds, objective).final_mb == megabytes
     assert plan_rounds(found[:3], 160, seconds, objective).final_mb == megabytes
+    for some in (found, found[:3]):  # less would time how threads and files are begun
+        assert plan_rounds(some, 160, seconds, objective).timed_mb >= megabytes / 2
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ SLOW_MBS = 60  # encoders below are left out first, where the budget is too smal
 _SAFETY = 0.6  # of the budget is given away: loading, reading and comparing take the rest
 _FINAL_SHARE = 0.5  # of that
 MEASURED_MB = 64.0  # of a sample, by each finalist, and half or a quarter of it if the budget is small
+_TIMED_SHARE = 0.5  # at least, of what sizes are taken from: of less, starting threads and a file is the most
 _MB_A_SECOND, _SMALLEST_MB_A_SECOND = 3.2, 0.8  # of the budget; slow encoders stay where size alone counts
 
 
@@ -81,7 +82,7 @@ def plan_rounds(candidates: Sequence[Candidate], sample_mb: float, seconds: floa
     sized = final_megabytes(sample_mb, seconds, objective)
     left = room * (_FINAL_SHARE if count else 1.0) - final_s * sized
     repeats = max(1, min(REPEATS, int(left / max(1e-9, final_s * sized))))
-    timed = min(sized, max(min(LEAST_MB, sized), left / max(1e-9, final_s * repeats)))
+    timed = min(sized, max(min(LEAST_MB, sized), sized * _TIMED_SHARE, left / max(1e-9, final_s * repeats)))
     return Schedule(kept, rounds, sized, timed, repeats)
 
 
