@@ -42,7 +42,7 @@ def command(
     files = named_files(labels, "NAME=FILE")
     verify = options.pop("verify")
     plans = [
-        dandify.plan_ome_zarr_labels(file, image, name, overwrite=overwrite, **options)  # type: ignore[arg-type]
+        dandify.plan_ome_zarr_labels(file, image, name, overwrite=overwrite, **options)  # type: ignore[arg-type]  # click's
         for name, file in files.items()
     ]
     if dry_run:
@@ -57,7 +57,7 @@ def command(
     with progress(as_json=as_json) as step:
         written = [
             dandify.write_ome_zarr_labels(
-                file, image, name, verify=verify, overwrite=overwrite, progress=step, **options,  # type: ignore[arg-type]
+                file, image, name, verify=verify, overwrite=overwrite, progress=step, **options,  # type: ignore[arg-type]  # click's
             ) for name, file in files.items()
         ]  # fmt: skip
     if as_json:

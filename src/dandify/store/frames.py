@@ -15,8 +15,8 @@ ZSTD_FILTER: Final = 32015  # registered filter plugins of the HDF Group
 BLOSC_FILTER: Final = 32001
 BLOSC_BLOCK: Final = 512 * 1024
 """Bytes that Blosc shuffles and compresses at one go, of Zstandard. Its own choice for level 1 is 32 KiB, each a frame
-with tables of its own: encoding microscopy and recordings in blocks of 512 KiB is 1.3 to 1.7 times faster, decoding 1.3
-to 2 times, and the code is as small or up to 12 % smaller. Larger blocks give nothing more. Every reader of Blosc reads
+with tables of its own. Of 15 pieces of microscopy, blocks of 512 KiB were encoded 1.2 to 2.2 times as fast and decoded
+1.1 to 2.8 times as fast, into 12 % less to 1 % more bytes. Larger blocks give nothing more. Every reader of Blosc reads
 the size in the frame."""
 DECLARED_LEVEL: Final = 4  # of gzip: what a tool that writes the dataset again would use; says nothing of the chunks
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dandify.store.compression import PLAIN, encoder_for
 from dandify.store.encode import Bytes
-from dandify.store.frames import BLOSC_BLOCK, blosc_block
+from dandify.store.frames import blosc_block
 from dandify.store.zarr_image import COMPRESSIONS as IMAGE_COMPRESSIONS
 from dandify.tuning.coders import Coder, EngineCoder, FilterCoder, ImageCoder, NumcodecsCoder, pieces_of
 from dandify.tuning.readers import Readers, allowed, readers_of
@@ -180,20 +180,18 @@ def _ome_zarr(dtype: np.dtype[Any]) -> Iterator[Codec]:
     for key, (inner, level) in IMAGE_COMPRESSIONS.items():
         title = f"Blosc ({'Zstd' if inner == 'zstd' else 'LZ4'} {level})"
         fast, back = {"blosc-zstd": (500, 900), "blosc-lz4": (900, 1800), "blosc-zstd-5": (200, 900)}[key]
-        make = partial(
-            _numcodecs,
-            (
-                "Blosc",
-                {"cname": inner, "clevel": level, "shuffle": int(dtype.itemsize > 1), "blocksize": blosc_block(inner)},
-            ),
-            (),
-        )
+        make = partial(_numcodecs, _blosc(inner, level, int(dtype.itemsize > 1)), ())
         yield Codec(key, title + (", byte shuffle" if dtype.itemsize > 1 else ""), "any", fast, back, make, key)
-    bits = partial(_numcodecs, ("Blosc", {"cname": "zstd", "clevel": 1, "shuffle": 2, "blocksize": BLOSC_BLOCK}), ())
+    bits = partial(_numcodecs, _blosc("zstd", 1, 2), ())
     yield Codec("blosc-zstd-bits", "Blosc (Zstd 1), bit shuffle", "any", 540, 900, bits)
     yield Codec("gzip", "gzip (ISA-L 1)", "any", 310, 400, _engine("zarr", "gzip"))
     yield Codec("zstd", "Zstd 3", "plugins", 140, 700, _engine("zarr", "zstd"))
     yield from _python(dtype)
+
+
+def _blosc(inner: str, level: int, shuffle: int) -> tuple[str, dict[str, Any]]:
+    """Name and configuration of Blosc as numcodecs takes it, in the blocks that the engine asks for."""
+    return "Blosc", {"cname": inner, "clevel": level, "shuffle": shuffle, "blocksize": blosc_block(inner)}
 
 
 def _python(dtype: np.dtype[Any]) -> Iterator[Codec]:
@@ -201,9 +199,8 @@ def _python(dtype: np.dtype[Any]) -> Iterator[Codec]:
     if dtype.kind in "iu":
         little = dtype.newbyteorder("=").str
         delta = ("Delta", {"dtype": little})
-        inner = {"cname": "zstd", "clevel": 1, "shuffle": 2, "blocksize": BLOSC_BLOCK}
         yield Codec("delta-blosc-zstd", "delta, Blosc (Zstd 1), bit shuffle", "numcodecs", 300, 400,
-                    partial(_numcodecs, ("Blosc", inner), (delta,)))  # fmt: skip
+                    partial(_numcodecs, _blosc("zstd", 1, 2), (delta,)))  # fmt: skip
     if dtype.kind in "iuf" and dtype.itemsize in (2, 4, 8):
         for major in (False, True):
             yield _image("pcodec", "pcodec 8", major, 110, 300, _pcodec, unsigned=False)
