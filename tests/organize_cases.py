@@ -1,0 +1,41 @@
+"""What the tests of organize look at: names, checksums, links to media."""
+
+import hashlib
+from pathlib import Path
+
+import h5py
+from pynwb import NWBFile
+
+from dandify.dandiset.organize import OrganizeReport
+from dandiset_cases import (
+    movie,
+    session,
+)
+
+
+def names(report: OrganizeReport) -> list[str]:
+    return [f.path.as_posix() for f in report.files]
+
+
+def statuses(report: OrganizeReport) -> set[str]:
+    return {f.status for f in report.files}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Every file below a folder, and what is in it."""
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+def external(path: Path, series: str = "acquisition/video") -> list[str]:
+    with h5py.File(path) as file:
+        return [str(name) for name in file[f"{series}/external_file"].asstr()[:]]
+
+
+def with_video(files: list[str], subject: str = "m1", session_id: str = "1") -> NWBFile:
+    nwb = session(subject, session_id)
+    nwb.add_acquisition(movie("video", files))
+    return nwb

@@ -1,0 +1,124 @@
+"""Media that NWB files refer to come along, and the organized copies refer to them there."""
+
+import shutil
+from pathlib import Path
+
+import h5py
+from pynwb import NWBHDF5IO
+
+from dandify.dandiset.facts import read_facts
+from dandify.dandiset.organize import organize
+from dandiset_cases import (
+    add_ecephys,
+    movie,
+    session,
+    video,
+    write,
+)
+from organize_cases import external, statuses, with_video
+
+
+def test_a_list_of_mixed_kinds_keeps_its_order(tmp_path: Path) -> None:
+    for name in ("b.tif", "c.mp4"):
+        video(tmp_path / name, name.encode())
+    nwb = write(with_video(["b.tif", "c.mp4"]), tmp_path / "in" / "x.nwb")
+    shutil.move(tmp_path / "b.tif", tmp_path / "in")
+    shutil.move(tmp_path / "c.mp4", tmp_path / "in")
+    report = organize(nwb, tmp_path / "out")
+    copy = report.dandiset / "sub-m1/sub-m1_ses-1_image.nwb"
+    first, second = external(copy)
+    assert (first[-6:], second[-6:]) == ("_0.tif", "_1.mp4")
+    assert [(copy.parent / name).read_bytes() for name in (first, second)] == [b"b.tif", b"c.mp4"]
+
+
+def test_media_of_processing_modules_come_along(tmp_path: Path) -> None:
+    video(tmp_path / "in" / "eye.avi")
+    nwb = session("m1", "1")
+    nwb.create_processing_module(name="behavior", description="B.").add(movie("eye", ["eye.avi"]))
+    report = organize(write(nwb, tmp_path / "in" / "x.nwb"), tmp_path / "out")
+    copy = report.dandiset / "sub-m1/sub-m1_ses-1_image.nwb"
+    (link,) = external(copy, "processing/behavior/eye")
+    assert (copy.parent / link).is_file()
+    assert not Path(link).is_absolute()
+
+
+def test_suffixes_in_capitals_are_made_small(tmp_path: Path) -> None:
+    video(tmp_path / "in" / "CLIP2.MP4")
+    report = organize(write(with_video(["CLIP2.MP4"]), tmp_path / "in" / "x.nwb"), tmp_path / "out")
+    (link,) = external(report.dandiset / "sub-m1/sub-m1_ses-1_image.nwb")
+    assert link.endswith("_external_file_0.mp4")
+
+
+def test_nwb_files_may_share_a_video(tmp_path: Path) -> None:
+    for subject in ("m1", "m2"):
+        write(with_video(["../cam.mp4"], subject), tmp_path / "in" / f"{subject}.nwb")
+    video(tmp_path / "cam.mp4")
+    report = organize(tmp_path / "in", tmp_path / "out", mode="move")
+    for subject in ("m1", "m2"):
+        copy = report.dandiset / f"sub-{subject}/sub-{subject}_ses-1_image.nwb"
+        assert (copy.parent / external(copy)[0]).read_bytes() == (tmp_path / "cam.mp4").read_bytes()
+    assert (tmp_path / "in" / "m1.nwb").is_file(), "what is relinked is copied, and raw videos stay"
+
+
+def test_the_relinked_copy_differs_in_its_links_alone(tmp_path: Path) -> None:
+    video(tmp_path / "in" / "cam.mp4")
+    source = write(add_ecephys(with_video(["cam.mp4"])), tmp_path / "in" / "x.nwb")
+    report = organize(source, tmp_path / "out")
+    copy = report.dandiset / "sub-m1/sub-m1_ses-1_ecephys+image.nwb"
+    with NWBHDF5IO(source, "r") as a, NWBHDF5IO(copy, "r") as b:
+        ours, theirs = a.read(), b.read()
+        assert ours.object_id == theirs.object_id
+        assert (ours.acquisition["ElectricalSeries"].data[:] == theirs.acquisition["ElectricalSeries"].data[:]).all()
+        assert theirs.acquisition["video"].object_id in theirs.acquisition["video"].external_file[0]
+
+
+def test_links_of_an_nwb_zarr_are_mended_too(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.avi"):
+        video(tmp_path / "in" / name, name.encode())
+    write(with_video(["a.mp4", "b.avi"]), tmp_path / "in" / "x.nwb.zarr")
+    report = organize(tmp_path / "in", tmp_path / "out")
+    copy = report.dandiset / "sub-m1/sub-m1_ses-1_image.nwb.zarr"
+    files = read_facts(copy, "nwb-zarr").external_files
+    assert [e.resolve(copy).read_bytes() for e in files] == [b"a.mp4", b"b.avi"]
+    assert [e.name for e in read_facts(tmp_path / "in/x.nwb.zarr", "nwb-zarr").external_files] == ["a.mp4", "b.avi"]
+    assert statuses(organize(tmp_path / "in", tmp_path / "out")) == {"unchanged"}
+
+
+def test_links_in_text_of_a_fixed_width_are_mended(tmp_path: Path) -> None:
+    source = write(with_video(["x.mp4"]), tmp_path / "in" / "x.nwb")
+    with h5py.File(source, "r+") as file:
+        old = file["acquisition/video/external_file"]
+        attributes = dict(old.attrs)
+        del file["acquisition/video/external_file"]
+        made = file["acquisition/video"].create_dataset("external_file", data=[b"x.mp4"])
+        made.attrs.update(attributes)
+    video(tmp_path / "in" / "x.mp4")
+    report = organize(source, tmp_path / "out")
+    copy = report.dandiset / "sub-m1/sub-m1_ses-1_image.nwb"
+    assert (copy.parent / external(copy)[0]).is_file()
+    with h5py.File(copy) as file:
+        assert list(file["acquisition/video/external_file"].attrs["starting_frame"]) == [0]
+
+
+def test_external_pictures_come_along(tmp_path: Path) -> None:
+    from pynwb.base import ExternalImage, Images
+
+    nwb = session("m1", "1")
+    nwb.add_acquisition(
+        Images(
+            name="pictures", description="Some.",
+            images=[ExternalImage(name="one", data="one.PNG", image_format="PNG", description="One.")],
+        )
+    )  # fmt: skip
+    video(tmp_path / "in" / "one.PNG")
+    report = organize(write(nwb, tmp_path / "in" / "x.nwb"), tmp_path / "out")
+    copy = report.dandiset / "sub-m1/sub-m1_ses-1_image.nwb"
+    (found,) = read_facts(copy, "nwb").external_files
+    assert found.resolve(copy).is_file()
+    assert found.name.endswith("_external_file_0.png")
+
+
+def test_urls_stay(tmp_path: Path) -> None:
+    report = organize(write(with_video(["https://x.org/a.mp4"]), tmp_path / "x.nwb"), tmp_path / "out")
+    assert external(report.dandiset / "sub-m1/sub-m1_ses-1_image.nwb") == ["https://x.org/a.mp4"]
+    assert len(report.files) == 1
