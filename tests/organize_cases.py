@@ -1,5 +1,7 @@
 """What the tests of organize look at: names, checksums, links to media."""
 
+from __future__ import annotations
+
 import hashlib
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Media that NWB files refer to come along, and the organized copies refer to them there."""
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
 
