@@ -206,3 +206,19 @@ def test_quiet_about_tensorstore(driver: str, sparse: bool, sound: dict[str, Pat
         array = tensorstore.open({**spec, "metadata": document}, create=True).result()
         array.write(level).result()
     assert check_ome_zarr(root) == []
+
+
+def test_quiet_about_nothing_where_nothing_is_nan(tmp_path: Path) -> None:
+    """Parts that a mask left out: the fill value is no number, and the level above holds none either."""
+    root = tmp_path / "theirs.ome.zarr"
+    values = np.full((64, 64), np.nan, np.float32)
+    values[:, :32] = noise((64, 32), "uint8")
+    write_ome_zarr(values, root, axes="yx", scale={"y": 1.0, "x": 1.0}, version="0.4", chunks=(16, 16), levels=2)
+    manifest_path(root).unlink()
+    for level in (0, 1):
+        document = root / str(level) / ".zarray"
+        document.write_text(json.dumps({**json.loads(document.read_text()), "fill_value": "NaN"}))
+    (root / "0/0/3").unlink()
+    assert check_ome_zarr(root) == []
+    (root / "0/0/1").unlink()
+    assert [p.id for p in check_ome_zarr(root)] == ["ngff.chunk_missing"]
