@@ -221,6 +221,15 @@ def test_the_json_beside_an_image_is_completed_and_edits_are_kept(tmp_path: Path
     assert errors_of_the_validator(tmp_path / "out") == []
 
 
+def test_a_suffix_in_capitals_hides_nothing(tmp_path: Path) -> None:
+    size = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5, "PhysicalSizeZ": 2}
+    path = ome_tiff(tmp_path / "in" / "x.ome.tif", **size, Channel={"Name": ["GFP"]})
+    path.rename(path.with_name("sub-m1_sample-A_CONF.ome.TIF"))
+    organize(tmp_path / "in", tmp_path / "out")
+    (made,) = (tmp_path / "out").rglob("*_CONF.json")
+    assert json.loads(made.read_text(encoding="utf-8"))["ChannelNames"] == ["GFP"]
+
+
 def test_a_big_tiff_is_called_so(tmp_path: Path) -> None:
     """BIDS's INCONSISTENT_TIFF_EXTENSION."""
     path = tmp_path / "in" / "sub-m1_sample-A_CONF.ome.tif"

@@ -191,8 +191,9 @@ def test_participants(subject: dict[str, str], row: dict[str, str]) -> None:
         ("id\tsex\na\tn/a\n", [{"id": "a", "sex": "F"}], "id\tsex\na\tF\n"),
         ("id\tsex\nc\tM\na\tM\n", [{"id": "b"}], "id\tsex\nc\tM\na\tM\nb\tn/a\n"),
         ("\ufeffid\ta\r\nx\t1\r\n", [], "id\ta\nx\t1\n"),
+        ("id\ta\nx\tone\u2028two\x85\n", [], "id\ta\nx\tone\u2028two\x85\n"),
     ],
-    ids=["new", "columns in order", "gap", "order of a person", "windows"],
+    ids=["new", "columns in order", "gap", "order of a person", "windows", "lines of other signs"],
 )
 def test_tables_are_completed(there: str | None, rows: list[dict[str, str]], expected: str) -> None:
     assert merge_table(there, rows, ("id",)) == expected
