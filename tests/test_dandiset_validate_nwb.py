@@ -35,6 +35,10 @@ def copy(good: Path, tmp_path: Path) -> Path:
 # Media
 
 
+def test_media_are_in_a_dandiset_that_is_named_from_elsewhere(good: Path) -> None:
+    assert validate(good / "sub-m1" / "..").findings == validate(good).findings
+
+
 def _delete_media(root: Path) -> None:
     next(root.rglob("*.mp4")).unlink()
 
