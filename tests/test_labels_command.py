@@ -164,6 +164,21 @@ def test_labels_are_added(raw: Path, image: Path) -> None:
     assert levels(image / "labels/cells")[0].dtype == np.uint8
 
 
+def test_a_folder_with_brackets_is_named_as_it_is(raw: Path, image: Path) -> None:
+    """To the terminal they are no markup."""
+    (raw / "[old]").mkdir()
+    moved = image.rename(raw / "[old]" / image.name)
+    done = run("labels", moved, f"cells={raw / 'cells.tif'}")
+    assert f"next: dandify view {moved}" in done.output
+    (raw / "brain.tif").rename(raw / "[old]" / "brain.tif")
+    done = run("convert", raw / "[old]" / "brain.tif", "--out", raw / "[new]", *FLAGS)
+    assert f"next: dandify organize {raw / '[new]'} --dandiset" in done.output
+    done = run("organize", raw / "[new]", "--dandiset", raw / "[set]")
+    assert f"next: dandify validate {raw / '[set]'}" in done.output
+    done = run("validate", raw / "[set]")
+    assert f"next: dandify upload {raw / '[set]'} --to" in done.output
+
+
 def test_nothing_is_added_if_one_of_them_is_wrong(raw: Path, image: Path) -> None:
     np.save(raw / "floats.npy", CELLS / 2)
     done = run("labels", image, f"cells={raw / 'cells.tif'}", f"x={raw / 'floats.npy'}")

@@ -160,6 +160,19 @@ def test_the_remedy_of_wrong_places_mends_them(root: Path) -> None:
     assert found.remedy == "on axis x state a scale of 0.5, and a translation that has the first voxel at 0"
 
 
+def test_a_place_that_is_not_stated_is_0(root: Path) -> None:
+    def change(ome: dict[str, Any]) -> None:
+        (first, *_) = ome["multiscales"][0]["datasets"]
+        first["coordinateTransformations"] = [t for t in first["coordinateTransformations"] if t["type"] == "scale"]
+
+    edit_metadata(root / "labels/cells", change)
+    assert [p for p in check_ome_zarr(root) if p.id.startswith("ngff.label_")] == []
+    edit_metadata(root, lambda ome: ome["multiscales"][0].update(
+        coordinateTransformations=[{"type": "translation", "translation": [0, 0, 0, 9]}]
+    ))  # fmt: skip
+    assert "ngff.label_contradicts_image" in {p.id for p in check_ome_zarr(root)}
+
+
 def test_labels_in_a_folder_called_labels_are_checked(root: Path, tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     moved = Path(shutil.move(root, tmp_path / "labels" / root.name))
