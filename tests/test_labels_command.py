@@ -172,6 +172,7 @@ def test_a_folder_with_brackets_is_named_as_it_is(raw: Path, image: Path) -> Non
     assert f"next: dandify view {moved}" in done.output
     (raw / "brain.tif").rename(raw / "[old]" / "brain.tif")
     done = run("convert", raw / "[old]" / "brain.tif", "--out", raw / "[new]", *FLAGS)
+    assert f"0 failed: {raw / '[new]'}" in done.output
     assert f"next: dandify organize {raw / '[new]'} --dandiset" in done.output
     done = run("organize", raw / "[new]", "--dandiset", raw / "[set]")
     assert f"next: dandify validate {raw / '[set]'}" in done.output
