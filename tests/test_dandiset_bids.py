@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 import dandify
 from dandify.dandiset.bids_names import MICR_SUFFIXES, bids_nwb_path, micr_path
-from dandify.dandiset.images import pixel_size, read_image
+from dandify.dandiset.images import pixel_size, read_image, read_sidecar
 from dandify.dandiset.organize import OrganizeReport, organize
 from dandify.dandiset.validate import validate
-from dandify.errors import BadRequest, MissingMetadata, UnknownFormat
+from dandify.errors import BadRequest, BadSource, MissingMetadata, UnknownFormat
 from dandiset_cases import (
     add_ecephys,
     add_icephys,
@@ -219,6 +219,18 @@ def test_the_json_beside_an_image_is_completed_and_edits_are_kept(tmp_path: Path
     organize(tmp_path / "in", tmp_path / "out", overwrite=True)
     assert json.loads(made.read_text(encoding="utf-8")) == {**said, "Immersion": "Oil"}
     assert errors_of_the_validator(tmp_path / "out") == []
+
+
+def test_json_and_bidsignore_as_editors_of_windows_save_them(tmp_path: Path) -> None:
+    path = ome_tiff(tmp_path / "in" / "sub-m1_sample-A_CONF.ome.tif", PhysicalSizeX=0.5, PhysicalSizeY=0.5)
+    said = '{"Manufacturer": "Zeiss", "PixelSize": [0.5, 0.5], "PixelSizeUnits": "um"}'
+    (path.parent / "sub-m1_sample-A_CONF.json").write_text(said, encoding="utf-8-sig")
+    organize(tmp_path / "in", tmp_path / "out")
+    (made,) = (tmp_path / "out").rglob("*.ome.tif")
+    assert read_sidecar(path)["Manufacturer"] == read_sidecar(made)["Manufacturer"] == "Zeiss"
+    (tmp_path / "out" / ".bidsignore").write_bytes("Möwe\n".encode("latin-1"))
+    with pytest.raises(BadSource, match=r"bidsignore: is not UTF-8"):
+        organize(tmp_path / "in", tmp_path / "out")
 
 
 def test_a_suffix_in_capitals_hides_nothing(tmp_path: Path) -> None:

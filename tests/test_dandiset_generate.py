@@ -202,6 +202,8 @@ def test_tables_are_completed(there: str | None, rows: list[dict[str, str]], exp
 
 def test_json_is_left_as_it_was_laid_out() -> None:
     assert merge_json('{"a":1}', {"a": 2}) == '{"a":1}'
+    assert merge_json('\ufeff{"a":1}', {"a": 2}) == '\ufeff{"a":1}'  # of Windows
+    assert json.loads(merge_json('\ufeff{"a":1}', {"b": 2})) == {"a": 1, "b": 2}
     assert json.loads(merge_json('{"a":1}', {"a": 2}, overwrite=True)) == {"a": 2}
     with pytest.raises(ValueError, match="object"):
         merge_json("[]", {})

@@ -14,7 +14,7 @@ from dandify.dandiset.images import pixel_size
 from dandify.dandiset.layout import Placement
 from dandify.dandiset.plain import sidecar_of, split_suffix
 from dandify.dandiset.tables import BIDS_VERSION
-from dandify.dandiset.texts import write_text
+from dandify.dandiset.texts import read_text, write_text
 from dandify.errors import BadSource, MissingMetadata, Need
 
 DESCRIPTION: Final = "dataset_description.json"
@@ -124,7 +124,7 @@ def write_bids_files(
             changed.append(file)
             write_text(file, json.dumps(made, indent=2, ensure_ascii=False) + "\n", dry_run=dry_run)
     ignore = root / ".bidsignore"
-    lines = ignore.read_text(encoding="utf-8").splitlines() if ignore.is_file() else [_HEADER]
+    lines = [_HEADER] if (text := read_text(ignore)) is None else text.splitlines()
     wanted = [YAML, *(f"sub-*/**/{folder}" for folder in UNKNOWN_TO_BIDS)]
     if missing := [line for line in wanted if line not in lines]:
         changed.append(ignore)

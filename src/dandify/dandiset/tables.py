@@ -246,7 +246,7 @@ def merge_json(
     ValueError
         If what is there is no JSON object.
     """
-    there = json.loads(text) if text else {}
+    there = json.loads(text.removeprefix("\ufeff")) if text else {}
     if not isinstance(there, dict):
         raise ValueError("a JSON object is expected")
     past = withdrawn or {}
