@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dandify.errors import BadRequest
-from dandify.project.config import StreamOutput
 from dandify.runs.plan import ImagePlan, PlannedPlate, SessionPlan
-from dandify.sources import Channel, Cropped, Source, Stream
+from dandify.sources import Channel, Cropped, Stream
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
@@ -51,25 +48,6 @@ def first_planes(stream: Stream) -> Stream:
         for axis, n in zip(stream.axes, stream.array.shape, strict=True)
     )
     return replace(stream, array=Cropped(stream.array, kept), shape=kept)
-
-
-def image_choice(name: str, tuned: Mapping[str, StreamOutput]) -> dict[str, Any]:
-    """Options of `write_ome_zarr` that dandify.yaml has for an image, or plate, by its name or for all images."""
-    said = tuned.get(name) or tuned.get("Image")
-    if said is None:
-        return {}
-    return {"chunks": said.chunks} | ({"compression": said.compression} if said.compression else {})
-
-
-@contextmanager
-def refused_by_name(source: Source, place: str | None = None) -> Iterator[None]:
-    """Let the refusal of an image say of which file it is."""
-    try:
-        yield
-    except BadRequest as error:
-        if error.file is None:
-            error.file, error.place = str(source.path), error.place or place
-        raise
 
 
 def stated_of(image: ImagePlan) -> dict[str, Any]:

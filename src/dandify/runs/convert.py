@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,18 +12,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from dandify.errors import BadRequest, DandifyError
-from dandify.project.config import PlannedSession, PlannedSource, StreamOutput, read_config
+from dandify.project.config import Output, PlannedSession, PlannedSource, StreamOutput, read_config
 from dandify.project.metadata import Layer, parse_assignments
-from dandify.runs.build import (
-    first_planes,
-    image_choice,
-    nwbfile_of,
-    refused_by_name,
-    stated_of,
-    stated_of_plate,
-)
+from dandify.runs.build import first_planes, nwbfile_of, stated_of, stated_of_plate
 from dandify.runs.dry_run import PlannedOutputs, plan_outputs
 from dandify.runs.plan import ImagePlan, PlannedPlate, SessionPlan, plan_sessions
+from dandify.sources import Source
 from dandify.store.progress import ProgressCallback
 
 if TYPE_CHECKING:
@@ -201,22 +195,21 @@ def convert(
     options: dict[str, Any] = {
         "memory": memory, "workers": workers, "progress": progress, "overwrite": overwrite, "verify": verify,
     }  # fmt: skip
-    tuned = project.output.streams if project else {}
     done = []
     for plan in plans:
         nwb_options = {
             "compression": compression, "chunks": chunks, "transforms": transforms,
-            "streams": _choices(tuned, compression),
+            "streams": _choices(project.output if project else Output(), compression),
         }  # fmt: skip
         if dry_run:
             result = _planned_session(
                 plan, stub=stub, skip=skip_existing, backend=backend or "hdf5", ngff=ngff or "0.5", memory=memory,
-                workers=workers, tuned=tuned, **nwb_options,
+                workers=workers, **nwb_options,
             )  # fmt: skip
         else:
             result = _convert_session(
                 plan, backend=backend or "hdf5", ngff=ngff or "0.5", stub=stub, skip=skip_existing, options=options,
-                nwb_options={**nwb_options, "paged": paged}, tuned=tuned,
+                nwb_options={**nwb_options, "paged": paged}, tuned=project.output.streams if project else {},
             )  # fmt: skip
         if result.error and len(plans) == 1:
             raise result.error
@@ -224,7 +217,7 @@ def convert(
     return ConvertReport(Path(out).absolute(), tuple(done))
 
 
-def _choices(tuned: Mapping[str, StreamOutput], compression: str | None) -> dict[str, StreamChoice]:
+def _choices(output: Output, compression: str | None) -> dict[str, StreamChoice]:
     """How dandify.yaml wants streams to be written; a compression that is asked for here counts more."""
     from dandify.nwb.request import StreamChoice
 
@@ -233,8 +226,16 @@ def _choices(tuned: Mapping[str, StreamOutput], compression: str | None) -> dict
             None if compression else said.compression, tuple(said.chunks) if said.chunks else None,
             tuple(said.transforms),
         )
-        for name, said in tuned.items()
+        for name, said in output.streams.items()
     }  # fmt: skip
+
+
+def _image_choice(name: str, tuned: Mapping[str, StreamOutput]) -> dict[str, Any]:
+    """Options of `write_ome_zarr` that dandify.yaml has for an image, or plate, by its name or for all images."""
+    said = tuned.get(name) or tuned.get("Image")
+    if said is None:
+        return {}
+    return {"chunks": said.chunks} | ({"compression": said.compression} if said.compression else {})
 
 
 def _planned_session(plan: SessionPlan, *, stub: bool, skip: bool, **options: Any) -> ConvertedSession:
@@ -271,11 +272,11 @@ def _convert_session(
             )
         said: dict[str, Any] = {"ngff": ngff, "stub": stub, "details": details}
         written.extend(
-            _write_image(image, options=options | image_choice(image.stream.name, tuned), **said)
+            _write_image(image, options=options | _image_choice(image.stream.name, tuned), **said)
             for image in plan.images if image.output not in skipped
         )  # fmt: skip
         written.extend(
-            _write_plate(plate, options=options | image_choice(plate.source.path.name, tuned), **said)
+            _write_plate(plate, options=options | _image_choice(plate.source.path.name, tuned), **said)
             for plate in plan.plates if plate.output not in skipped
         )  # fmt: skip
     except DandifyError as error:
@@ -308,11 +309,22 @@ def _write_image(
     image.output.parent.mkdir(parents=True, exist_ok=True)
     stream = first_planes(image.stream) if stub else image.stream
     details = {**details, "image": stated_of(image)}
-    with refused_by_name(image.source, image.stream.name):
+    with _named(image.source, image.stream.name):
         return write_ome_zarr(
             stream, image.output, version=ngff, sources=image.source.files, details=details,
             labels=None if stub else image.labels, **options,
         )  # fmt: skip
+
+
+@contextmanager
+def _named(source: Source, place: str | None = None) -> Iterator[None]:
+    """Let the refusal of an image say of which file it is."""
+    try:
+        yield
+    except BadRequest as error:
+        if error.file is None:
+            error.file, error.place = str(source.path), error.place or place
+        raise
 
 
 def _write_plate(
@@ -322,7 +334,7 @@ def _write_plate(
 
     plate.output.parent.mkdir(parents=True, exist_ok=True)
     fields = {place: first_planes(stream) if stub else stream for place, stream in plate.fields.items()}
-    with refused_by_name(plate.source):
+    with _named(plate.source):
         return write_ome_zarr_plate(
             fields, plate.output, version=ngff, sources=plate.source.files,
             details={**details, "image": stated_of_plate(plate)}, **options,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dandify.project.config import StreamOutput
-from dandify.runs.build import first_planes, image_choice, nwbfile_of, refused_by_name
+from dandify.runs.build import first_planes, nwbfile_of
 from dandify.runs.plan import ImagePlan, PlannedPlate, SessionPlan
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class PlannedOutputs:
 def plan_outputs(
     plan: SessionPlan, skipped: Collection[Path], *, stub: bool, backend: str, ngff: str, compression: str | None,
     memory: str, workers: int | None, chunks: Mapping[str, Sequence[int]] | None,
-    transforms: Mapping[str, Sequence[str]], streams: Mapping[str, StreamChoice], tuned: Mapping[str, StreamOutput],
+    transforms: Mapping[str, Sequence[str]], streams: Mapping[str, StreamChoice],
 ) -> PlannedOutputs:  # fmt: skip
     """Plan the outputs of a session, but those that are skipped.
 
@@ -57,31 +56,31 @@ def plan_outputs(
             nwbfile_of(plan, stub=stub), plan.nwb, backend=backend, compression=compression, memory=memory,
             workers=workers, chunks=chunks, transforms=transforms, streams=streams,
         )  # fmt: skip
-    options: dict[str, Any] = {"version": ngff, "memory": memory, "workers": workers}
     images = (
-        _planned(i, stub=stub, **options, **image_choice(i.stream.name, tuned))
+        _planned(i, stub=stub, version=ngff, memory=memory, workers=workers)
         for i in plan.images if i.output not in skipped
     )  # fmt: skip
     plates = (
-        _planned_plate(p, stub=stub, **options, **image_choice(p.source.path.name, tuned))
+        _planned_plate(p, stub=stub, version=ngff, memory=memory, workers=workers)
         for p in plan.plates if p.output not in skipped
     )  # fmt: skip
     return PlannedOutputs(nwb, tuple(images), tuple(plates))
 
 
-def _planned_plate(plate: PlannedPlate, *, stub: bool, **options: Any) -> OMEZarrPlatePlan:
+def _planned_plate(
+    plate: PlannedPlate, *, stub: bool, version: str, memory: str, workers: int | None
+) -> OMEZarrPlatePlan:  # fmt: skip
     from dandify.ngff.plate import plan_ome_zarr_plate
 
     fields = {place: first_planes(stream) if stub else stream for place, stream in plate.fields.items()}
-    with refused_by_name(plate.source):
-        return plan_ome_zarr_plate(fields, plate.output, **options)
+    return plan_ome_zarr_plate(fields, plate.output, version=version, memory=memory, workers=workers)
 
 
-def _planned(image: ImagePlan, *, stub: bool, **options: Any) -> OMEZarrPlan:
+def _planned(image: ImagePlan, *, stub: bool, version: str, memory: str, workers: int | None) -> OMEZarrPlan:
     from dandify.ngff.plan import plan_ome_zarr
 
     stream = first_planes(image.stream) if stub else image.stream
-    with refused_by_name(image.source, image.stream.name):
-        return plan_ome_zarr(
-            stream, image.output, sources=image.source.files, labels=None if stub else image.labels, **options
-        )
+    return plan_ome_zarr(
+        stream, image.output, version=version, memory=memory, workers=workers, sources=image.source.files,
+        labels=None if stub else image.labels,
+    )  # fmt: skip
