@@ -3,8 +3,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from hypothesis import strategies as st
 import dandify
 from dandify.dandiset.bids_names import MICR_SUFFIXES, bids_nwb_path, micr_path
 from dandify.dandiset.images import pixel_size, read_image, read_sidecar
-from dandify.dandiset.organize import OrganizeReport, organize
+from dandify.dandiset.organize import organize
 from dandify.dandiset.validate import validate
 from dandify.errors import BadRequest, BadSource, MissingMetadata, UnknownFormat
 from dandiset_cases import (
@@ -31,28 +29,10 @@ from dandiset_cases import (
     video,
     write,
 )
+from organize_cases import errors_of_the_validator, names, table
 from shared_data import shared
 
 MOUSE = {"subject_id": "m1"}
-
-
-def names(report: OrganizeReport) -> list[str]:
-    return [f.path.as_posix() for f in report.files]
-
-
-def errors_of_the_validator(dandiset: Path) -> list[str]:
-    """What bids-validator-deno itself says, not by way of dandi."""
-    program = Path(sys.executable).with_name("bids-validator-deno")
-    done = subprocess.run([program, "--json", dandiset], capture_output=True, text=True, check=False, timeout=100)
-    issues = json.loads(done.stdout)["issues"]["issues"]
-    return [f"{i['code']} {i.get('location')}" for i in issues if i["severity"] == "error"]
-
-
-def table(folder: Path, *lines: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "table.csv"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
 
 
 # Microscopy

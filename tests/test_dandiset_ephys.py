@@ -24,8 +24,8 @@ from dandify.dandiset.validate import validate
 from dandify.errors import OutputExists
 from dandiset_cases import add_ecephys, add_units, session, write
 from ephys_cases import CASES, TWO_PROBES, Case, tsv, tutorial_ecephys
+from organize_cases import errors_of_the_validator
 from shared_data import shared
-from test_dandiset_bids import errors_of_the_validator
 
 TABLES = ("probes", "electrodes", "channels")
 

@@ -19,14 +19,9 @@ from dandify.dandiset.organize import OrganizeReport, organize
 from dandify.dandiset.validate import validate
 from dandify.errors import BadRequest, BadSource, OutputExists
 from dandiset_cases import add_units, image, movie, session, video, write
+from organize_cases import table
 
 SAID = "path,subject_id,session_id,species,sex,age"
-
-
-def table(folder: Path, *lines: str) -> Path:
-    path = folder / "table.csv"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
 
 
 def content(path: Path) -> dict[str, str]:
