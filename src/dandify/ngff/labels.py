@@ -80,9 +80,11 @@ def write_ome_zarr_labels(
     axes
         Of the array, out of t z y x, where they are to be checked; those of the image by default.
     colors
-        Of objects, by their number: ``"00FF00"``, ``"00FF0080"``, or red, green, blue (and opacity), 0 to 255.
+        Of objects, by their number: ``"00FF00"``, ``"00FF0080"``, or red, green, blue (and opacity), whole numbers up
+        to 255.
     properties
-        Of objects, by their number: JSON values by name, like ``{1: {"class": "neuron", "area_um2": 80.5}}``.
+        Of objects, by their number: JSON values by name, like ``{1: {"class": "neuron", "area_um2": 80.5}}``, and
+        numbers of NumPy.
     chunks, shards, compression, memory, workers, verify, progress
         As of `dandify.write_ome_zarr`.
     downsample
