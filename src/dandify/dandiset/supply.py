@@ -56,7 +56,7 @@ def with_given(facts: Facts, said: Mapping[str, str]) -> Facts:
     """
     given = dict(facts.given)
     subject = dict(facts.subject)
-    refused = _refused(facts)
+    refused = _refused(facts) if said else set()
     for key, value in said.items():
         stated = stated_of(facts, key)
         if value == UNKNOWN:
