@@ -48,12 +48,10 @@ def _measure(
 ) -> Iterator[tuple[list[str], list[str]]]:  # fmt: skip
     """Yield rows, and what was neither linear nor flat."""
     quarter: dict[str, dict[str, float]] = {}
-    for count in (number // _PARTS, number):
+    for asked in (number // _PARTS, number):
         with tempfile.TemporaryDirectory() as folder:
             made, dandiset = Path(folder) / "made", Path(folder) / "dandiset"
-            written = write(made, count)
-            if what != "NWB files":
-                count = written
+            count = write(made, asked)
             for verb in dandisets.VERBS:
                 found = apart("dandisets", verb, made, dandiset)
                 if verb == "validate" and found["result"]:
@@ -65,7 +63,7 @@ def _measure(
                      f"{found['cpu_s'] / count * 1e3:.2f}", f"{each['MB']:.0f}"],
                     missed,
                 )  # fmt: skip
-            if count >= number or what != "NWB files":
+            if asked == number or what != "NWB files":
                 yield _beside(what, count, dandiset), []
 
 

@@ -20,7 +20,7 @@ _PLANE, _CHUNK = 32, 8  # so that a file of the Zarr is small, and there are man
 
 
 def write_recordings(folder: Path, number: int) -> int:
-    """Write NWB files with subject, session and one small series, all copies of one that pynwb wrote; bytes."""
+    """Write NWB files with subject, session and one small series, all copies of one that pynwb wrote; their number."""
     folder.mkdir(parents=True)
     template = _template(folder / "template.nwb")
     stated = {word.encode(): template.count(word.encode()) for word in (_SUBJECT, _SESSION, _IDENTIFIER)}
@@ -31,7 +31,7 @@ def write_recordings(folder: Path, number: int) -> int:
         for word, value in ((_SUBJECT, i // SESSIONS), (_SESSION, i % SESSIONS), (_IDENTIFIER, i)):
             content = content.replace(word.encode(), f"{word[:-5]}{value:05}".encode())
         (folder / f"recording{i:05}.nwb").write_bytes(content)
-    return number * len(template)
+    return number
 
 
 def _template(path: Path) -> bytes:

@@ -207,7 +207,8 @@ def _by_pattern(path: Path, options: Mapping[str, Any]) -> Source:
             well = Well(image.place["row"], image.place["column"], image.place.get("field", "0"))
         name = "_".join(image.place.values()) if image.place else path.name
         if well is not None:
-            name = f"{well.row}{well.column}_{well.field}"
+            between = "_" if well.row.isdigit() else ""  # row 1 and column 12 are not row 11 and column 2
+            name = f"{well.row}{between}{well.column}_{well.field}"
         stream, stated = _image(name, image.files, "tcz", lengths, channels)
         made.append((replace(stream, well=well), stated))
     streams = tuple(stream for stream, _ in made)

@@ -3,8 +3,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,10 @@ from hypothesis import strategies as st
 
 import dandify
 from dandify.dandiset.bids_names import MICR_SUFFIXES, bids_nwb_path, micr_path
-from dandify.dandiset.images import pixel_size, read_image
-from dandify.dandiset.organize import OrganizeReport, organize
+from dandify.dandiset.images import pixel_size, read_image, read_sidecar
+from dandify.dandiset.organize import organize
 from dandify.dandiset.validate import validate
-from dandify.errors import BadRequest, MissingMetadata, UnknownFormat
+from dandify.errors import BadRequest, BadSource, MissingMetadata, UnknownFormat
 from dandiset_cases import (
     add_ecephys,
     add_icephys,
@@ -31,28 +29,10 @@ from dandiset_cases import (
     video,
     write,
 )
+from organize_cases import errors_of_the_validator, names, table
 from shared_data import shared
 
 MOUSE = {"subject_id": "m1"}
-
-
-def names(report: OrganizeReport) -> list[str]:
-    return [f.path.as_posix() for f in report.files]
-
-
-def errors_of_the_validator(dandiset: Path) -> list[str]:
-    """What bids-validator-deno itself says, not by way of dandi."""
-    program = Path(sys.executable).with_name("bids-validator-deno")
-    done = subprocess.run([program, "--json", dandiset], capture_output=True, text=True, check=False, timeout=100)
-    issues = json.loads(done.stdout)["issues"]["issues"]
-    return [f"{i['code']} {i.get('location')}" for i in issues if i["severity"] == "error"]
-
-
-def table(folder: Path, *lines: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "table.csv"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
 
 
 # Microscopy
@@ -219,6 +199,27 @@ def test_the_json_beside_an_image_is_completed_and_edits_are_kept(tmp_path: Path
     organize(tmp_path / "in", tmp_path / "out", overwrite=True)
     assert json.loads(made.read_text(encoding="utf-8")) == {**said, "Immersion": "Oil"}
     assert errors_of_the_validator(tmp_path / "out") == []
+
+
+def test_json_and_bidsignore_as_editors_of_windows_save_them(tmp_path: Path) -> None:
+    path = ome_tiff(tmp_path / "in" / "sub-m1_sample-A_CONF.ome.tif", PhysicalSizeX=0.5, PhysicalSizeY=0.5)
+    said = '{"Manufacturer": "Zeiss", "PixelSize": [0.5, 0.5], "PixelSizeUnits": "um"}'
+    (path.parent / "sub-m1_sample-A_CONF.json").write_text(said, encoding="utf-8-sig")
+    organize(tmp_path / "in", tmp_path / "out")
+    (made,) = (tmp_path / "out").rglob("*.ome.tif")
+    assert read_sidecar(path)["Manufacturer"] == read_sidecar(made)["Manufacturer"] == "Zeiss"
+    (tmp_path / "out" / ".bidsignore").write_bytes("Möwe\n".encode("latin-1"))
+    with pytest.raises(BadSource, match=r"bidsignore: is not UTF-8"):
+        organize(tmp_path / "in", tmp_path / "out")
+
+
+def test_a_suffix_in_capitals_hides_nothing(tmp_path: Path) -> None:
+    size = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5, "PhysicalSizeZ": 2}
+    path = ome_tiff(tmp_path / "in" / "x.ome.tif", **size, Channel={"Name": ["GFP"]})
+    path.rename(path.with_name("sub-m1_sample-A_CONF.ome.TIF"))
+    organize(tmp_path / "in", tmp_path / "out")
+    (made,) = (tmp_path / "out").rglob("*_CONF.json")
+    assert json.loads(made.read_text(encoding="utf-8"))["ChannelNames"] == ["GFP"]
 
 
 def test_a_big_tiff_is_called_so(tmp_path: Path) -> None:

@@ -243,6 +243,14 @@ def test_a_dandiset_is_validated_instead(place: str, tmp_path: Path) -> None:
         dandify.check(tmp_path / place)
 
 
+def test_what_lies_beside_a_dandiset_is_none(tmp_path: Path) -> None:
+    """As of whoever stands in the dandiset and names ../raw."""
+    recording(tmp_path / "rig")
+    (tmp_path / "dandiset").mkdir()
+    (tmp_path / "dandiset" / "dandiset.yaml").write_text("name: x\n", encoding="utf-8")
+    assert dandify.check(tmp_path / "dandiset" / ".." / "rig", **MOUSE).findings == ()
+
+
 def test_nothing_to_check(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match="nothing to check"):
         dandify.check()

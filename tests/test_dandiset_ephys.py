@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hdmf.common import DynamicTable, VectorData
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,8 +24,8 @@ from dandify.dandiset.validate import validate
 from dandify.errors import OutputExists
 from dandiset_cases import add_ecephys, add_units, session, write
 from ephys_cases import CASES, TWO_PROBES, Case, tsv, tutorial_ecephys
+from organize_cases import errors_of_the_validator
 from shared_data import shared
-from test_dandiset_bids import errors_of_the_validator
 
 TABLES = ("probes", "electrodes", "channels")
 
@@ -193,6 +194,19 @@ def test_pipettes_beside_sites_of_the_same_name(tmp_path: Path) -> None:
     assert [line.split("\t")[:2] for line in written(stem, "channels").splitlines()[1:]] == [
         ["ch000", "e000"], ["ch001", "e001"], ["e000_intracellular", "e000_intracellular"]
     ]  # fmt: skip
+
+
+def test_a_table_with_a_column_of_data_is_no_recording(tmp_path: Path) -> None:
+    nwb = add_ecephys(session("m1", "1"))
+    region = nwb.create_electrode_table_region(region=[1, 0], description="Some.", name="electrodes")
+    columns = [VectorData(name="data", description="Of each.", data=[1.0, 2.0]), region]
+    nwb.create_processing_module(name="ecephys", description="E.").add(
+        DynamicTable(name="results", description="A table.", columns=columns)
+    )
+    write(nwb, tmp_path / "a.nwb")
+    organize(tmp_path / "a.nwb", tmp_path / "out", layout="bids")
+    rows = rows_of(stem_in(tmp_path / "out", "ecephys").with_name("sub-m1_ses-1_channels.tsv"))
+    assert [row["stream_id"] for row in rows] == ["ElectricalSeries"] * 2
 
 
 def test_spikes_without_electrodes_have_a_sidecar_only(tmp_path: Path) -> None:

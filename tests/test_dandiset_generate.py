@@ -191,8 +191,9 @@ def test_participants(subject: dict[str, str], row: dict[str, str]) -> None:
         ("id\tsex\na\tn/a\n", [{"id": "a", "sex": "F"}], "id\tsex\na\tF\n"),
         ("id\tsex\nc\tM\na\tM\n", [{"id": "b"}], "id\tsex\nc\tM\na\tM\nb\tn/a\n"),
         ("\ufeffid\ta\r\nx\t1\r\n", [], "id\ta\nx\t1\n"),
+        ("id\ta\nx\tone\u2028two\x85\n", [], "id\ta\nx\tone\u2028two\x85\n"),
     ],
-    ids=["new", "columns in order", "gap", "order of a person", "windows"],
+    ids=["new", "columns in order", "gap", "order of a person", "windows", "lines of other signs"],
 )
 def test_tables_are_completed(there: str | None, rows: list[dict[str, str]], expected: str) -> None:
     assert merge_table(there, rows, ("id",)) == expected
@@ -201,6 +202,8 @@ def test_tables_are_completed(there: str | None, rows: list[dict[str, str]], exp
 
 def test_json_is_left_as_it_was_laid_out() -> None:
     assert merge_json('{"a":1}', {"a": 2}) == '{"a":1}'
+    assert merge_json('\ufeff{"a":1}', {"a": 2}) == '\ufeff{"a":1}'  # of Windows
+    assert json.loads(merge_json('\ufeff{"a":1}', {"b": 2})) == {"a": 1, "b": 2}
     assert json.loads(merge_json('{"a":1}', {"a": 2}, overwrite=True)) == {"a": 2}
     with pytest.raises(ValueError, match="object"):
         merge_json("[]", {})

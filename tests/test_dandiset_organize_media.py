@@ -51,6 +51,17 @@ def test_suffixes_in_capitals_are_made_small(tmp_path: Path) -> None:
     assert link.endswith("_external_file_0.mp4")
 
 
+def test_media_are_known_by_a_path_from_elsewhere(tmp_path: Path) -> None:
+    """What is given is compared with what NWB files refer to; ``..`` in it changes nothing."""
+    video(tmp_path / "in" / "sub-m1_cam.mp4")
+    write(with_video(["sub-m1_cam.mp4"]), tmp_path / "in" / "x.nwb")
+    (tmp_path / "here").mkdir()
+    report = organize(tmp_path / "here" / ".." / "in", tmp_path / "here" / ".." / "out")
+    assert sorted(f.kind for f in report.files) == ["media", "nwb"]
+    assert report.left == ()
+    assert report.dandiset == tmp_path / "out"
+
+
 def test_nwb_files_may_share_a_video(tmp_path: Path) -> None:
     for subject in ("m1", "m2"):
         write(with_video(["../cam.mp4"], subject), tmp_path / "in" / f"{subject}.nwb")

@@ -19,14 +19,9 @@ from dandify.dandiset.organize import OrganizeReport, organize
 from dandify.dandiset.validate import validate
 from dandify.errors import BadRequest, BadSource, OutputExists
 from dandiset_cases import add_units, image, movie, session, video, write
+from organize_cases import table
 
 SAID = "path,subject_id,session_id,species,sex,age"
-
-
-def table(folder: Path, *lines: str) -> Path:
-    path = folder / "table.csv"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
 
 
 def content(path: Path) -> dict[str, str]:
@@ -124,6 +119,37 @@ def test_what_dandi_refuses_is_mended_or_taken_away(tmp_path: Path) -> None:
     facts = read_facts(copy, "nwb")
     assert facts.subject == {"subject_id": "rat-9", "species": "Mus musculus", "sex": "M", "age": "P14D/P30D"}
     assert not validate(tmp_path / "out").errors
+
+
+def test_a_name_that_only_dandi_refuses_is_written_as_the_table_has_it(tmp_path: Path) -> None:
+    given = write(add_units(session("m1", "1", species="mus musculus")), tmp_path / "x.nwb")
+    copy = organized(organize(given, tmp_path / "out", table=table(tmp_path, "path,species", "x.nwb,Mus musculus")))
+    assert read_facts(copy, "nwb").subject["species"] == "Mus musculus"
+    assert not validate(tmp_path / "out").errors
+
+
+@pytest.mark.parametrize("said", ["../in/x.nwb", "../in/?.nwb", "{root}/in/x.nwb", "{root}/i*/x.nwb"])
+def test_rows_are_found_however_their_paths_are_written(said: str, tmp_path: Path) -> None:
+    write(nwb_of_nobody(), tmp_path / "in" / "x.nwb")
+    (tmp_path / "tables").mkdir()
+    rows = table(tmp_path / "tables", "path,subject_id", f"{said.replace('{root}', str(tmp_path))},m1")
+    report = organize(tmp_path / "tables" / ".." / "in", tmp_path / "out", table=rows)
+    assert read_facts(organized(report), "nwb").subject_id == "m1"
+
+
+def test_a_pattern_beside_its_table_in_a_folder_with_brackets(tmp_path: Path) -> None:
+    folder = tmp_path / "in [2]"
+    write(nwb_of_nobody(), folder / "x.nwb")
+    report = organize(folder, tmp_path / "out", table=table(folder, "path,subject_id", "*.nwb,m1"))
+    assert read_facts(organized(report), "nwb").subject_id == "m1"
+
+
+def test_two_rows_that_differ_about_one_file(tmp_path: Path) -> None:
+    write(nwb_of_nobody(), tmp_path / "x.nwb")
+    said = table(tmp_path, "path,subject_id,sex", "x.nwb,m1,F", "*.nwb,,M")
+    with pytest.raises(BadRequest, match=r"sex of x\.nwb is 'F' in line 2 and 'M' in line 3") as error:
+        organize(tmp_path / "x.nwb", tmp_path / "out", table=said)
+    assert error.value.remedy
 
 
 @pytest.mark.parametrize(

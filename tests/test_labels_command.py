@@ -57,12 +57,12 @@ def assert_written(path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
-@pytest.mark.parametrize("named", ["brain.tif", "."], ids=["file", "folder"])
+@pytest.mark.parametrize("named", ["brain.tif", ".", "../raw"], ids=["file", "folder", "from elsewhere"])
 def test_convert_with_labels(named: str, version: str, raw: Path, tmp_path: Path) -> None:
     """Labels that lie beside the image are none of the session's images."""
     done = run(
         "convert", raw / named, "--out", tmp_path / "out", *FLAGS, "--ngff", version,
-        "--labels", f"cells={raw / 'cells.tif'}", "--labels", f"mask={raw / 'mask.npy'}",
+        "--labels", f"cells={raw / '../raw/cells.tif'}", "--labels", f"mask={raw / '../raw/mask.npy'}",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     assert "left behind" not in done.output
@@ -73,7 +73,7 @@ def test_a_session_of_dandify_yaml_has_labels(raw: Path, tmp_path: Path) -> None
     (raw / "dandify.yaml").write_text(
         "subjects:\n  m1: {species: Mus musculus, sex: F, age: P60D}\n"
         "sessions:\n  - subject_id: m1\n    session_id: s1\n    sources: [.]\n"
-        "    labels: {cells: cells.tif, mask: mask.npy}\nignore: [dandify.yaml]\n"
+        "    labels: {cells: ../raw/cells.tif, mask: ../raw/mask.npy}\nignore: [dandify.yaml]\n"
     )
     done = run("convert", "--config", raw / "dandify.yaml", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
@@ -162,6 +162,22 @@ def test_labels_are_added(raw: Path, image: Path) -> None:
     done = run("labels", image, f"cells={raw / 'mask.npy'}", "--overwrite", "--json")
     assert json.loads(done.stdout)["labels"][0]["verified"]
     assert levels(image / "labels/cells")[0].dtype == np.uint8
+
+
+def test_a_folder_with_brackets_is_named_as_it_is(raw: Path, image: Path) -> None:
+    """To the terminal they are no markup."""
+    (raw / "[old]").mkdir()
+    moved = image.rename(raw / "[old]" / image.name)
+    done = run("labels", moved, f"cells={raw / 'cells.tif'}")
+    assert f"next: dandify view {moved}" in done.output
+    (raw / "brain.tif").rename(raw / "[old]" / "brain.tif")
+    done = run("convert", raw / "[old]" / "brain.tif", "--out", raw / "[new]", *FLAGS)
+    assert f"0 failed: {raw / '[new]'}" in done.output
+    assert f"next: dandify organize {raw / '[new]'} --dandiset" in done.output
+    done = run("organize", raw / "[new]", "--dandiset", raw / "[set]")
+    assert f"next: dandify validate {raw / '[set]'}" in done.output
+    done = run("validate", raw / "[set]")
+    assert f"next: dandify upload {raw / '[set]'} --to" in done.output
 
 
 def test_nothing_is_added_if_one_of_them_is_wrong(raw: Path, image: Path) -> None:

@@ -16,6 +16,7 @@ from dandify.ngff.check import check_ome_zarr
 from dandify.ngff.write import write_ome_zarr
 from dandify.store.manifest import manifest_path
 from ngff_reference import noise
+from ome_zarr_stores import chunk_file, edit_metadata
 from shared_data import shared
 
 VERSIONS = ("0.4", "0.5")
@@ -43,20 +44,6 @@ def edit(document: Path, change: Callable[[dict[str, Any]], None]) -> None:
     content = json.loads(document.read_text())
     change(content)
     document.write_text(json.dumps(content))
-
-
-def edit_metadata(root: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change the OME metadata of either version."""
-    old = (root / ".zattrs").exists()
-    edit(root / (".zattrs" if old else "zarr.json"), lambda c: change(c if old else c["attributes"]["ome"]))
-
-
-def chunk_file(root: Path, level: int = 0) -> Path:
-    documents = {"zarr.json", ".zarray"}
-    return max(
-        (f for f in (root / str(level)).rglob("*") if f.is_file() and f.name not in documents),
-        key=lambda f: f.stat().st_size,
-    )
 
 
 def cut(root: Path) -> None:
@@ -206,3 +193,27 @@ def test_quiet_about_tensorstore(driver: str, sparse: bool, sound: dict[str, Pat
         array = tensorstore.open({**spec, "metadata": document}, create=True).result()
         array.write(level).result()
     assert check_ome_zarr(root) == []
+
+
+def test_quiet_about_nothing_where_nothing_is_nan(tmp_path: Path) -> None:
+    """Parts that a mask left out: the fill value is no number, and the level above holds none either."""
+    root = tmp_path / "theirs.ome.zarr"
+    values = np.full((64, 64), np.nan, np.float32)
+    values[:, :32] = noise((64, 32), "uint8")
+    write_ome_zarr(values, root, axes="yx", scale={"y": 1.0, "x": 1.0}, version="0.4", chunks=(16, 16), levels=2)
+    manifest_path(root).unlink()
+    for level in (0, 1):
+        document = root / str(level) / ".zarray"
+        document.write_text(json.dumps({**json.loads(document.read_text()), "fill_value": "NaN"}))
+    (root / "0/0/3").unlink()
+    assert check_ome_zarr(root) == []
+    (root / "0/0/1").unlink()
+    assert [p.id for p in check_ome_zarr(root)] == ["ngff.chunk_missing"]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_brackets_in_a_path_are_no_pattern(version: str, sound: dict[str, Path], tmp_path: Path) -> None:
+    root = Path(shutil.copytree(sound[version], tmp_path / "[old]" / "a.ome.zarr"))
+    assert check_ome_zarr(root) == []
+    edit_metadata(root, lambda ome: ome["multiscales"][0].pop("axes"))
+    assert "ngff.specification" in {p.id for p in check_ome_zarr(root)}

@@ -154,6 +154,40 @@ def test_defect_is_found(defect: str, root: Path) -> None:
     assert all(p.message and p.remedy for p in mine)
 
 
+def test_the_remedy_of_wrong_places_mends_them(root: Path) -> None:
+    placed(root, "translation", [0, 0, 9])
+    (found,) = [p for p in check_ome_zarr(root) if p.id == "ngff.label_contradicts_image"]
+    assert found.remedy == "on axis x state a scale of 0.5, and a translation that has the first voxel at 0"
+
+
+def test_a_place_that_is_not_stated_is_0(root: Path) -> None:
+    def change(ome: dict[str, Any]) -> None:
+        (first, *_) = ome["multiscales"][0]["datasets"]
+        first["coordinateTransformations"] = [t for t in first["coordinateTransformations"] if t["type"] == "scale"]
+
+    edit_metadata(root / "labels/cells", change)
+    assert [p for p in check_ome_zarr(root) if p.id.startswith("ngff.label_")] == []
+    edit_metadata(root, lambda ome: ome["multiscales"][0].update(
+        coordinateTransformations=[{"type": "translation", "translation": [0, 0, 0, 9]}]
+    ))  # fmt: skip
+    assert "ngff.label_contradicts_image" in {p.id for p in check_ome_zarr(root)}
+
+
+def test_labels_in_a_folder_called_labels_are_checked(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    moved = Path(shutil.move(root, tmp_path / "labels" / root.name))
+    assert check_ome_zarr(moved) == []
+    unlisted(moved)
+    assert [(p.id, p.path) for p in check_ome_zarr(moved)] == [("ngff.label_unlisted", moved / "labels/more")]
+
+
+def test_documents_that_say_null_are_no_reason_to_stop(root: Path) -> None:
+    document = root / "labels" / ("zarr.json" if (root / "zarr.json").exists() else ".zattrs")
+    content = {"zarr_format": 3, "node_type": "group", "attributes": None} if document.name == "zarr.json" else {}
+    document.write_text(json.dumps(content))
+    assert "ngff.label_unlisted" in {p.id for p in check_ome_zarr(root)}
+
+
 def test_labels_of_another_resolution_lie_right(root: Path) -> None:
     """Half as many voxels of twice the length: the same space, and nobody is misled."""
     of_another_image(root, (8, 32, 32), {"z": 2.0, "y": 1.0, "x": 1.0})

@@ -207,14 +207,15 @@ def test_ome_zarr_py_finds_them_from_the_image(how: str, tmp_path: Path) -> None
 
 def test_metadata(there: Path) -> None:
     path = write_ome_zarr_labels(
-        objects(SHAPE[1:]), there, "cells", colors={8: (1, 2, 3), 7: "#00ff00"}, properties={7: {"class": "neuron"}}
-    ).path
+        objects(SHAPE[1:]), there, "cells", colors={8: (1, 2, 3), 7: "#00ff00"},
+        properties={7: {"class": "neuron", "area": np.int32(9), "mean": np.float32(0.5)}},
+    ).path  # fmt: skip
     found = metadata(path)
     said = found["image-label"]
     assert said["source"] == {"image": "../../"}
     assert said["colors"] == [{"label-value": 7, "rgba": [0, 255, 0, 255]}, {"label-value": 8, "rgba": [1, 2, 3, 255]}]
     assert all(isinstance(c["label-value"], int) for c in said["colors"])
-    assert said["properties"] == [{"class": "neuron", "label-value": 7}]
+    assert said["properties"] == [{"class": "neuron", "area": 9, "mean": 0.5, "label-value": 7}]
     assert found["multiscales"][0]["type"] == "mode"
     assert "omero" not in found
     assert metadata(there / "labels")["labels"] == ["cells"]
@@ -231,6 +232,15 @@ def test_the_list_keeps_what_it_had(there: Path) -> None:
     write_ome_zarr_labels(objects(SHAPE[1:]), there, "two", **SMALL)
     assert json.loads(document.read_text())["somebody's"] == 1
     assert metadata(there / "labels")["labels"] == ["one", "two"]
+    assert check_ome_zarr(there) == []
+
+
+def test_a_list_without_attributes_gets_them(there: Path) -> None:
+    (there / "labels").mkdir()
+    if (there / "zarr.json").exists():
+        document = {"zarr_format": 3, "node_type": "group", "attributes": None}
+        (there / "labels/zarr.json").write_text(json.dumps(document))
+    write_ome_zarr_labels(objects(SHAPE[1:]), there, "cells", **SMALL)
     assert check_ome_zarr(there) == []
 
 

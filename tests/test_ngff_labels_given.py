@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from dandify.errors import BadRequest, BadSource, DandifyError, OutputExists, Ve
 from dandify.ngff import labels as adding
 from dandify.ngff.check import check_ome_zarr
 from dandify.ngff.labels import write_ome_zarr_labels
-from dandify.store.manifest import manifest_path, read_manifest
+from dandify.ngff.write import write_ome_zarr
+from dandify.store.manifest import manifest_path, read_manifest, write_manifest
 from dandify.store.progress import Progress
 from dandify.store.zarr_image import Sink
 from label_images import (
@@ -34,7 +36,7 @@ from label_images import (
     objects,
     ready_images,
 )
-from ngff_reference import levels, metadata
+from ngff_reference import levels, metadata, noise
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +80,31 @@ def test_labels_of_another_zarr(version: str, there: Path, tmp_path: Path) -> No
     assert read_manifest(manifest_path(there)).sources[-1].path == str(other)
 
 
+def test_labels_of_another_zarr_whose_axes_are_turned(there: Path, tmp_path: Path) -> None:
+    """Lengths say nothing where two are the same; names do."""
+    root = zarr.open_group(str(tmp_path / "labels"), "w").create_group("turned")
+    root.create_dataset("0", data=objects((13, 90, 71)).transpose(0, 2, 1), dimension_separator="/")
+    axes = [{"name": a, "type": "space"} for a in "zxy"]
+    root.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]
+    with pytest.raises(BadRequest, match="13 x 71 x 90"):
+        write_ome_zarr_labels(tmp_path / "labels/turned", there, "cells")
+    write_ome_zarr(noise((40, 40), "uint8"), tmp_path / "a.ome.zarr", scale={"y": 1, "x": 1}, axes="yx")
+    root.create_dataset("1", data=objects((1, 40, 40)), dimension_separator="/")
+    root.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [{"path": "1"}]}]
+    with pytest.raises(BadRequest, match="axes x y, and the image y x"):
+        write_ome_zarr_labels(tmp_path / "labels/turned", tmp_path / "a.ome.zarr", "cells")
+
+
 WHOLE = np.arange(13 * 90 * 71).reshape(SHAPE[1:]).astype("float32")
 REFUSED: dict[str, tuple[Any, dict[str, Any], type[DandifyError], str]] = {
     "shape": (objects((13, 45, 71)), {}, BadRequest, r"13 x 45 x 71, and the image is 13 x 90 x 71"),
     "channels": (objects(SHAPE), {"axes": "czyx"}, BadRequest, "2 channels"),
     "whole floats": (WHOLE, {}, BadRequest, r"(?s)all of them are whole numbers.*astype\('uint32'\)"),
     "NaN": (np.where(WHOLE == 71 * 90 + 72, np.nan, WHOLE), {}, BadRequest, r"z 1, y 1, x 1.*not a number"),
+    "wide floats": (
+        np.where(WHOLE == 2, -1, np.where(WHOLE == 3, 5e9, WHOLE)), {}, BadRequest, r"astype\('int64'\)",
+    ),
+    "floats beyond integers": (np.where(WHOLE == 2, 2.0**70, WHOLE), {}, BadRequest, "number the objects from 1"),
     "fraction": (WHOLE / 2, {}, BadRequest, r"z 0, y 0, x 1\).*no whole number \(0.5\)"),
     "infinite": (np.where(WHOLE == 2, np.inf, WHOLE), {}, BadRequest, r"x 2.*infinite"),
     "complex": (WHOLE.astype("complex64"), {}, BadRequest, "complex64"),
@@ -93,6 +114,16 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[DandifyError], str]] = {
     "mean": (objects(SHAPE[1:]), {"downsample": "mean"}, BadRequest, "numbers of objects that are not there"),
     "nearest": (objects(SHAPE[1:]), {"downsample": "nearest"}, BadRequest, "in the middle"),
     "colour": (objects(SHAPE[1:]), {"colors": {1: "green"}}, BadRequest, "colour 'green' of label 1"),
+    "colour in shares": (objects(SHAPE[1:]), {"colors": {1: (0.2, 0.5, 1.0)}}, BadRequest, "of label 1"),
+    "colour of a share": (objects(SHAPE[1:]), {"colors": {1.5: "00FF00"}}, BadRequest, r"of label 1\.5"),
+    "properties of a name": (objects(SHAPE[1:]), {"properties": {"a": {}}}, BadRequest, "of label 'a'"),
+    "properties that are no JSON": (
+        objects(SHAPE[1:]), {"properties": {1: {"when": {1, 2}}}}, BadRequest, "properties of label 1: .*set",
+    ),
+    "properties of NaN": (objects(SHAPE[1:]), {"properties": {1: {"a": np.nan}}}, BadRequest, "properties of label 1"),
+    "axes in another order": (objects(SHAPE[1:]), {"axes": "zxy"}, BadRequest, "axes z x y, and the image z y x"),
+    "other axes": (objects(SHAPE[1:]), {"axes": "tyx"}, BadRequest, "axes t y x, and the image z y x"),
+    "too few axes": (objects(SHAPE[1:]), {"axes": "yx"}, BadRequest, r"2 axes \(y x\)"),
     "colour of four": (objects(SHAPE[1:]), {"colors": {1: (0, 0, 256)}}, BadRequest, "of label 1"),
     "compression": (objects(SHAPE[1:]), {"compression": "jpeg"}, BadRequest, "jpeg"),
     "chunks": (objects(SHAPE[1:]), {"chunks": (1, 3, 4)}, BadRequest, "odd"),
@@ -155,6 +186,21 @@ def test_existing_labels_are_kept_unless_replaced(there: Path) -> None:
     write_ome_zarr_labels(second, there, "cells", overwrite=True, **SMALL)
     np.testing.assert_array_equal(levels(there / "labels/cells")[0], second)
     assert metadata(there / "labels")["labels"] == ["cells"]
+
+
+def test_what_was_added_to_the_manifest_meanwhile_stays(there: Path) -> None:
+    """Another process may have added labels between the beginning and the end."""
+    source = objects(SHAPE[1:])
+
+    def step(progress: Progress) -> None:
+        if progress.stage == "verify":
+            manifest = read_manifest(manifest_path(there))
+            write_manifest(manifest_path(there), replace(manifest, details={**manifest.details, "meanwhile": 1}))
+
+    write_ome_zarr_labels(source, there, "cells", progress=step, **SMALL)
+    details = read_manifest(manifest_path(there)).details
+    assert details["meanwhile"] == 1
+    assert list(details["labels"]) == ["labels/cells"]
 
 
 class Stopped(Exception):

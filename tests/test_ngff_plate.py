@@ -17,6 +17,8 @@ import dandify
 from dandify.errors import BadRequest, DandifyError, MissingMetadata, OutputExists
 from dandify.ngff.check import check_ome_zarr
 from dandify.ngff.plate import plan_ome_zarr_plate, write_ome_zarr_plate
+from dandify.sources import Stream
+from dandify.sources.arrays import MemoryArray
 from dandify.sources.registry import by_name
 from dandify.store.manifest import manifest_path, read_manifest
 from dandify.store.progress import Progress
@@ -100,6 +102,24 @@ def test_the_plan_and_the_manifest_say_what_is_there(version: str, ready: dict[s
     assert plan.raw_bytes == 6 * np.prod(SHAPE) * 2
 
 
+def test_fields_that_are_not_alike_are_planned_for_themselves(tmp_path: Path) -> None:
+    planes = {"A/1/0": ("yx", (40, 36), 1.0, 5.0), "A/1/1": ("tczyx", (1, 1, 1, 40, 36), 2.0, 7.0)}
+    given = {
+        place: Stream(
+            name=place, kind="Image", axes=tuple(axes), array=MemoryArray(noise(shape, "uint8")),
+            scale={"z": 1.0, "y": size, "x": size}, origin={"y": start},
+        ) for place, (axes, shape, size, start) in planes.items()
+    }  # fmt: skip
+    plan = plan_ome_zarr_plate(given, tmp_path / "x.ome.zarr", version="0.4")
+    path = write_ome_zarr_plate(given, tmp_path / "x.ome.zarr", version="0.4").path
+    for place, one in plan.fields.items():
+        (scale, move) = metadata(path / place)["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+        assert (list(one.levels[0].scale), list(one.levels[0].translation)) == (scale["scale"], move["translation"])
+    assert plan.deepest.depth == max(len(f.relative_to(path).parts) for f in path.rglob("*")) == 9
+    assert plan.deepest.refusals
+    assert not plan.first.refusals
+
+
 def test_a_field_can_have_labels(plate: Path) -> None:
     cells = np.random.default_rng(0).choice([0, 4], SHAPE[1:]).astype("uint8")
     dandify.write_ome_zarr_labels(cells, plate / "A/10/0", "cells")
@@ -122,6 +142,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], type[DandifyError], str
     "place": ({"A1": 0}, {}, BadRequest, "ROW/COLUMN/FIELD"),
     "signs": ({"A/1/x-y": 0}, {}, BadRequest, "letters and digits"),
     "capitals": ({"A/1/0": 0, "a/1/0": 0}, {}, BadRequest, "not every file system"),
+    "rows in capitals and not": ({"A/1/0": 0, "a/2/0": 0}, {}, BadRequest, "not every file system"),
     "no scale": ({"A/1/0": 0}, {"scale": None}, MissingMetadata, "pixel_size_um.z"),
     "name": ({"A/1/0": 0}, {"path": "a.b.ome.zarr"}, BadRequest, "no other dot"),
 }
@@ -175,6 +196,12 @@ DEFECTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
         lambda r: edit(r, "A/1", lambda o: o["well"]["images"].pop()), "A/1/1", "ngff.field_unlisted",
     ),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("said", [None, 5, {"wells": 5}, {"wells": [{"path": "A/1"}, 3]}], ids=str)
+def test_a_plate_that_says_nonsense_is_no_reason_to_stop(said: Any, plate: Path) -> None:
+    edit(plate, "", lambda o: o.__setitem__("plate", said))
+    assert "ngff.specification" in {p.id for p in check_ome_zarr(plate)}
 
 
 @pytest.mark.parametrize("defect", DEFECTS)

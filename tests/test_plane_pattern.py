@@ -108,9 +108,23 @@ def test_places_without_wells_are_images(tmp_path: Path) -> None:
         write(tmp_path / f"tile{f}_DAPI.tif", plane(f))
     source = converter.open(tmp_path, {"pattern": "tile{field}_{channel}.tif"})
     assert [(s.name, s.well) for s in source.streams] == [("1", None), ("2", None), ("10", None)]
-    assert [c.name for c in source.streams[0].channels] == ["GFP", "DAPI"] or [
-        c.name for c in source.streams[0].channels
-    ] == ["DAPI", "GFP"]
+    assert [c.name for c in source.streams[0].channels] == ["GFP", "DAPI"]
+
+
+def test_wells_of_numbers_have_names_of_their_own(tmp_path: Path) -> None:
+    for row, column in ((1, 12), (11, 2)):
+        write(tmp_path / f"r{row}c{column}.tif", plane(row, column))
+    source = converter.open(tmp_path, {"pattern": "r{row}c{column}.tif"})
+    assert [s.name for s in source.streams] == ["1_12_0", "11_2_0"]
+    assert [s.well and s.well.path for s in source.streams] == ["1/12/0", "11/2/0"]
+
+
+def test_times_of_a_clock_are_no_gap_of_billions(tmp_path: Path) -> None:
+    """Each missing number was looked for, which never ended."""
+    for t in (20260101120000, 20260101120500):
+        (tmp_path / f"t{t}.tif").write_bytes(b"")
+    with pytest.raises(BadSource, match="no plane of t 20260101120001, between"):
+        images_by(tmp_path, "t{t}.tif")
 
 
 @given(
@@ -216,6 +230,27 @@ def test_convert_makes_a_plate(by: str, imagexpress: Path, tmp_path: Path) -> No
     assert cut == ([1, 1, 24, 32] if by == "--pattern" else [1, 1, 16, 16])
     np.testing.assert_array_equal(levels(path / "C/11/2")[0][1, 0], plane(2, 2, 2, 1))
     assert check_ome_zarr(path) == []
+
+
+def test_no_two_outputs_of_a_session_have_one_name(imagexpress: Path, tmp_path: Path) -> None:
+    """Not that of a plate and of an image, nor one that a number made, nor any that differ in capital letters alone."""
+    for name in ("exp.tif", "more/EXP.tif", "exp2.tif"):
+        write(tmp_path / name, plane(1))
+    sources = [
+        f"{{path: exp, format: planes, options: {{pattern: '{IMAGEXPRESS}'}}}}",
+        "exp.tif",
+        "more/EXP.tif",
+        "exp2.tif",
+    ]
+    (tmp_path / "dandify.yaml").write_text(
+        "subjects:\n  m1: {species: Mus musculus, sex: F, age: P60D}\nsessions:\n  - subject_id: m1\n"
+        "    session_id: s1\n    metadata: {pixel_size_um: {x: 0.65, y: 0.65}}\n    sources:\n"
+        + "".join(f"      - {source}\n" for source in sources)
+    )
+    done = run("convert", "--config", tmp_path / "dandify.yaml", "--out", tmp_path / "out", "--dry-run", "--json")
+    (record,) = json.loads(done.stdout)["sessions"]
+    made = [Path(one["path"]).name.lower() for one in (*record["images"], *record["plates"])]
+    assert len(set(made)) == 4, made
 
 
 def test_a_dry_run_shows_the_plate(imagexpress: Path, tmp_path: Path) -> None:

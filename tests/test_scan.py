@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from click.testing import CliRunner
 
 import dandify
@@ -54,6 +55,14 @@ def test_folders_with_a_recording_are_sessions_and_tables_above_swallow_nothing(
 def test_scanning_from_further_down_finds_the_run(rig: Path, start: str) -> None:
     (session,) = dandify.scan(rig / start).sessions
     assert "spikeglx" in [s.format for s in session.sources]
+
+
+def test_a_folder_named_from_elsewhere_is_that_folder(rig: Path) -> None:
+    tifffile.imwrite(rig / "mouse1" / "brain.tif", np.zeros((8, 8), np.uint8))
+    here, there = dandify.scan(rig), dandify.scan(rig / "mouse1" / "..")
+    assert there.path == rig
+    assert [s.path for s in there.sessions] == [s.path for s in here.sessions]
+    assert [u.path for u in there.unknown] == [u.path for u in here.unknown]
 
 
 def test_the_rest_is_named(rig: Path) -> None:

@@ -13,10 +13,11 @@ from dandify.dandiset.describe import YAML
 from dandify.dandiset.images import pixel_size
 from dandify.dandiset.layout import Placement
 from dandify.dandiset.plain import sidecar_of, split_suffix
+from dandify.dandiset.tables import BIDS_VERSION
+from dandify.dandiset.texts import read_text, write_text
 from dandify.errors import BadSource, MissingMetadata, Need
 
 DESCRIPTION: Final = "dataset_description.json"
-BIDS_VERSION: Final = "1.11.1"
 _HEADER: Final = "# What BIDS has no place for yet; ecephys and icephys are those of its draft BEP032."
 _PIXELS: Final = ("PixelSize", "PixelSizeUnits")
 
@@ -121,13 +122,13 @@ def write_bids_files(
         made = {**there, **replaced}
         if made != there:
             changed.append(file)
-            _write(file, json.dumps(made, indent=2, ensure_ascii=False) + "\n", dry_run=dry_run)
+            write_text(file, json.dumps(made, indent=2, ensure_ascii=False) + "\n", dry_run=dry_run)
     ignore = root / ".bidsignore"
-    lines = ignore.read_text(encoding="utf-8").splitlines() if ignore.is_file() else [_HEADER]
+    lines = [_HEADER] if (text := read_text(ignore)) is None else text.splitlines()
     wanted = [YAML, *(f"sub-*/**/{folder}" for folder in UNKNOWN_TO_BIDS)]
     if missing := [line for line in wanted if line not in lines]:
         changed.append(ignore)
-        _write(ignore, "\n".join([*lines, *missing]) + "\n", dry_run=dry_run)
+        write_text(ignore, "\n".join([*lines, *missing]) + "\n", dry_run=dry_run)
     return tuple(changed)
 
 
@@ -146,15 +147,3 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BadSource("JSON, but no object of keys and values", file=file, remedy="mend it, or remove it")
     return found
-
-
-def _write(file: Path, text: str, *, dry_run: bool) -> None:
-    if dry_run:
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -87,8 +88,8 @@ def check(
     }  # fmt: skip
     layer = Layer("command line", {k: v for k, v in flags.items() if v is not None})
     project = read_config(Path(config)) if config is not None else None
-    inputs = [_require(Path(p).absolute()) for p in paths]
-    root = inputs[0] if inputs else Path(str(config)).absolute().parent
+    inputs = [_require(Path(os.path.abspath(p))) for p in paths]
+    root = inputs[0] if inputs else Path(os.path.abspath(str(config))).parent
     checked = _Checked(root, layer, progress)
     for path in inputs:
         checked.path(path, tuple(ignore))

@@ -84,11 +84,11 @@ class _Series:
 def _series_below(place: Any, container: str | None = None) -> Iterator[_Series]:
     """Yield the series with data at any depth of a place, in the order of their names."""
     for name, group in children(place):
-        if hasattr(group, "shape"):
+        if hasattr(group, "shape") or "colnames" in group.attrs:  # a table may have a column of data, too
             continue
         if hasattr(group.get("data"), "shape"):
             yield _Series(name, group, container)
-        elif "colnames" not in group.attrs:
+        else:
             yield from _series_below(group, plain(group.attrs.get("neurodata_type")))
 
 

@@ -24,8 +24,8 @@ FileKind = Literal["nwb", "nwb-zarr", "ome-zarr", "image", "video"]
 MANIFEST: Final = ".manifest.json"
 PARTIAL: Final = ".partial"
 _OME_KEYS: Final = ("ome", "multiscales", "plate", "well", "bioformats2raw.layout")
-# Filters whose decoding makes text and nothing else. A pickle would run code out of the data.
-_TEXT_FILTERS: Final = frozenset({"vlen-utf8", "vlen-bytes", "json2"})
+TEXT_FILTERS: Final = frozenset({"vlen-utf8", "vlen-bytes", "json2"})
+"""Of Zarr: those whose decoding makes text and nothing else. A pickle would run code out of the data."""
 _SUBJECT: Final = ("subject_id", "species", "sex", "age", "date_of_birth", "weight", "strain", "genotype")
 _NAMED_VIDEOS: Final = ("original_videos", "labeled_videos")  # of PoseEstimation, ndx-pose before 0.3
 _FILES: Final = ("/external_file", *_NAMED_VIDEOS)
@@ -356,7 +356,7 @@ def _zarr_texts(array: Path) -> list[str]:
 
     try:
         header = json.loads((array / ".zarray").read_text(encoding="utf-8"))
-        if header.get("dtype") == "|O" and not _filters(header) <= _TEXT_FILTERS:
+        if header.get("dtype") == "|O" and not _filters(header) <= TEXT_FILTERS:
             return []
         return [_text(value) or "" for value in np.atleast_1d(zarr.open_array(str(array), mode="r")[...])]
     except (OSError, ValueError, KeyError, RuntimeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -92,7 +93,7 @@ def _ignored(path: Path, given: Path, patterns: Sequence[str]) -> bool:
 
 def _walk(path: Path, root: Path, table: Table | None) -> Iterator[tuple[Path, str]]:
     """Yield files and Zarrs, each with the reason why it is left; an empty one for those that are organized."""
-    if path == root or (table is not None and path == table.path.absolute()):
+    if path == root or (table is not None and path == Path(os.path.abspath(table.path))):
         return
     if path.name.endswith((PARTIAL, ".replaced")):
         yield path, "unfinished; run dandify convert again"
@@ -108,7 +109,7 @@ def _walk(path: Path, root: Path, table: Table | None) -> Iterator[tuple[Path, s
         yield path, "neither an OME-Zarr nor NWB"
     elif plain_kind(path) is None:
         yield path, "no NWB file refers to it"
-    elif ids_in_name(path.name)[0] or (table is not None and table.names(path)):
+    elif ids_in_name(path.name)[0] or (table is not None and table.rows_of(path)):
         yield path, ""
     else:
         yield path, "no NWB file refers to it, and neither its name nor --table says which subject it is of"

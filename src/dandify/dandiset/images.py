@@ -102,7 +102,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     """Return the JSON beside an image that describes it, as BIDS has it; empty if there is none."""
     sidecar = path.with_name(path.name.split(".")[0] + ".json")
     with suppress(OSError, ValueError):
-        found = json.loads(sidecar.read_text(encoding="utf-8"))
+        found = json.loads(sidecar.read_text(encoding="utf-8-sig"))  # as Windows' editors save it
         return found if isinstance(found, dict) else {}
     return {}
 

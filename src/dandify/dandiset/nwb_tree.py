@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import h5py
 import numpy as np
 
+from dandify.dandiset.facts import TEXT_FILTERS
 from dandify.errors import BadSource
-
-# Filters whose decoding makes text and nothing else. A pickle would run code out of the data.
-_TEXT_FILTERS: Final = frozenset({"vlen-utf8", "vlen-bytes", "json2"})
 
 
 @contextmanager
@@ -54,7 +52,7 @@ def is_safe(item: Any) -> bool:
     """Whether an array holds numbers or text; objects of a Zarr may be anything."""
     if isinstance(item, h5py.Dataset) or item.dtype.kind != "O":
         return True
-    return bool(item.filters) and all(f.codec_id in _TEXT_FILTERS for f in item.filters)
+    return bool(item.filters) and all(f.codec_id in TEXT_FILTERS for f in item.filters)
 
 
 def plain(value: Any) -> str | None:

@@ -172,8 +172,9 @@ def organize(
     DandifyError
         If the disk is too small or the system refuses.
     """
-    root = Path(dandiset).absolute()
-    inputs = [Path(p).absolute() for p in ([converted] if isinstance(converted, (str, Path)) else converted)]
+    root = Path(os.path.abspath(dandiset))
+    given = [converted] if isinstance(converted, (str, Path)) else converted
+    inputs = [Path(os.path.abspath(path)) for path in given]  # without "..": paths are compared
     document_of(metadata)  # refused before any work
     found, left = find(inputs, root, read_table(Path(table)) if table else None, ignore)
     chosen, because = choose_layout(layout, found, root)

@@ -56,13 +56,14 @@ def with_given(facts: Facts, said: Mapping[str, str]) -> Facts:
     """
     given = dict(facts.given)
     subject = dict(facts.subject)
+    refused = _refused(facts) if said else set()
     for key, value in said.items():
         stated = stated_of(facts, key)
         if value == UNKNOWN:
             if stated:
                 given[key] = None
                 subject.pop(key, None)
-        elif not stated or not _same(key, stated, value):
+        elif not stated or not _same(key, stated, value) or (key in refused and stated != value):
             given[key] = value
             if key != "session_id":
                 subject[key] = value

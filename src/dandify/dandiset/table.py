@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
+import os
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import cached_property
+from glob import escape, has_magic
+from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,11 +44,8 @@ class Row:
 
     line: int
     path: Path
+    pattern: str | None
     values: Mapping[str, str]
-
-    def is_of(self, path: Path) -> bool:
-        """Whether it is about a file."""
-        return path == self.path or fnmatchcase(path.as_posix(), self.path.as_posix())
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,22 @@ class Table:
     path: Path
     rows: tuple[Row, ...] = ()
 
-    def names(self, path: Path) -> bool:
-        """Whether a row is about a file."""
-        return any(row.is_of(path) for row in self.rows)
+    def rows_of(self, path: Path) -> list[Row]:
+        """Rows about a file, in their order."""
+        place = path.as_posix()
+        found = [r for r in self._patterns if r.path != path and fnmatchcase(place, r.pattern or "")]
+        return sorted((*self._by_path.get(path, ()), *found), key=lambda row: row.line)
+
+    @cached_property
+    def _by_path(self) -> Mapping[Path, Sequence[Row]]:
+        found: dict[Path, list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(row.path, []).append(row)
+        return found
+
+    @cached_property
+    def _patterns(self) -> Sequence[Row]:
+        return [row for row in self.rows if row.pattern]
 
     def supply(self, files: Sequence[Facts], ignored: Sequence[Path] = ()) -> list[Facts]:
         """Return the files' facts with those of the table; rows about ignored files are passed over.
@@ -66,8 +81,9 @@ class Table:
             If a row is about none of the files, two rows say different things of one, or a row contradicts what an NWB
             file states: to call it by another subject is no way to change the subject in it.
         """
+        used = {row.line for path in (*(f.path for f in files), *ignored) for row in self.rows_of(path)}
         for row in self.rows:
-            if not any(row.is_of(path) for path in (*(f.path for f in files), *ignored)):
+            if row.line not in used:
                 raise BadRequest(
                     f"{row.path} is none of the files to be organized", file=self.path, place=f"line {row.line}",
                     remedy="paths are relative to the table, and may be patterns such as 'raw/*.ome.tif'",
@@ -76,16 +92,14 @@ class Table:
 
     def _supplied(self, facts: Facts) -> Facts:
         said: dict[str, tuple[str, int]] = {}
-        for row in self.rows:
-            if not row.is_of(facts.path):
-                continue
+        for row in self.rows_of(facts.path):
             for key, value in row.values.items():
                 before, line = said.setdefault(key, (value, row.line))
                 if before != value:
                     raise BadRequest(
                         f"{key} of {facts.path.name} is {before!r} in line {line} and {value!r} in line {row.line}",
-                        file=self.path,
-                    )
+                        file=self.path, place=f"line {row.line}", remedy="leave one of the two cells empty",
+                    )  # fmt: skip
         values: dict[str, Any] = {key: value for key, (value, _) in said.items()}
         if "session_start_time" in values:
             values["session_start_time"] = datetime.fromisoformat(values["session_start_time"])
@@ -142,7 +156,7 @@ def read_table(path: Path) -> Table:
     except UnicodeDecodeError as error:
         raise BadRequest(f"not UTF-8: {error}", file=path, remedy="save it as CSV in UTF-8") from None
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in text.partition("\n")[0] else ","
-    reader = csv.reader(text.splitlines(), delimiter=delimiter)
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
     header = [name.strip() for name in next(reader, [])]
     for name in header:
         if name not in COLUMNS:
@@ -170,8 +184,19 @@ def read_table(path: Path) -> Table:
                 f"{_PIXELS} {values[_PIXELS]!r} is not two or three numbers above 0", file=path, place=where,
                 remedy="write x and y, or x, y and z, with spaces between: 0.5 0.5 2",
             )  # fmt: skip
-        rows.append(Row(reader.line_num, path.absolute().parent / values.pop("path"), values))
+        rows.append(_row(reader.line_num, Path(os.path.abspath(path)).parent, values))
     return Table(path, tuple(rows))
+
+
+def _row(line: int, folder: Path, values: Mapping[str, str]) -> Row:
+    """Make a row of cells; only what stands in its ``path`` is a pattern, and not the folder of the table."""
+    named = Path(values["path"])
+    pattern = None
+    if has_magic(values["path"]):
+        before = "" if named.is_absolute() else f"{escape(folder.as_posix())}/"
+        pattern = posixpath.normpath(before + named.as_posix())
+    said = {key: value for key, value in values.items() if key != "path"}
+    return Row(line, Path(os.path.normpath(folder / named)), pattern, said)
 
 
 def _require_time(text: str | None, path: Path, where: str) -> None:

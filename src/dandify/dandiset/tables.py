@@ -23,6 +23,7 @@ BIDS_VERSION: Final = "1.11.1"  # of the schema that bids-validator-deno 3.0.2 b
 _ABSENT: Final = "n/a"
 _SEXES: Final = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}  # BIDS has no unknown one
 _DURATION: Final = re.compile(r"P(?:([\d.]+)Y)?(?:([\d.]+)M)?(?:([\d.]+)W)?(?:([\d.]+)D)?(?:T.*)?")
+_LINE: Final = re.compile(r"\r\n|\r|\n")  # and no other sign at which `str.splitlines` breaks, as a cell may have them
 _YEARS: Final = (1.0, 1 / 12, 7 / 365.25, 1 / 365.25)
 
 COLUMNS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -245,7 +246,7 @@ def merge_json(
     ValueError
         If what is there is no JSON object.
     """
-    there = json.loads(text) if text else {}
+    there = json.loads(text.removeprefix("\ufeff")) if text else {}
     if not isinstance(there, dict):
         raise ValueError("a JSON object is expected")
     past = withdrawn or {}
@@ -324,7 +325,7 @@ def _text(columns: Sequence[str], rows: Rows) -> str:
 
 
 def _parse(text: str | None) -> tuple[list[str], list[dict[str, str]]]:
-    lines = [line for line in (text or "").lstrip("\ufeff").splitlines() if line.strip()]
+    lines = [line for line in _LINE.split((text or "").lstrip("\ufeff")) if line.strip()]
     if not lines:
         return [], []
     columns = lines[0].split("\t")

@@ -151,7 +151,7 @@ def validate(
     BadRequest
         If there is no such file or folder, or ``data`` is something else.
     """
-    root = Path(path).absolute()
+    root = Path(os.path.abspath(path))  # without "..": media are looked for below it
     if not root.exists():
         raise BadRequest("no such file or folder", file=root)
     if data not in _SHARES:

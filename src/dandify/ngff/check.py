@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from glob import has_magic
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -101,7 +102,7 @@ def _specification(root: Path) -> Iterator[Problem]:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
-            yaozarrs.validate_zarr_store(str(root))
+            yaozarrs.validate_zarr_store(_group(root) if has_magic(str(root)) else str(root))
         except NotImplementedError as error:
             yield Problem(
                 "ngff.version", "WARNING", root, f"its metadata were not held against the specification: {error}",
@@ -113,6 +114,27 @@ def _specification(root: Path) -> Iterator[Problem]:
     for warning in said:
         if type(warning.message).__module__.startswith("yaozarrs"):
             yield Problem("ngff.recommendation", "WARNING", root, str(warning.message), _MEND)
+
+
+def _group(root: Path) -> Any:
+    """Open a group for yaozarrs, whose own way takes brackets in a path for a pattern: fsspec expands them."""
+    import yaozarrs
+    from fsspec.implementations.local import LocalFileSystem
+    from fsspec.mapping import FSMap
+
+    class Files(FSMap):  # type: ignore[misc]  # fsspec has no types
+        def __getitem__(self, key: str, default: bytes | None = None) -> bytes | None:
+            try:
+                return (root / key).read_bytes()
+            except OSError as error:
+                if default is None:
+                    raise KeyError(key) from error
+                return default
+
+        def getitems(self, keys: Sequence[str], on_error: str = "raise") -> dict[str, bytes]:
+            return {key: found for key in keys if (found := self.get(key)) is not None}
+
+    return yaozarrs.ZarrGroup(Files(str(root), LocalFileSystem()))
 
 
 def _dialect(root: Path, version: str) -> Problem:

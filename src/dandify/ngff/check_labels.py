@@ -27,16 +27,22 @@ def check_labels(images: Sequence[StoredImage], arrays: Mapping[Path, StoredArra
         Every array, by its folder.
     """
     by_path = {image.path: image for image in images}
+    below: dict[Path, list[Path]] = {}  # labels of each image; a plate may have thousands of both
+    for path in by_path:
+        owner = next((p.parent for p in reversed(path.parents) if p.name == LABELS and p.parent in by_path), None)
+        if owner is not None:
+            below.setdefault(owner, []).append(path)
+    labels = {path for some in below.values() for path in some}
     for image in images:
         folder = image.path / LABELS
-        if image.path.parent.name == LABELS or not folder.is_dir():
+        if image.path in labels or not folder.is_dir():
             continue
         try:
             listed = listed_labels(image.path)
         except BadSource as error:
             yield Problem("ngff.document_damaged", "ERROR", Path(error.file or folder), error.cause, _AGAIN)
             continue
-        there = [p for p in by_path if folder in p.parents]
+        there = below.get(image.path, [])
         yield from _listed(folder, listed, there)
         for path in there:
             yield from _label(image, by_path[path], arrays)
@@ -135,9 +141,12 @@ def _box(label: StoredImage, ours: _Placed, theirs: _Placed, axes: Sequence[str]
                 "state the scale and translation that they have; labels with a value for each voxel need neither",
             )  # fmt: skip
         else:
+            fitting = b * m / n if n else b
             yield Problem(
                 "ngff.label_contradicts_image", "ERROR", label.path,
-                f"{said}to {last:g}: viewers show them out of place", f"state a scale of {b * m / n:g} on axis {axis}",
+                f"{said}to {last:g}: viewers show them out of place",
+                f"on axis {axis} state a scale of {fitting:g}, and a translation that has the first voxel at "
+                f"{first + fitting / 2:g}",
             )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dandify.ngff.problems import Problem
-from dandify.ngff.stored import StoredImage, read_document
+from dandify.ngff.stored import StoredImage, attributes_of
 
 
 def check_plate(root: Path, images: Sequence[StoredImage]) -> Iterator[Problem]:
@@ -51,15 +51,14 @@ def check_plate(root: Path, images: Sequence[StoredImage]) -> Iterator[Problem]:
 def _described(folder: Path, kind: str) -> Mapping[str, Any] | None:
     for name in ("zarr.json", ".zattrs"):
         try:
-            content = read_document(folder / name)
+            _, ome = attributes_of(folder / name)
         except (OSError, ValueError):  # said where all documents are read
             continue
-        attributes = content.get("attributes", {}) if name == "zarr.json" else content
-        found = attributes.get("ome", attributes).get(kind) if isinstance(attributes, dict) else None
-        if isinstance(found, dict):
+        if isinstance(found := ome.get(kind), dict):
             return found
     return None
 
 
 def _paths(listed: Any) -> list[str]:
-    return [str(one["path"]) for one in listed or () if isinstance(one, dict) and "path" in one]
+    described = listed if isinstance(listed, list) else []
+    return [str(one["path"]) for one in described if isinstance(one, dict) and "path" in one]

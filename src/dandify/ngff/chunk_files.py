@@ -108,7 +108,8 @@ def _filled(array: StoredArray, region: Region, other: StoredArray) -> bool:
         values = np.asarray(open_level(other.path)[tuple(place)].read().result())
     except ValueError:  # its own damage is reported for itself
         return False
-    return bool(2 * np.count_nonzero(values != other.fill) > values.size)
+    empty = np.isnan(values) if str(other.fill) == "NaN" else values == other.fill
+    return bool(2 * np.count_nonzero(~empty) > values.size)
 
 
 def _region(array: StoredArray, size: tuple[int, ...], place: tuple[int, ...]) -> Region:

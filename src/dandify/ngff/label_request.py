@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
 import numpy as np
 
@@ -30,6 +32,7 @@ from dandify.store.zarr_image import BloscCodec
 
 METHODS: Final = ("mode", "max", "nearest")
 LabelMethod = Literal["mode", "max", "nearest"]
+T = TypeVar("T")
 _NOTHING: Final = ChannelStatistics(None, None, None, None)
 
 
@@ -126,8 +129,8 @@ def request_labels(
     )
     return LabelsRequest(
         values, name, image.version, method, compression, plan, arrays, threads, files, above, labelled=image,
-        colors={int(k): _rgba(k, v) for k, v in sorted((colors or {}).items())},
-        properties={int(k): dict(v) for k, v in sorted((properties or {}).items())},
+        colors={k: _rgba(k, v) for k, v in _by_number(colors, "colour")},
+        properties={k: _json_values(k, v) for k, v in _by_number(properties, "properties")},
     )  # fmt: skip
 
 
@@ -178,11 +181,32 @@ def _method(asked: str | None, image: LabelledImage) -> Method:
     return cast("Method", method)
 
 
-def _rgba(value: int, color: str | Sequence[int]) -> tuple[int, int, int, int]:
-    """Read a colour: six or eight hex digits, or three or four numbers up to 255."""
+def _by_number(described: Mapping[int, T] | None, what: str) -> Iterator[tuple[int, T]]:
+    """Yield what is said of objects in the order of their numbers; refuse what is no whole number."""
+    for value in described or {}:
+        if not isinstance(value, int | np.integer):
+            raise BadRequest(f"{what} of label {value!r}", remedy="name objects by whole numbers: 7")
+    for value, said in sorted((described or {}).items(), key=lambda item: item[0]):
+        yield int(value), said
+
+
+def _json_values(value: int, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the properties of an object as JSON has them: numbers of NumPy, as of scikit-image's regionprops, too."""
+    found = {str(key): one.item() if isinstance(one, np.generic) else one for key, one in stated.items()}
     try:
-        numbers = list(bytes.fromhex(color.removeprefix("#"))) if isinstance(color, str) else [int(n) for n in color]
-    except ValueError:
+        json.dumps(found, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BadRequest(
+            f"properties of label {value}: {error}", remedy="give JSON values: text, finite numbers, lists of them"
+        ) from error
+    return found
+
+
+def _rgba(value: int, color: str | Sequence[int]) -> tuple[int, int, int, int]:
+    """Read a colour: six or eight hex digits, or three or four whole numbers up to 255, and no shares of 1."""
+    try:
+        numbers = [*bytes.fromhex(color.removeprefix("#"))] if isinstance(color, str) else [*map(index, color)]
+    except (TypeError, ValueError):
         numbers = []
     if len(numbers) not in (3, 4) or not all(0 <= n <= 255 for n in numbers):
         raise BadRequest(

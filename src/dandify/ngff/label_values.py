@@ -24,7 +24,7 @@ from dandify.store.region import Region, extent, grid
 
 Labels = Stream | Array | NDArray[Any] | Path | str
 _READ_VALUES: Final = 2**22  # of an array without a block of its own
-_MANY: Final = 2**53  # whole numbers beyond are not exact in float64
+_TYPES: Final = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 
 
 def describe_labels(
@@ -58,6 +58,7 @@ def describe_labels(
             f"are of shape {_by(shape)}, and the image is {_by(target)} ({' '.join(image.axes)})", file=where,
             place=place, remedy="labels have a value for each voxel of the image; resample them, or take their image",
         )  # fmt: skip
+    _require_axes(named, image, shape, explicit=axes is not None, file=where, place=place)
     if values.dtype.kind not in "iub":
         _refuse(values, named or image.axes, where, place)
     fitted: Array | NDArray[Any]
@@ -107,8 +108,28 @@ def _opened(
         labels = labels.values  # read without copying
     values: Array | NDArray[Any] = labels if isinstance(labels, Array) else np.asarray(labels)
     if named and len(named) != len(values.shape):
-        raise BadRequest(f"{len(named)} axes ({' '.join(named)}) for an array of shape {values.shape}")
+        raise BadRequest(
+            f"{len(named)} axes ({' '.join(named)}) for an array of shape {_by(values.shape)}",
+            file=files[0] if files else None, remedy="name each axis of the labels, those of length 1 too",
+        )  # fmt: skip
     return values, named, files
+
+
+def _require_axes(
+    named: Sequence[str], image: LabelledImage, shape: Sequence[int], *, explicit: bool, file: Path | None, place: str
+) -> None:  # fmt: skip
+    """Refuse labels whose lengths fit the image and whose axes are in another order than its own.
+
+    Names that only a file has may be others than the image's: ImageJ's planes are as often called time as depth.
+    """
+    long = [a for a, n in zip(named, shape, strict=True) if n != 1] if named else []
+    own = [a for a, n in zip(AXES, image.shapes[0], strict=True) if n != 1]
+    known = [a for a in long if a in own]
+    if known != [a for a in own if a in known] or (explicit and long != own):
+        raise BadRequest(
+            f"have the axes {' '.join(long)}, and the image {' '.join(own)} (of those longer than 1)", file=file,
+            place=place, remedy="turn them: np.transpose; or leave axes out if the image's are meant",
+        )  # fmt: skip
 
 
 def _first_level(stored: StoredImage, path: Path) -> Path:
@@ -157,13 +178,11 @@ def _refuse(values: Array | NDArray[Any], axes: Sequence[str], file: Path | None
                     remedy="set such voxels to a number, then labels.astype('uint32')",
                 )  # fmt: skip
         low, high = min(low, float(found.min())), max(high, float(found.max()))
-    if low > -_MANY and high < _MANY:
-        fits = np.result_type(np.min_scalar_type(int(low)), np.min_scalar_type(int(high)))
-    else:
-        fits = np.dtype(np.int64)
+    fits = next((name for name in _TYPES if np.iinfo(name).min <= low and high <= np.iinfo(name).max), None)
     raise BadRequest(
         f"are {values.dtype}, though all of them are whole numbers, from {low:g} to {high:g}; labels are stored as "
-        f"integers", file=file, place=place, remedy=f"convert them: labels.astype('{fits}')",
+        f"integers", file=file, place=place,
+        remedy=f"convert them: labels.astype('{fits}')" if fits else "number the objects from 1",
     )  # fmt: skip
 
 

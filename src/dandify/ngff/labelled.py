@@ -13,7 +13,7 @@ from dandify.errors import BadRequest, BadSource
 from dandify.ngff.check_geometry import axis_names, transformed
 from dandify.ngff.levels import AXES, Axes, Shape5
 from dandify.ngff.metadata import VERSIONS, Version
-from dandify.ngff.stored import StoredImage, array_of, image_of, read_document
+from dandify.ngff.stored import StoredImage, array_of, attributes_of, image_of
 
 LABELS: Final = "labels"  # the group's name, by the specification
 _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # what Zarr recommends, and every file system takes
@@ -81,7 +81,7 @@ def read_labelled(path: Path) -> LabelledImage:
     _require_version(image.metadata_version, path)
     document = "zarr.json" if (path / "zarr.json").is_file() else ".zarray"
     shapes = []
-    for dataset in _first(image.metadata, path).get("datasets") or ():
+    for dataset in _datasets(_first(image.metadata, path)):
         file = path / str(dataset.get("path")) / document
         try:
             array = array_of(file)
@@ -146,7 +146,7 @@ def labelled(metadata: Mapping[str, Any], shapes: Sequence[tuple[int, ...]], pat
             remedy="write the image again: dandify convert",
         )  # fmt: skip
     kept = [i for i, name in enumerate(names) if name != "c"]
-    datasets = [d for d in multiscale.get("datasets") or () if isinstance(d, dict)]
+    datasets = _datasets(multiscale)
     if not shapes or len(datasets) != len(shapes) or any(len(s) != len(names) for s in shapes):
         raise BadSource("its metadata contradict its arrays", file=path, remedy=_VALIDATE)
     fives = [dict(zip(names, shape, strict=True)) for shape in shapes]
@@ -175,10 +175,10 @@ def listed_labels(image: Path) -> list[str]:
         if not file.is_file():
             continue
         try:
-            content = read_document(file)
+            _, ome = attributes_of(file)
         except (ValueError, OSError) as error:
             raise BadSource(f"cannot be read: {error}", file=file, remedy="mend the list of labels") from error
-        found = (content.get("attributes", {}).get("ome", {}) if name == "zarr.json" else content).get("labels", [])
+        found = ome.get("labels", [])
         if not isinstance(found, list):
             raise BadSource("its list of labels is no list", file=file, remedy="mend the list of labels")
         return [str(one) for one in found]
@@ -224,6 +224,11 @@ def _first(metadata: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
     if not isinstance(multiscales[0], dict) or not all(isinstance(a, dict) for a in multiscales[0].get("axes") or [0]):
         raise BadSource("its multiscales describe no image", file=path, remedy=_VALIDATE)
     return cast("Mapping[str, Any]", multiscales[0])
+
+
+def _datasets(multiscale: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    datasets = multiscale.get("datasets")
+    return [d for d in datasets if isinstance(d, dict)] if isinstance(datasets, list) else []
 
 
 def _without_channel(

@@ -14,7 +14,7 @@ from dandify.ngff.finish import PACKAGES
 from dandify.ngff.label_request import LabelMethod, LabelsRequest, asset_of, request_labels, taken
 from dandify.ngff.label_values import Labels
 from dandify.ngff.labelled import LABELS, listed_labels, read_labelled
-from dandify.ngff.metadata import labels_document
+from dandify.ngff.metadata import Version, labels_document
 from dandify.ngff.request import ImageRequest, too_deep
 from dandify.ngff.stored import read_document
 from dandify.store.engine import Verify, verify_mode
@@ -80,9 +80,11 @@ def write_ome_zarr_labels(
     axes
         Of the array, out of t z y x, where they are to be checked; those of the image by default.
     colors
-        Of objects, by their number: ``"00FF00"``, ``"00FF0080"``, or red, green, blue (and opacity), 0 to 255.
+        Of objects, by their number: ``"00FF00"``, ``"00FF0080"``, or red, green, blue (and opacity), whole numbers up
+        to 255.
     properties
-        Of objects, by their number: JSON values by name, like ``{1: {"class": "neuron", "area_um2": 80.5}}``.
+        Of objects, by their number: JSON values by name, like ``{1: {"class": "neuron", "area_um2": 80.5}}``, and
+        numbers of NumPy.
     chunks, shards, compression, memory, workers, verify, progress
         As of `dandify.write_ome_zarr`.
     downsample
@@ -120,7 +122,7 @@ def write_ome_zarr_labels(
     require_free(labelled.path, name, overwrite=overwrite)
     content = request.metadata()
     root = asset_of(labelled.path)
-    before = read_manifest(manifest_path(root)) if manifest_path(root).is_file() else None
+    _manifest_of(root)  # a damaged one is better known before any work
     output = labelled.path / request.place
     require_room(output, int(request.all_bytes / _USUAL_RATIO) + request.room_bytes)
     files = describe_sources(Path(s) if isinstance(s, str) else s for s in (*sources, *request.files))
@@ -143,7 +145,7 @@ def write_ome_zarr_labels(
     added = _enlist(labelled.path, name, request.version)
     stored.update({f"{labelled.path.relative_to(root).as_posix()}/{n}".removeprefix("./"): f for n, f in added.items()})
     placed = replace(filled, place=inside)
-    manifest = _record(root, before, placed, stored, files, mode, details)
+    manifest = _record(root, placed, stored, files, mode, details)
     return WriteReport(
         path=output,
         datasets=placed.reports(verified=mode == "full"),
@@ -190,16 +192,17 @@ def labels_record(request: LabelsRequest, sources: Sequence[SourceFile]) -> dict
     }  # fmt: skip
 
 
-def _enlist(image: Path, name: str, version: str) -> dict[str, StoredFile]:
+def _enlist(image: Path, name: str, version: Version) -> dict[str, StoredFile]:
     """Add a name to the list of labels, keeping whatever else its document says; each file appears in one step."""
     document = image / LABELS / ("zarr.json" if version == "0.5" else ".zattrs")
-    fresh = labels_document("0.5" if version == "0.5" else "0.4", [*dict.fromkeys([*listed_labels(image), name])])
-    content = read_document(document) if document.is_file() else fresh
+    names = [*dict.fromkeys([*listed_labels(image), name])]
+    content = read_document(document) if document.is_file() else labels_document(version, names)
     if version == "0.5":
-        ome = content.setdefault("attributes", {}).setdefault("ome", {})
-        ome.update({"version": ome.get("version", "0.5"), "labels": fresh["attributes"]["ome"]["labels"]})
+        attributes = content.get("attributes") or {}
+        said = {"version": version, **(attributes.get("ome") or {}), "labels": names}
+        content["attributes"] = {**attributes, "ome": said}
     else:
-        content["labels"] = fresh["labels"]
+        content["labels"] = names
     found = {}
     if version == "0.4":
         with partial_output(image / LABELS / ".zgroup", overwrite=True) as temporary:
@@ -220,13 +223,20 @@ def _consolidated(*groups: Path) -> tuple[str, ...]:
     )
 
 
+def _manifest_of(root: Path) -> Manifest:
+    """Read the manifest beside the image; one that says nothing yet where there is none."""
+    if manifest_path(root).is_file():
+        return read_manifest(manifest_path(root))
+    return Manifest(root.name, 0, None, True, now(), versions(*PACKAGES), details={"backend": "ome-zarr"})
+
+
 def _record(
-    root: Path, before: Manifest | None, filled: Filled, stored: Mapping[str, StoredFile],
-    sources: tuple[SourceFile, ...], mode: Literal["full", "sample", "none"], details: Mapping[str, Any] | None,
+    root: Path, filled: Filled, stored: Mapping[str, StoredFile], sources: tuple[SourceFile, ...],
+    mode: Literal["full", "sample", "none"], details: Mapping[str, Any] | None,
 ) -> Path:  # fmt: skip
-    """Complete the manifest beside the image; make one that speaks of the labels alone where there is none."""
+    """Complete the manifest beside the image, as it is now: other labels may have been added to it meanwhile."""
     assert isinstance(filled.request, LabelsRequest)
-    kept = before or Manifest(root.name, 0, None, True, now(), versions(*PACKAGES), details={"backend": "ome-zarr"})
+    kept = _manifest_of(root)
     told = {key: value for key, value in kept.details.items() if key != "digest"}  # that of the image without them
     files = {n: f for n, f in kept.details.get("files", {}).items() if not n.startswith(filled.place)}
     files |= {n: asdict(f) for n, f in stored.items()}

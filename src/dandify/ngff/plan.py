@@ -230,9 +230,18 @@ def plan_ome_zarr_labels(
     return replace(plan_of(request, labelled.path / request.place), notes=request.notes)
 
 
-def plan_of(request: ImageRequest, path: Path) -> OMEZarrPlan:
-    """Plan what is asked for: an image, or labels; sizes are estimated by samples of its values."""
-    planned = tuple(_level(request, number, ratio) for number, ratio in enumerate(_ratios(request)))
+def plan_of(request: ImageRequest, path: Path, ratios: Sequence[float] | None = None) -> OMEZarrPlan:
+    """Plan what is asked for: an image, or labels.
+
+    Parameters
+    ----------
+    request, path
+        What is asked for, and where it would lie.
+    ratios
+        By which sizes are estimated, see `sampled_ratios`; by samples of its own values if None.
+    """
+    found = sampled_ratios(request) if ratios is None else ratios
+    planned = tuple(_level(request, number, ratio) for number, ratio in enumerate(found))
     return OMEZarrPlan(
         path=path, name=request.title, version=request.version, axes=request.image.axes,
         dtype=request.image.dtype.newbyteorder("<").str, downsample=request.downsample,
@@ -260,8 +269,14 @@ def _level(request: ImageRequest, number: int, ratio: float) -> LevelPlan:
     )  # fmt: skip
 
 
-def _ratios(request: ImageRequest) -> list[float]:
-    """Raw bytes for each stored byte of each level, by samples: the levels above lose noise, and compress otherwise."""
+def sampled_ratios(request: ImageRequest) -> list[float]:
+    """Give the raw bytes of each stored byte of each level, by samples: those above lose noise, and compress otherwise.
+
+    Raises
+    ------
+    BadSource
+        If the samples cannot be read.
+    """
     raw, stored = [0] * len(request.arrays), [0] * len(request.arrays)
     codec = request.arrays[0].codec
     for piece in pieces_of(request.image, request.plan):

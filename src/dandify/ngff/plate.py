@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -17,7 +17,7 @@ from dandify.ngff.fill import array_places, fill, prove, write_group
 from dandify.ngff.finish import finish
 from dandify.ngff.labels import decided
 from dandify.ngff.metadata import in_order, plate_document, row_document, well_document
-from dandify.ngff.plan import OMEZarrPlan, plan_of
+from dandify.ngff.plan import OMEZarrPlan, plan_of, sampled_ratios
 from dandify.ngff.request import SUFFIX, ImageRequest, request_image, too_deep
 from dandify.ngff.write import image_document
 from dandify.sources.contract import Array, Channel, Stream
@@ -60,8 +60,13 @@ class OMEZarrPlatePlan:
 
     @property
     def first(self) -> OMEZarrPlan:
-        """The first field, for all: viewers, and whether DANDI takes paths and sizes."""
+        """The first field, as an example of all."""
         return next(iter(self.fields.values()))
+
+    @property
+    def deepest(self) -> OMEZarrPlan:
+        """The first of the fields with the longest paths, for all: viewers, and whether DANDI takes paths and sizes."""
+        return max(self.fields.values(), key=lambda field: field.depth)
 
     @property
     def raw_bytes(self) -> int:
@@ -204,13 +209,13 @@ def plan_ome_zarr_plate(
         shards=shards, downsample=downsample, compression=compression, memory=memory, workers=workers,
     )  # fmt: skip
     groups = _groups(title, requests)
-    alike: dict[tuple[Any, ...], OMEZarrPlan] = {}
+    ratios: dict[tuple[Any, ...], Sequence[float]] = {}
     plans = {}
     for place, request in requests.items():
-        kind = (request.image.shape, request.image.dtype)
-        if kind not in alike:
-            alike[kind] = plan_of(request, path)
-        plans[place] = replace(alike[kind], path=path / place, name=request.title)
+        kind = (request.image.shape, request.image.axes, request.image.dtype)
+        if kind not in ratios:
+            ratios[kind] = sampled_ratios(request)
+        plans[place] = plan_of(request, path / place, ratios[kind])
     files = sum(p.files for p in plans.values()) + len(groups) * (1 if version == "0.5" else 2)
     return OMEZarrPlatePlan(path, title, len({p.rpartition("/")[0] for p in _places(requests)}), plans, files)
 
@@ -224,7 +229,8 @@ def _requests(
     wrong = [place for place in fields if not _PLACE.fullmatch(place)]
     if wrong:
         raise BadRequest(f"a field at {wrong[0]!r}", file=path, remedy="ROW/COLUMN/FIELD, of letters and digits: A/1/0")
-    if len({place.lower() for place in fields}) < len(fields):
+    folders = {"/".join(place.split("/")[:depth]) for place in fields for depth in (1, 2, 3)}
+    if len({folder.lower() for folder in folders}) < len(folders):
         raise BadRequest("places of fields that not every file system tells apart", file=path,
                          remedy="call rows by capital letters alone")  # fmt: skip
     title = name or path.name.removesuffix(SUFFIX)

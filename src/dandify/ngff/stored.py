@@ -127,14 +127,25 @@ def read_document(path: Path) -> dict[str, Any]:
     return content
 
 
+def attributes_of(document: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Read a group's document: its attributes, and those of them that are OME's, in 0.5 below ``ome``.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON object.
+    """
+    content = read_document(document)
+    attributes = content.get("attributes") if document.name == "zarr.json" else content
+    attributes = attributes if isinstance(attributes, dict) else {}
+    ome = attributes.get("ome", attributes)
+    return attributes, ome if isinstance(ome, dict) else {}
+
+
 def image_of(document: Path) -> StoredImage | None:
     """Give the image that a group's document describes; None if it describes something else."""
-    content = read_document(document)
-    attributes = content.get("attributes", {}) if document.name == "zarr.json" else content
-    metadata = attributes.get("ome", attributes) if isinstance(attributes, dict) else {}
-    if isinstance(metadata, dict) and isinstance(metadata.get("multiscales"), list):
-        return StoredImage(document.parent, metadata, attributes)
-    return None
+    attributes, ome = attributes_of(document)
+    return StoredImage(document.parent, ome, attributes) if isinstance(ome.get("multiscales"), list) else None
 
 
 def array_of(document: Path) -> StoredArray | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,7 +189,7 @@ def _plan(config: Config, index: int, path: Path) -> PlannedSession:
         given = SourceEntry(path=item) if isinstance(item, str) else item
         sources.append(
             PlannedSource(
-                (path.parent / given.path).absolute(),
+                Path(os.path.abspath(path.parent / given.path)),
                 given.format,
                 given.options,
                 Layer(f"{name}.sources[{i}]", given.metadata),
@@ -196,7 +197,7 @@ def _plan(config: Config, index: int, path: Path) -> PlannedSession:
             )
         )
     return PlannedSession(
-        tuple(sources), layers, {name: (path.parent / file).absolute() for name, file in entry.labels.items()}
+        tuple(sources), layers, {n: Path(os.path.abspath(path.parent / file)) for n, file in entry.labels.items()}
     )
 
 

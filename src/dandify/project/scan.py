@@ -110,7 +110,7 @@ def scan(path: Path | str, *, ignore: Sequence[str] = ()) -> ScanReport:
         If the path does not exist.
     """
     begin = time.perf_counter()
-    root = Path(path).absolute()
+    root = Path(os.path.abspath(path))  # without "..": the files of sources are compared with those below it
     if not root.exists():
         raise BadRequest("no such file or folder", file=root)
     # An OME-Zarr that is named is one acquisition, and may have a million files.

@@ -64,10 +64,11 @@ def print_convert(report: ConvertReport, console: Console) -> None:
         console.print(f"[red]failed[/] {session.plan.name}: {escape(str(session.error))}")
     done = len(report.sessions) - len(report.failed)
     console.print(
-        f"{done} session{'s' * (done != 1)} converted, {len(report.failed)} failed: {report.out}", soft_wrap=True
+        f"{done} session{'s' * (done != 1)} converted, {len(report.failed)} failed: {escape(str(report.out))}",
+        soft_wrap=True,
     )
     if done:
-        console.print(f"next: dandify organize {report.out} --dandiset DIR --name TITLE", soft_wrap=True)
+        console.print(f"next: dandify organize {escape(str(report.out))} --dandiset DIR --name TITLE", soft_wrap=True)
 
 
 def convert_record(report: ConvertReport) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def _print_plate(plan: OMEZarrPlatePlan, console: Console) -> None:
     )
     console.print("the first of them:")
     print_levels(plan.first, console)
-    print_verdict(plan.first, console)
+    print_verdict(plan.deepest, console)
 
 
 def print_levels(plan: OMEZarrPlan, console: Console) -> None:

@@ -21,7 +21,7 @@ def print_labels(image: Path, written: Sequence[WriteReport], console: Console) 
     for one in written:
         for note in one.notes:
             console.print(f"{escape(one.path.name)}: {escape(note)}", soft_wrap=True)
-    console.print(f"next: dandify view {image}", soft_wrap=True)
+    console.print(f"next: dandify view {escape(str(image))}", soft_wrap=True)
 
 
 def labels_report(image: Path, written: Sequence[WriteReport]) -> dict[str, Any]:

@@ -32,9 +32,9 @@ def print_organize(report: OrganizeReport, console: Console) -> None:
         console.print(f"[yellow]left out:[/] {escape(shown)} ({escape(reason)})", soft_wrap=True)
     counts = Counter(file.status for file in report.files)
     counted = ", ".join(f"{number} {status}" for status, number in counts.items())
-    console.print(f"{counted}; dandiset.yaml {report.description}: {report.dandiset}", soft_wrap=True)
+    console.print(f"{counted}; dandiset.yaml {report.description}: {escape(str(report.dandiset))}", soft_wrap=True)
     if not report.dry_run:
-        console.print(f"next: dandify validate {report.dandiset}", soft_wrap=True)
+        console.print(f"next: dandify validate {escape(str(report.dandiset))}", soft_wrap=True)
 
 
 def _status(file: OrganizedFile) -> str:

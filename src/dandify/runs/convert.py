@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -173,8 +174,9 @@ def convert(
     else:
         none = Layer("sources", {})
         form, said = (None, {}) if pattern is None else ("planes", {"pattern": pattern})
-        given = [PlannedSource(Path(s).absolute(), form, said, none, tuple(ignore)) for s in sources]
-        requests = (PlannedSession(tuple(given), (), {n: Path(p).absolute() for n, p in labels.items()}),)
+        paths = [Path(os.path.abspath(s)) for s in sources]  # without "..": those of labels are compared with them
+        given = [PlannedSource(path, form, said, none, tuple(ignore)) for path in paths]
+        requests = (PlannedSession(tuple(given), (), {n: Path(os.path.abspath(p)) for n, p in labels.items()}),)
     plans = plan_sessions(
         requests,
         Path(out).absolute(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -143,6 +144,7 @@ def _plan(session: Opened, out: Path, backend: str, labels: Mapping[str, Path]) 
         for stream in pictures:
             stem = source.path.name.split(".")[0] + (f"_{stream.name}" if len(pictures) > 1 else "")
             images.append(ImagePlan(source, stream, folder / f"{name}_{label(stem)}{SUFFIX}"))
+    taken: set[str] = set()
     return SessionPlan(
         name=name,
         metadata=metadata,
@@ -151,8 +153,8 @@ def _plan(session: Opened, out: Path, backend: str, labels: Mapping[str, Path]) 
         shifts_s=tuple(shift_of(s, start, timezone) for s in recordings),
         locations=tuple(session.own[s.path].get("electrode_location") for s in recordings),
         nwb=folder / f"{name}{'.nwb.zarr' if backend == 'zarr' else '.nwb'}" if recordings else None,
-        images=_labelled(_distinct(images), labels, name),
-        plates=_distinct(plates),
+        images=_labelled(_distinct(images, taken), labels, name),
+        plates=_distinct(plates, taken),
         unknown=session.unknown,
     )
 
@@ -185,13 +187,14 @@ def _labelled(images: tuple[ImagePlan, ...], labels: Mapping[str, Path], session
     return tuple(replace(image, labels=some) for image, some in zip(images, found, strict=True))
 
 
-def _distinct(images: Sequence[Named]) -> tuple[Named, ...]:
-    seen: dict[Path, int] = {}
+def _distinct(images: Sequence[Named], taken: set[str]) -> tuple[Named, ...]:
+    """Give a number to outputs whose name is taken; no file system is trusted with capital letters."""
     out = []
     for image in images:
-        count = seen[image.output] = seen.get(image.output, 0) + 1
         stem = image.output.name.removesuffix(SUFFIX)
-        out.append(image if count == 1 else replace(image, output=image.output.with_name(f"{stem}{count}{SUFFIX}")))
+        name = next(n for n in chain([stem], (f"{stem}{i}" for i in count(2))) if n.lower() not in taken)
+        taken.add(name.lower())
+        out.append(replace(image, output=image.output.with_name(name + SUFFIX)))
     return tuple(out)
 
 

@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, islice, pairwise, product
 from pathlib import Path
 from typing import Final
 
@@ -135,7 +135,8 @@ def _complete(
     counted = [sorted({plane[i] for plane in planes}, key=_order) for i in range(len(names))]
     for name, values in zip(names, counted, strict=True):
         numbers = [int(v) for v in values if v.isdigit()] if name != "channel" else []
-        gaps = [n for n in range(numbers[0], numbers[-1]) if n not in numbers] if numbers else []
+        between = chain.from_iterable(range(a + 1, b) for a, b in pairwise(numbers))
+        gaps = [*islice(between, len(numbers))]  # times of a clock have billions
         if gaps:
             raise BadSource(
                 f"{_named(place)}has no plane of {name} {gaps[0]}, between {name} {numbers[0]} and {numbers[-1]}",

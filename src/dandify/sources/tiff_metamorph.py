@@ -9,6 +9,7 @@ values are understood:
   one field's length apart, ``OffsetFromWellCenterUmY`` of the first is half of that below 0, and it shows the upper rim
   of the well. faim-ipa places them so, too. MetaMorph takes them from any stage, in its units and direction;
   Bio-Formats has them without a unit, and they are left out here.
+- ``z-position`` is in micrometres: Bio-Formats (MetamorphTiffReader) makes the distance of planes of it.
 - ``wavelength`` of MetaXpress is that of the emission filter (FITC 536, Cy3 593, Texas Red 624). In MetaMorph somebody
   types it, for excitation as well as emission; it is left out.
 - ``acquisition-time-local`` is the clock of the computer, without a zone.
