@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -92,7 +92,7 @@ class ScanReport:
         return tuple(s for session in self.sessions for s in session.sources)
 
 
-def scan(path: Path | str, *, ignore: Sequence[str] = ()) -> ScanReport:
+def scan(path: Path | str, *, ignore: Sequence[str] = (), missing: str | None = None) -> ScanReport:
     """Walk a folder and say what is in it, reading headers only.
 
     Parameters
@@ -103,6 +103,8 @@ def scan(path: Path | str, *, ignore: Sequence[str] = ()) -> ScanReport:
     ignore
         Patterns of files and folders to pass over, such as ``*.csv`` or ``notes/*``; matched against the name and
         against the path below ``path``.
+    missing
+        ``fill``: planes of images that no file holds are 0, where a converter can do it.
 
     Raises
     ------
@@ -116,7 +118,7 @@ def scan(path: Path | str, *, ignore: Sequence[str] = ()) -> ScanReport:
     # An OME-Zarr that is named is one acquisition, and may have a million files.
     walked = root.is_dir() and not root.name.endswith(".zarr")
     files = [f for f in _walk(root) if not _ignored(f, root, ignore)] if walked else [root]
-    opened, broken, unknown = _open_all(files, within=root if walked else None)
+    opened, broken, unknown = _open_all(files, root if walked else None, {"missing": missing} if missing else {})
     return ScanReport(root, _sessions(opened, root), tuple(broken), tuple(unknown), time.perf_counter() - begin)
 
 
@@ -171,7 +173,9 @@ def _walk(root: Path) -> Iterator[Path]:
                 yield Path(folder) / name
 
 
-def _open_all(files: list[Path], within: Path | None) -> tuple[list[Source], list[Broken], list[Unknown]]:
+def _open_all(
+    files: list[Path], within: Path | None, filling: Mapping[str, str]
+) -> tuple[list[Source], list[Broken], list[Unknown]]:
     opened: list[Source] = []
     broken: list[Broken] = []
     owned: set[Path] = set()
@@ -186,7 +190,7 @@ def _open_all(files: list[Path], within: Path | None) -> tuple[list[Source], lis
                     reasons.setdefault(member, []).append(f"{converter.name}: {verdict.reason}")
                 continue
             try:
-                source = converter.open(root)
+                source = converter.open(root, filling if converter.fills else {})
             except DandifyError as error:
                 broken.append(Broken(converter.name, root, error))
                 owned.update(members)

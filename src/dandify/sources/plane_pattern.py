@@ -33,6 +33,7 @@ _TOKEN: Final = re.compile(r"\{([^{}]*)\}|(\*)|([^{}*]+)|(.)")
 EXAMPLE: Final = "TimePoint_{t}/*_{row}{column}_s{field}_w{channel:1}*.tif"
 _THUMBNAIL: Final = re.compile(r"_thumb[0-9A-F-]*\.tiff?", re.IGNORECASE)
 _NAMED: Final = 3  # missing planes that an error names
+_FILL: Final = "--missing fill has 0 there"
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,25 @@ class Planes:
     counted
         The values of t, channel and z that there are, each in order.
     files
-        In C order of t, channel and z.
+        In C order of t, channel and z; None for a plane that is missing.
     """
 
     place: Mapping[str, str]
     counted: Mapping[str, tuple[str, ...]]
-    files: tuple[Path, ...]
+    files: tuple[Path | None, ...]
 
 
-def images_by(folder: Path, pattern: str) -> tuple[Planes, ...]:
+def images_by(folder: Path, pattern: str, *, fill: bool = False) -> tuple[Planes, ...]:
     """Find the images of a folder, in the order of their places.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    pattern
+        Of the paths below it.
+    fill
+        Planes may be missing: between times, depths and channels that there are.
 
     Raises
     ------
@@ -87,7 +97,9 @@ def images_by(folder: Path, pattern: str) -> tuple[Planes, ...]:
             remedy=f"the first file is {near.relative_to(folder).as_posix()}" if near else "there is no file in it",
         )  # fmt: skip
     ordered = sorted(found.items(), key=lambda item: [_order(value) for value in item[0]])
-    return tuple(_complete(dict(zip(places, place, strict=True)), planes, image, folder) for place, image in ordered)
+    return tuple(
+        _complete(dict(zip(places, place, strict=True)), planes, image, folder, fill=fill) for place, image in ordered
+    )
 
 
 def _compiled(pattern: str, folder: Path) -> re.Pattern[str]:
@@ -129,26 +141,29 @@ def _order(value: str) -> tuple[int, int, str]:
 
 
 def _complete(
-    place: Mapping[str, str], names: Sequence[str], planes: Mapping[tuple[str, ...], Path], folder: Path
+    place: Mapping[str, str], names: Sequence[str], planes: Mapping[tuple[str, ...], Path], folder: Path, *, fill: bool
 ) -> Planes:
-    """Put planes in order, and refuse gaps: whatever lies behind one would be shifted."""
+    """Put planes in order, and refuse or fill gaps: whatever lies behind one would be shifted."""
     counted = [sorted({plane[i] for plane in planes}, key=_order) for i in range(len(names))]
     for name, values in zip(names, counted, strict=True):
         numbers = [int(v) for v in values if v.isdigit()] if name != "channel" else []
         gaps = [n for n in range(numbers[0], numbers[-1]) if n not in numbers] if numbers else []
-        if gaps:
+        if gaps and fill and len(gaps) < len(numbers):
+            values += map(str, gaps)
+            values.sort(key=_order)
+        elif gaps:
             raise BadSource(
                 f"{_named(place)}has no plane of {name} {gaps[0]}, between {name} {numbers[0]} and {numbers[-1]}",
-                file=folder, remedy="copy the missing planes; a gap would shift all planes behind it",
+                file=folder, remedy=f"copy the missing planes; a gap would shift all planes behind it. {_FILL}",
             )  # fmt: skip
     missing = [p for p in product(*counted) if p not in planes]
-    if missing:
+    if missing and not fill:
         some = "; ".join(", ".join(f"{n} {v}" for n, v in zip(names, p, strict=True)) for p in missing[:_NAMED])
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise BadSource(f"{_named(place)}lacks the planes of {some}{more}", file=folder,
-                        remedy="copy them from the microscope's computer")  # fmt: skip
+                        remedy=f"copy them from the microscope's computer. {_FILL}")  # fmt: skip
     return Planes(
-        place, dict(zip(names, map(tuple, counted), strict=True)), tuple(planes[p] for p in product(*counted))
+        place, dict(zip(names, map(tuple, counted), strict=True)), tuple(planes.get(p) for p in product(*counted))
     )
 
 
