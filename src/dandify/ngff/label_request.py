@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from dandify.errors import BadRequest
 from dandify.kernels.shrink import Method
-from dandify.ngff.label_values import Labels, describe_labels
+from dandify.ngff.label_values import Labels, OfWhole, describe_labels
 from dandify.ngff.labelled import LABELS, LabelledImage, labelled, listed_labels, require_name
 from dandify.ngff.levels import plan_pyramid
 from dandify.ngff.metadata import label_metadata, ome_metadata
@@ -42,11 +43,14 @@ class LabelsRequest(ImageRequest):
         Their image.
     colors, properties
         By the number of an object.
+    given
+        The path by which they were given, absolute; None where they were given as values.
     """
 
     labelled: LabelledImage
     colors: Mapping[int, tuple[int, int, int, int]]
     properties: Mapping[int, Mapping[str, Any]]
+    given: Path | None = None
 
     @property
     def statistics(self) -> bool:
@@ -117,6 +121,7 @@ def request_labels(
         values.shape, values.dtype, values.voxel, count=len(image.shapes), chunks=wanted_chunks(chunks, values),
         memory_bytes=parse_bytes(memory), workers=threads, block=values.block, like=image.shapes,
     )  # fmt: skip
+    given = labels.labels if isinstance(labels, OfWhole) else labels
     above = len(image.path.relative_to(asset_of(image.path)).parts) + 2
     wanted = require_shards(shards, values, plan, image.version)
     arrays = tuple(
@@ -126,6 +131,7 @@ def request_labels(
         values, name, image.version, method, compression, plan, arrays, threads, files, above, labelled=image,
         colors={int(k): _rgba(k, v) for k, v in sorted((colors or {}).items())},
         properties={int(k): dict(v) for k, v in sorted((properties or {}).items())},
+        given=Path(os.path.abspath(given)) if isinstance(given, Path | str) else None,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from dandify.errors import BadRequest, DandifyError
 from dandify.project.config import Output, PlannedSession, PlannedSource, StreamOutput, read_config
 from dandify.project.metadata import Layer, parse_assignments
-from dandify.runs.build import first_planes, nwbfile_of, stated_of, stated_of_plate
+from dandify.runs.build import first_planes, labels_of, nwbfile_of, stated_of, stated_of_plate
 from dandify.runs.dry_run import PlannedOutputs, plan_outputs
 from dandify.runs.plan import ImagePlan, PlannedPlate, SessionPlan, plan_sessions
 from dandify.sources import Source
+from dandify.sources.microscopy import told_of_filled
 from dandify.store.progress import ProgressCallback
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def convert(
     paged: bool = False,
     labels: Mapping[str, Path | str] = MappingProxyType({}),
     pattern: str | None = None,
+    missing: Literal["refuse", "fill"] = "refuse",
 ) -> ConvertReport:
     """Convert raw recordings to NWB and OME-Zarr, each verified against its source.
 
@@ -115,7 +117,7 @@ def convert(
     compression
         Of NWB files, see `dandify.write_nwb`.
     stub
-        Convert only the first second of every recording and the first planes of every image.
+        Convert only the first second of every recording and the first planes of every image and its labels.
     workers
         Threads that compress; one per core if None.
     memory
@@ -139,11 +141,15 @@ def convert(
         NWB files are HDF5 in pages, see `dandify.write_nwb`.
     labels
         Files of labels by their name, written with the image, see `dandify.write_ome_zarr_labels`; by ``IMAGE/NAME``
-        where the session has several images. ``dandify.yaml`` has them for each session. ``stub`` leaves them out.
+        where the session has several images. ``dandify.yaml`` has them for each session.
     pattern
         Of a folder with a TIFF for each plane: which plane a file is by its path in the folder, such as
         ``*_{row}{column}_s{field}_w{channel:1}*.tif``. Rows and columns make it a plate. ``dandify.yaml`` has it among
         the options of a source: ``format: planes, options: {pattern: ...}``.
+    missing
+        Planes of an image that no file holds, of folders of planes, sets of OME-TIFF and acquisitions of MetaMorph:
+        ``refuse`` the image (default), or ``fill`` them with 0, which the manifest names. ``dandify.yaml`` may have it
+        among the options of a source.
 
     Raises
     ------
@@ -175,6 +181,8 @@ def convert(
         form, said = (None, {}) if pattern is None else ("planes", {"pattern": pattern})
         given = [PlannedSource(Path(s).absolute(), form, said, none, tuple(ignore)) for s in sources]
         requests = (PlannedSession(tuple(given), (), {n: Path(p).absolute() for n, p in labels.items()}),)
+    if missing == "fill":
+        requests = tuple(replace(r, sources=tuple(replace(s, missing=missing) for s in r.sources)) for r in requests)
     plans = plan_sessions(
         requests,
         Path(out).absolute(),
@@ -306,12 +314,13 @@ def _write_image(
 
     image.output.parent.mkdir(parents=True, exist_ok=True)
     stream = first_planes(image.stream) if stub else image.stream
-    details = {**details, "image": stated_of(image)}
+    details = {**details, "image": stated_of(replace(image, stream=stream))}
     with _named(image.source, image.stream.name):
-        return write_ome_zarr(
+        report = write_ome_zarr(
             stream, image.output, version=ngff, sources=image.source.files, details=details,
-            labels=None if stub else image.labels, **options,
+            labels=labels_of(image, stub=stub), **options,
         )  # fmt: skip
+    return replace(report, notes=(*report.notes, *told_of_filled(stream)))
 
 
 @contextmanager
@@ -333,7 +342,9 @@ def _write_plate(
     plate.output.parent.mkdir(parents=True, exist_ok=True)
     fields = {place: first_planes(stream) if stub else stream for place, stream in plate.fields.items()}
     with _named(plate.source):
-        return write_ome_zarr_plate(
+        report = write_ome_zarr_plate(
             fields, plate.output, version=ngff, sources=plate.source.files,
-            details={**details, "image": stated_of_plate(plate)}, **options,
+            details={**details, "image": stated_of_plate(replace(plate, fields=fields))}, **options,
         )  # fmt: skip
+    told = (told for stream in fields.values() for told in told_of_filled(stream))
+    return replace(report, notes=(*report.notes, *told))
