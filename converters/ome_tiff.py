@@ -61,8 +61,8 @@ class OmeTiff(Converter):
         """Look at the first directory, and at the names beside the file: a plane of a folder is not an image."""
         try:
             with path.open("rb") as file:
-                if not is_tiff(file.read(16)):
-                    return Verdict(False, "does not begin as a TIFF does")
+                if not is_tiff(head := file.read(16)):
+                    return Verdict(False, "does not begin as a TIFF does" if head else "is empty")
             first = read_header(path, pages=1).first
             if other := foreign(first):
                 return Verdict(False, f"is a TIFF of {other}, which has a meaning of its own")
@@ -72,8 +72,8 @@ class OmeTiff(Converter):
                 return Verdict(False, f"is one of {len(run.files)} planes in {path.parent.name}, see format planes")
         except OSError as error:
             return Verdict(False, f"cannot be read: {error.strerror}")
-        except BadSource as error:
-            return Verdict(False, error.cause)
+        except BadSource as error:  # to be opened, which says what is wrong: half a file is not one of another format
+            return Verdict(True, f"begins as a TIFF does, and {error.cause}")
         if UIC4 in first.present:
             return Verdict(True, "has MetaMorph's tags")
         return Verdict(True, "has ImageJ's header" if imagej(first) else "is a plain TIFF")

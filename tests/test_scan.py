@@ -70,7 +70,7 @@ def test_what_a_file_is_that_is_no_recording_is_said(tmp_path: Path) -> None:
     assert found.reasons[0].startswith("is NWB already: dandify organize takes it")
     (tmp_path / "x.nwb").rename(tmp_path / "x.tif")
     with pytest.raises(
-        UnknownFormat, match=r"no converter knows it \(.*ome_tiff: does not begin as a TIFF does"
+        UnknownFormat, match=r"no converter knows it \(.*ome_tiff: is empty"
     ) as error:
         dandify.convert(tmp_path / "x.tif", out=tmp_path / "out")
     assert error.value.file == str(tmp_path / "x.tif")

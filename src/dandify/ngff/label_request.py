@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def request_labels(
     return LabelsRequest(
         values, name, image.version, method, compression, plan, arrays, threads, files, above, labelled=image,
         colors={int(k): _rgba(k, v) for k, v in sorted((colors or {}).items())},
-        properties={int(k): dict(v) for k, v in sorted((properties or {}).items())},
+        properties={int(k): _properties(k, v) for k, v in sorted((properties or {}).items())},
         given=Path(os.path.abspath(given)) if isinstance(given, Path | str) else None,
     )  # fmt: skip
 
@@ -193,3 +194,16 @@ def _rgba(value: int, color: str | Sequence[int]) -> tuple[int, int, int, int]:
             f"colour {color!r} of label {value}", remedy="six or eight hex digits: 00FF00; or numbers: (0, 255, 0, 255)"
         )
     return cast("tuple[int, int, int, int]", (*numbers, 255)[:4])
+
+
+def _properties(value: int, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Refuse what JSON cannot hold, before any work."""
+    try:
+        found = {str(k): v for k, v in properties.items()}
+        json.dumps(found, allow_nan=False)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BadRequest(
+            f"properties of label {value} that JSON cannot hold: {error}",
+            remedy="names and plain values: {1: {'class': 'neuron', 'area_um2': 80.5}}",
+        ) from None
+    return found

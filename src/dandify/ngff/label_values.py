@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dandify.errors import BadRequest, BadSource
 from dandify.ngff.check_geometry import axis_names
-from dandify.ngff.image import ImageInput
+from dandify.ngff.image import ImageInput, plain_values
 from dandify.ngff.labelled import LABELS, LabelledImage, stored_image
 from dandify.ngff.level_array import LevelArray
 from dandify.ngff.levels import AXES
@@ -24,6 +24,7 @@ from dandify.sources.derived import Fitted
 from dandify.store.region import Region, extent, grid
 
 _READ_VALUES: Final = 2**22  # of an array without a block of its own
+_NPY: Final = b"\x93NUMPY"
 _MANY: Final = 2**53  # whole numbers beyond are not exact in float64
 
 
@@ -131,7 +132,7 @@ def _opened(
         labels = labels.array
     if isinstance(labels, MemoryArray):
         labels = labels.values  # read without copying
-    values: Array | NDArray[Any] = labels if isinstance(labels, Array) else np.asarray(labels)
+    values = labels if isinstance(labels, Array) else plain_values(labels)
     if named and len(named) != len(values.shape):
         raise BadRequest(f"{len(named)} axes ({' '.join(named)}) for an array of shape {values.shape}")
     return values, named, files
@@ -154,6 +155,11 @@ def first_level(stored: StoredImage, path: Path) -> Path:
 def _npy(path: Path) -> NDArray[Any]:
     if not path.is_file():
         raise BadRequest("no such file", file=path)
+    with path.open("rb") as file:
+        begins = file.read(len(_NPY))
+    if begins != _NPY:
+        raise BadSource(f"is no .npy file: it begins with {begins!r}", file=path,
+                        remedy="save the labels alone: np.save(path, labels)")  # fmt: skip
     try:
         values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:

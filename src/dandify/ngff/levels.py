@@ -159,7 +159,7 @@ def plan_pyramid(
         )  # fmt: skip
     need = math.ceil(least.memory_bytes / 1e6)
     raise BadRequest(
-        f"{memory_bytes / 1e6:,.0f} MB of memory do not suffice for planes of {shape[3]} x {shape[4]} {dtype} with "
+        f"{memory_bytes / 1e6:,.3g} MB of memory do not suffice for planes of {shape[3]} x {shape[4]} {dtype} with "
         f"{workers} worker(s)",
         remedy=f"allow at least {need} MB (--memory {need}MB){', or fewer workers' if workers > 1 else ''}",
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dandify.errors import BadRequest
 from dandify.runs.plan import ImagePlan, PlannedPlate, SessionPlan
-from dandify.sources import Channel, Cropped, Stream
+from dandify.sources import Channel, Cropped, Source, Stream
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
@@ -62,6 +64,17 @@ def labels_of(image: ImagePlan, *, stub: bool) -> Mapping[str, Labels]:
 
     lengths = dict(zip(image.stream.axes, image.stream.shape, strict=True))
     return {name: OfWhole(path, lengths) for name, path in image.labels.items()}
+
+
+@contextmanager
+def named(source: Source, place: str | None = None) -> Iterator[None]:
+    """Let the refusal of an image say of which file it is."""
+    try:
+        yield
+    except BadRequest as error:
+        if error.file is None:
+            error.file, error.place = str(source.path), error.place or place
+        raise
 
 
 def stated_of(image: ImagePlan) -> dict[str, Any]:

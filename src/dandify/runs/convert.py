@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from dandify.errors import BadRequest, DandifyError
 from dandify.project.config import Output, PlannedSession, PlannedSource, StreamOutput, read_config
 from dandify.project.metadata import Layer, parse_assignments
-from dandify.runs.build import first_planes, labels_of, nwbfile_of, stated_of, stated_of_plate
+from dandify.runs.build import first_planes, labels_of, named, nwbfile_of, stated_of, stated_of_plate
 from dandify.runs.dry_run import PlannedOutputs, plan_outputs
 from dandify.runs.plan import ImagePlan, PlannedPlate, SessionPlan, plan_sessions
-from dandify.sources import Source
 from dandify.sources.microscopy import told_of_filled
 from dandify.store.progress import ProgressCallback
 
@@ -196,6 +195,11 @@ def convert(
         require_compression(backend or "hdf5", compression)
     if paged and (backend or "hdf5") != "hdf5":
         raise BadRequest(f"backend {backend} has no pages", remedy="leave --paged out, or --backend hdf5")
+    if (chunks or transforms) and not any(plan.nwb for plan in plans):
+        raise BadRequest(
+            f"{'chunks' if chunks else 'transforms'} are of arrays of NWB files, and there are images alone",
+            remedy="chunks of images stand in dandify.yaml: output: {streams: {Image: {chunks: [16, 256, 256]}}}",
+        )  # fmt: skip
     if on_plan:
         on_plan(plans)
     options: dict[str, Any] = {
@@ -315,23 +319,12 @@ def _write_image(
     image.output.parent.mkdir(parents=True, exist_ok=True)
     stream = first_planes(image.stream) if stub else image.stream
     details = {**details, "image": stated_of(replace(image, stream=stream))}
-    with _named(image.source, image.stream.name):
+    with named(image.source, image.stream.name):
         report = write_ome_zarr(
             stream, image.output, version=ngff, sources=image.source.files, details=details,
             labels=labels_of(image, stub=stub), **options,
         )  # fmt: skip
     return replace(report, notes=(*report.notes, *told_of_filled(stream)))
-
-
-@contextmanager
-def _named(source: Source, place: str | None = None) -> Iterator[None]:
-    """Let the refusal of an image say of which file it is."""
-    try:
-        yield
-    except BadRequest as error:
-        if error.file is None:
-            error.file, error.place = str(source.path), error.place or place
-        raise
 
 
 def _write_plate(
@@ -341,7 +334,7 @@ def _write_plate(
 
     plate.output.parent.mkdir(parents=True, exist_ok=True)
     fields = {place: first_planes(stream) if stub else stream for place, stream in plate.fields.items()}
-    with _named(plate.source):
+    with named(plate.source):
         report = write_ome_zarr_plate(
             fields, plate.output, version=ngff, sources=plate.source.files,
             details={**details, "image": stated_of_plate(replace(plate, fields=fields))}, **options,
