@@ -144,6 +144,13 @@ def acquisition_of_metamorph(folder: Path) -> Path:
     return Acquisition().write(folder)
 
 
+@sample("metaxpress")
+def plate_of_metaxpress(folder: Path) -> Path:
+    from metaxpress_maker import Plate
+
+    return Plate(times=2).write(folder)
+
+
 @sample("planes")
 def planes(folder: Path) -> Path:
     from tiff_makers import write_planes

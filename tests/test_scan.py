@@ -69,9 +69,7 @@ def test_what_a_file_is_that_is_no_recording_is_said(tmp_path: Path) -> None:
     (found,) = dandify.scan(tmp_path).unknown
     assert found.reasons[0].startswith("is NWB already: dandify organize takes it")
     (tmp_path / "x.nwb").rename(tmp_path / "x.tif")
-    with pytest.raises(
-        UnknownFormat, match=r"no converter knows it \(.*ome_tiff: is empty"
-    ) as error:
+    with pytest.raises(UnknownFormat, match=r"no converter knows it \(.*ome_tiff: is empty") as error:
         dandify.convert(tmp_path / "x.tif", out=tmp_path / "out")
     assert error.value.file == str(tmp_path / "x.tif")
 

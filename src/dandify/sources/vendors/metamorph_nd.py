@@ -131,7 +131,7 @@ def read_nd(path: Path) -> Nd:
     BadSource
         If it is none, ends early, or states numbers that are none.
     """
-    said = dict(_lines(path))
+    said = dict(quoted_lines(path, FIRST_LINE))
 
     def flag(key: str) -> bool | None:
         return {"TRUE": True, "FALSE": False}.get(said.get(key, "").upper())
@@ -171,14 +171,22 @@ def nd_of(path: Path) -> Path | None:
     return None
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
+def quoted_lines(path: Path, first: bytes) -> Iterator[tuple[str, str]]:
+    """Yield keys and values of a file of MetaMorph or MetaXpress, up to ``"EndFile"``.
+
+    Raises
+    ------
+    BadSource
+        If it does not begin with the key that it should, or ends early.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(_LONGEST)
     except OSError as error:
         raise BadSource(f"cannot be read: {error.strerror}", file=path) from None
-    if not raw.startswith(FIRST_LINE):
-        raise BadSource('does not begin with "NDInfoFile", as a .nd file does', file=path, place="line 1", remedy=_MEND)
+    if not raw.startswith(first):
+        raise BadSource(f"does not begin with {first.decode()}, as a {path.suffix} file does", file=path,
+                        place="line 1", remedy=_MEND)  # fmt: skip
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
