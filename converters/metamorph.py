@@ -24,7 +24,7 @@ from dandify.sources.microscopy import (
 from dandify.sources.tiff import tiff_pages
 from dandify.sources.tiff_header import Page, read_header, require_whole
 from dandify.sources.tiff_metamorph import MetaMorphPlane, metamorph_image, moment, planes_in, stated_by
-from dandify.sources.vendors.metamorph_nd import FIRST_LINE, Nd, nd_of, read_nd
+from dandify.sources.vendors.metamorph_nd import FIRST_LINE, Nd, begins_with, nd_of, read_nd
 from dandify.sources.vendors.metamorph_stk import Stk, read_stk
 
 _AGAIN = "copy it again from the microscope's computer"
@@ -60,12 +60,7 @@ class MetaMorph(Converter):
 
     def identify(self, path: Path) -> Verdict:
         """Look at how it begins."""
-        try:
-            with path.open("rb") as file:
-                yes = file.read(len(FIRST_LINE)) == FIRST_LINE
-        except OSError as error:
-            return Verdict(False, f"cannot be read: {error.strerror}")
-        return Verdict(yes, 'begins with "NDInfoFile"' if yes else 'does not begin with "NDInfoFile"')
+        return begins_with(path, FIRST_LINE)
 
     def open(self, path: Path, options: Mapping[str, Any] = MappingProxyType({})) -> Source:
         """Read the .nd file, and the directories of all files; no pixels.

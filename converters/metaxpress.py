@@ -23,7 +23,7 @@ from dandify.sources import Converter, Source, Stream, Verdict
 from dandify.sources.microscopy import ImageSource
 from dandify.sources.plane_pattern import EXAMPLE
 from dandify.sources.registry import by_name
-from dandify.sources.vendors.metamorph_nd import quoted_lines
+from dandify.sources.vendors.metamorph_nd import begins_with, quoted_lines
 
 _FIRST: Final = b'"HTSInfoFile"'
 _PLANE: Final = re.compile(
@@ -64,12 +64,7 @@ class MetaXpress(Converter):
 
     def identify(self, path: Path) -> Verdict:
         """Look at how it begins."""
-        try:
-            with path.open("rb") as file:
-                yes = file.read(len(_FIRST)) == _FIRST
-        except OSError as error:
-            return Verdict(False, f"cannot be read: {error.strerror}")
-        return Verdict(yes, 'begins with "HTSInfoFile"' if yes else 'does not begin with "HTSInfoFile"')
+        return begins_with(path, _FIRST)
 
     def open(self, path: Path, options: Mapping[str, Any] = MappingProxyType({})) -> Source:
         """Read the .HTD file and the directories of the planes; no pixels.

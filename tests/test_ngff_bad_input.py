@@ -14,7 +14,7 @@ import tifffile
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from dandify import verify, write_ome_zarr, write_ome_zarr_labels
+from dandify import convert, verify, write_ome_zarr, write_ome_zarr_labels
 from dandify.cli.main import main
 from dandify.errors import BadRequest, BadSource
 from dandify.ngff.check import check_ome_zarr
@@ -230,3 +230,27 @@ def test_numbers_that_none_can_be_are_found(name: str, tmp_path: Path) -> None:
     found = check_ome_zarr(path)
     assert problem in {p.id for p in found}, found
     assert all(p.message and p.remedy for p in found)
+
+
+def test_one_assignment_and_one_pattern_need_no_list(tmp_path: Path) -> None:
+    path = tiff(tmp_path, IMAGE)
+    (tmp_path / "notes.csv").write_text("a,b\n1,2\n")
+    said = {"subject_id": "m1", "species": "Mus musculus", "sex": "F", "age": "P60D", "session_id": "s1"}
+    report = convert(tmp_path, out=tmp_path / "out", ignore="*.csv", metadata="lab=Smith lab", **said)
+    assert report.sessions[0].plan.metadata.get("lab") == "Smith lab"
+    assert [i.source.path for i in report.sessions[0].plan.images] == [path]
+
+
+@pytest.mark.parametrize(
+    ("sources", "options", "said"),
+    [
+        ((), {}, "neither sources nor"), (("a",), {"config": "b.yaml"}, "both sources and"),
+        (("a",), {"missing": "zeros"}, "missing='zeros'"),
+    ],
+)  # fmt: skip
+def test_requests_that_cannot_be_meant(
+    sources: tuple[str, ...], options: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BadRequest, match=said) as caught:
+        convert(*sources, out=tmp_path, **options)
+    assert caught.value.remedy

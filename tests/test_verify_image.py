@@ -78,6 +78,11 @@ def test_image_and_labels(image: Path, raw: Path) -> None:
     ]  # fmt: skip
 
 
+def test_one_file_needs_no_list(image: Path, raw: Path) -> None:
+    assert verify(image, against=str(raw / "brain.ome.tif")).equal
+    assert verify(image, against=raw / "brain.ome.tif").against == (raw / "brain.ome.tif",)
+
+
 def test_one_label_that_differs_is_found(image: Path, raw: Path) -> None:
     tifffile.imwrite(raw / "cells.tif", changed(CELLS, (5, 33, 1)))
     done = run("verify", image, "--against", raw / "brain.ome.tif")

@@ -184,7 +184,7 @@ def _keeping(plan: PyramidPlan, dtype: np.dtype[Any], block: Shape5, memory_byte
         return plan
     size = kept_bytes(plan.levels[0].shape, dtype)
     fits = plan.memory_bytes + size <= memory_bytes
-    what = f"the source is read once instead of {times} times, and {size / 1e6:,.0f} MB are kept"
+    what = f"the source is read once instead of {times} times, and {size / 1e6:,.3g} MB are kept"
     return replace(
         plan, keep="memory" if fits else "file", memory_bytes=plan.memory_bytes + size * fits,
         reason=f"{plan.reason}; {what} {'in memory' if fits else 'in a file beside the output meanwhile'}",

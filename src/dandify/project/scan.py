@@ -15,6 +15,7 @@ from dandify.project.metadata import Layer, merge, missing
 from dandify.sources import Converter, Source
 from dandify.sources.registry import available
 
+_NAMED = 3  # files that a message names beside the first
 _SKIPPED_SUFFIXES = (".zarr", ".partial")  # finished or half-finished outputs, not recordings
 
 _RECORDINGS = frozenset(
@@ -112,7 +113,7 @@ def scan(path: Path | str, *, ignore: Sequence[str] = (), missing: str | None = 
         If the path does not exist.
     """
     begin = time.perf_counter()
-    root = Path(path).absolute()
+    root, ignore = Path(path).absolute(), (ignore,) if isinstance(ignore, str) else ignore  # a text is many, too
     if not root.exists():
         raise BadRequest("no such file or folder", file=root)
     # An OME-Zarr that is named is one acquisition, and may have a million files.
@@ -146,12 +147,18 @@ def require_sources(report: ScanReport) -> tuple[Source, ...]:
         The first broken acquisition, or `UnknownFormat` if there is nothing at all.
     """
     if report.broken:
-        raise report.broken[0].error
+        first, others = report.broken[0].error, [broken.path.name for broken in report.broken[1:]]
+        if others:
+            some = ", ".join(others[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
+            first.cause = f"{first.cause}; {len(others)} more cannot be opened: {some}, and dandify scan says why"
+        raise first
     if not report.sources:
         names = ", ".join(u.path.name for u in report.unknown[:3])
         what = f"nothing here that a converter knows ({len(report.unknown)} files{f': {names} ...' if names else ''})"
         if len(report.unknown) == 1 and report.unknown[0].reasons:
             what = f"no converter knows it ({'; '.join(report.unknown[0].reasons)})"
+        elif told := next((u for u in report.unknown if u.reasons), None):
+            what += f"; {told.path.name}: {told.reasons[-1]}"
         raise UnknownFormat(
             what, file=report.path,
             remedy="`dandify formats` lists what is known; CONTRIBUTING.md says how to add a format",
@@ -200,8 +207,19 @@ def _open_all(
     for file in files:
         if file.suffix.lower() == ".nwb":
             reasons[file] = ["is NWB already: dandify organize takes it as it is, dandify repack writes it again"]
-    unknown = [Unknown(f, f.stat().st_size, tuple(reasons.get(f, ()))) for f in files if f not in owned]
+        elif not file.exists():
+            reasons[file] = [
+                f"is a link to {os.readlink(file)}, which is not there" if file.is_symlink() else "is gone"
+            ]
+    unknown = [Unknown(f, _bytes(f), tuple(reasons.get(f, ()))) for f in files if f not in owned]
     return opened, broken, unknown
+
+
+def _bytes(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:  # a link to nothing, as of a dataset whose files were not fetched
+        return 0
 
 
 def _roots(converter: Converter, files: list[Path], owned: set[Path], within: Path | None) -> dict[Path, list[Path]]:

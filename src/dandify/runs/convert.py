@@ -158,7 +158,13 @@ def convert(
         If the only session fails; with several, see `ConvertReport.failed`.
     """
     if bool(sources) == bool(config):
-        raise BadRequest("give either sources or a dandify.yaml, not both", remedy="see `dandify convert --help`")
+        given = "both sources and" if sources else "neither sources nor"
+        raise BadRequest(
+            f"{given} a dandify.yaml are given; it takes one of them", remedy="see `dandify convert --help`"
+        )
+    if missing not in ("refuse", "fill"):
+        raise BadRequest(f"missing={missing!r}", remedy="refuse, or fill")
+    metadata, ignore = ((given,) if isinstance(given, str) else given for given in (metadata, ignore))
     if overwrite and skip_existing:
         raise BadRequest("overwrite and skip-existing exclude each other")
     if labels and config:

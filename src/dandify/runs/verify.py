@@ -56,7 +56,7 @@ class Verified:
 def verify(
     path: Path | str,
     *,
-    against: Sequence[Path | str] = (),
+    against: Path | str | Sequence[Path | str] = (),
     progress: ProgressCallback | None = None,
     labels: Mapping[str, Labels] = MappingProxyType({}),
     pattern: str | None = None,
@@ -86,7 +86,8 @@ def verify(
     BadRequest
         If there is nothing to compare with.
     """
-    output, others = Path(path), tuple(Path(a) for a in against)
+    output = Path(path)
+    others = tuple(Path(a) for a in ([against] if isinstance(against, Path | str) else against))
     if is_image(output):
         proofs = tuple(image_proofs(output, others, labels=labels, pattern=pattern, progress=progress))
         return Verified(output, others, proofs)

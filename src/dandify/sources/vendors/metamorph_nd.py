@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Final
 
 from dandify.errors import BadSource
+from dandify.sources.contract import Verdict
 
 FIRST_LINE: Final = b'"NDInfoFile"'
 _LINE: Final = re.compile(r'"([A-Za-z]+\d*)"\s*(?:,\s*(.*))?')
@@ -169,6 +170,16 @@ def nd_of(path: Path) -> Path | None:
             if (file := path.with_name(path.name[: part.start()] + suffix)).is_file():
                 return file
     return None
+
+
+def begins_with(path: Path, first: bytes) -> Verdict:
+    """Say whether a file begins with the key that those of its format do."""
+    try:
+        with path.open("rb") as file:
+            yes = file.read(len(first)) == first
+    except OSError as error:
+        return Verdict(False, f"cannot be read: {error.strerror}")
+    return Verdict(yes, f"{'begins' if yes else 'does not begin'} with {first.decode()}")
 
 
 def quoted_lines(path: Path, first: bytes) -> Iterator[tuple[str, str]]:
