@@ -235,7 +235,7 @@ def test_numbers_that_none_can_be_are_found(name: str, tmp_path: Path) -> None:
 def test_one_assignment_and_one_pattern_need_no_list(tmp_path: Path) -> None:
     path = tiff(tmp_path, IMAGE)
     (tmp_path / "notes.csv").write_text("a,b\n1,2\n")
-    said = {"subject_id": "m1", "species": "Mus musculus", "sex": "F", "age": "P60D", "session_id": "s1"}
+    said: dict[str, Any] = {"subject_id": "m1", "species": "Mus musculus", "sex": "F", "age": "P60D", "session_id": "s"}
     report = convert(tmp_path, out=tmp_path / "out", ignore="*.csv", metadata="lab=Smith lab", **said)
     assert report.sessions[0].plan.metadata.get("lab") == "Smith lab"
     assert [i.source.path for i in report.sessions[0].plan.images] == [path]

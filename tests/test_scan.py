@@ -122,7 +122,10 @@ def test_of_several_unknown_files_a_reason_is_told(tmp_path: Path) -> None:
 
 
 def test_a_link_to_nothing_is_told(tmp_path: Path) -> None:
-    (tmp_path / "brain.tif").symlink_to("annex/objects/brain")
+    try:
+        (tmp_path / "brain.tif").symlink_to("annex/objects/brain")
+    except OSError:
+        pytest.skip("this system lets nobody make links")
     (found,) = dandify.scan(tmp_path).unknown
     assert found.bytes == 0
     assert found.reasons == (f"is a link to {Path('annex/objects/brain')}, which is not there",)

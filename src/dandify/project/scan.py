@@ -207,10 +207,8 @@ def _open_all(
     for file in files:
         if file.suffix.lower() == ".nwb":
             reasons[file] = ["is NWB already: dandify organize takes it as it is, dandify repack writes it again"]
-        elif not file.exists():
-            reasons[file] = [
-                f"is a link to {os.readlink(file)}, which is not there" if file.is_symlink() else "is gone"
-            ]
+        elif file.is_symlink() and not file.exists():
+            reasons[file] = [f"is a link to {os.readlink(file)}, which is not there"]
     unknown = [Unknown(f, _bytes(f), tuple(reasons.get(f, ()))) for f in files if f not in owned]
     return opened, broken, unknown
 

@@ -158,13 +158,11 @@ def convert(
         If the only session fails; with several, see `ConvertReport.failed`.
     """
     if bool(sources) == bool(config):
-        given = "both sources and" if sources else "neither sources nor"
-        raise BadRequest(
-            f"{given} a dandify.yaml are given; it takes one of them", remedy="see `dandify convert --help`"
-        )
+        both = "both sources and" if sources else "neither sources nor"
+        raise BadRequest(f"{both} a dandify.yaml: it takes one of them", remedy="see `dandify convert --help`")
     if missing not in ("refuse", "fill"):
         raise BadRequest(f"missing={missing!r}", remedy="refuse, or fill")
-    metadata, ignore = ((given,) if isinstance(given, str) else given for given in (metadata, ignore))
+    metadata, ignore = ((some,) if isinstance(some, str) else some for some in (metadata, ignore))  # one is no list
     if overwrite and skip_existing:
         raise BadRequest("overwrite and skip-existing exclude each other")
     if labels and config:
