@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import MappingProxyType
 from typing import Any
@@ -45,6 +45,7 @@ class _Found:
     facts: dict[str, Any]
     files: list[Path]
     problems: list[str]
+    unusable: dict[str, str] = field(default_factory=dict)  # what is stated of the size along an axis, and is none
 
 
 class OmeTiff(Converter):
@@ -102,6 +103,10 @@ class OmeTiff(Converter):
         needs = needs_of(found.streams, path)
         if found.unlabelled:
             needs = _axes_needs(found, path)
+        needs = tuple(
+            replace(n, what=f"{n.what}; {said}, which is no length") if (said := found.unusable.get(n.key[-1:])) else n
+            for n in needs
+        )
         return ImageSource(
             format=self.name, path=path, files=tuple(found.files), streams=tuple(found.streams), facts=found.facts,
             needs=needs, problems=tuple(found.problems), unlabelled=tuple(found.unlabelled),
@@ -146,7 +151,8 @@ def _ome(header: Header, *, fill: bool) -> _Found:
         if len(values) == 1 and (value := values.pop()):
             facts[key] = value
     used = list(dict.fromkeys([path, *files]))
-    return _Found(streams, [], facts, used, [told for stream in streams for told in told_of_filled(stream)])
+    unusable = {a: f"its OME-XML states {text}" for i in metadata.images for a, text in i.unusable.items()}
+    return _Found(streams, [], facts, used, [told for stream in streams for told in told_of_filled(stream)], unusable)
 
 
 def _metadata(text: str, path: Path) -> OmeMetadata:
@@ -282,6 +288,8 @@ def _plain(header: Header) -> _Found:
     found = _Found([], [], {}, [path], [])
     scale = dict(stated.scale if stated else plane.scale if plane else resolution(header.first))
     pages, lengths = list(header.pages), shaped(header.first)
+    if stated and stated.unit.lower() not in ("", "pixel", "pixels") and "x" not in scale:
+        found.unusable = dict.fromkeys("zyx", f"ImageJ's header states the unit {stated.unit!r}")
     if stated:
         pages = _imagej_pages(header, stated, found.problems)
     elif stk and stk.planes > 1 and len(pages) == 1:

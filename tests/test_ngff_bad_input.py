@@ -18,7 +18,9 @@ from dandify import convert, verify, write_ome_zarr, write_ome_zarr_labels
 from dandify.cli.main import main
 from dandify.errors import BadRequest, BadSource
 from dandify.ngff.check import check_ome_zarr
+from dandify.project.scan import scan
 from dandify.sources.arrays import InParts
+from dandify.sources.registry import by_name
 from dandify.store.memory import parse_bytes
 from ngff_reference import levels, noise
 
@@ -254,3 +256,53 @@ def test_requests_that_cannot_be_meant(
     with pytest.raises(BadRequest, match=said) as caught:
         convert(*sources, out=tmp_path, **options)
     assert caught.value.remedy
+
+
+UNITS: dict[str, tuple[str, str]] = {
+    "furlong": ('PhysicalSizeXUnit="furlong" PhysicalSizeX="0.5"', "0.5 furlong"),
+    "negative": ('PhysicalSizeX="-0.5"', "-0.5 µm"), "pixel": ('PhysicalSizeXUnit="pixel" PhysicalSizeX="1"', "1 pixel"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_size_in_an_unknown_unit_is_asked_for_and_told(name: str, tmp_path: Path) -> None:
+    size, said = UNITS[name]
+    path = tiff(tmp_path, IMAGE)
+    with tifffile.TiffFile(path) as file:
+        text = file.pages.first.description
+    assert 'PhysicalSizeX="0.5"' in text
+    changed = text.replace('PhysicalSizeX="0.5"', size)
+    tifffile.imwrite(path, IMAGE, description=changed.encode(), metadata=None, photometric="minisblack", ome=False)
+    done = CliRunner().invoke(main, ["convert", str(path), "--out", str(tmp_path / "out"), *FLAGS])
+    assert done.exit_code == 2
+    assert "the session lacks 1 required value(s)" in done.output
+    assert f"along x in micrometres; its OME-XML states {said}, which is no length [{path}]" in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_unit_of_imagej_that_is_none_of_length(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    meta = {"spacing": 2, "unit": "parsec", "axes": "ZYX"}
+    tifffile.imwrite(path, IMAGE, imagej=True, resolution=(2, 2), metadata=meta)
+    needs = by_name("ome_tiff").open(path).needs
+    assert [n.key for n in needs] == [f"pixel_size_um.{a}" for a in "zyx"]
+    assert all("ImageJ's header states the unit 'parsec', which is no length" in n.what for n in needs)
+
+
+def test_a_dataset_of_hdf5_without_values_is_said_to_be_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        dataset = file.create_dataset("image", data=IMAGE[:0])
+        for dimension, label in zip(dataset.dims, "zyx", strict=True):
+            dimension.label = label
+    verdict = by_name("hdf5_images").identify(path)
+    assert not verdict
+    assert verdict.reason == "/image has no values: its shape is (0, 40, 48)"
+
+
+def test_outputs_among_the_sources_are_passed_over(tmp_path: Path) -> None:
+    path = tiff(tmp_path, IMAGE)
+    write_ome_zarr(path, tmp_path / "a.ome.zarr")
+    report = scan(tmp_path)
+    assert [s.path for s in report.sources] == [path]
+    assert not report.unknown

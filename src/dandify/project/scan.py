@@ -16,7 +16,9 @@ from dandify.sources import Converter, Source
 from dandify.sources.registry import available
 
 _NAMED = 3  # files that a message names beside the first
-_SKIPPED_SUFFIXES = (".zarr", ".partial")  # finished or half-finished outputs, not recordings
+_SKIPPED_SUFFIXES = (  # finished or half-finished outputs, not recordings
+    ".zarr", ".partial", ".partial.journal", ".partial.lock", ".zarr.manifest.json", ".nwb.manifest.json",
+)  # fmt: skip
 
 _RECORDINGS = frozenset(
     {"ElectricalSeries", "LFP", "TwoPhotonSeries", "VoltageClampSeries", "CurrentClampSeries", "PatchClampSeries"}
