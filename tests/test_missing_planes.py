@@ -203,6 +203,15 @@ def test_a_stray_number_does_not_become_a_million_planes(tmp_path: Path) -> None
         by_name("planes").open(folder, {"missing": "fill"})
 
 
+def test_a_stray_number_of_a_pattern_is_refused_at_once(tmp_path: Path) -> None:
+    folder = write_planes(tmp_path / "brain")
+    (folder / "ch00004.tif").rename(folder / "ch9999999999.tif")
+    for missing in ("refuse", "fill"):
+        with pytest.raises(BadSource, match="has no plane of z 4, between z 0 and 9999999999") as caught:
+            by_name("planes").open(folder, {"pattern": "ch{z}.tif", "missing": missing})
+        assert "More are missing than are there" in str(caught.value.remedy)
+
+
 def test_another_word_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match="missing: 'zeros'"):
         by_name("planes").open(write_planes(tmp_path / "brain"), {"missing": "zeros"})

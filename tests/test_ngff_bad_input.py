@@ -260,7 +260,8 @@ def test_requests_that_cannot_be_meant(
 
 UNITS: dict[str, tuple[str, str]] = {
     "furlong": ('PhysicalSizeXUnit="furlong" PhysicalSizeX="0.5"', "0.5 furlong"),
-    "negative": ('PhysicalSizeX="-0.5"', "-0.5 µm"), "pixel": ('PhysicalSizeXUnit="pixel" PhysicalSizeX="1"', "1 pixel"),
+    "negative": ('PhysicalSizeX="-0.5"', "-0.5 µm"),
+    "pixel": ('PhysicalSizeXUnit="pixel" PhysicalSizeX="1"', "1 pixel"),
 }  # fmt: skip
 
 

@@ -161,7 +161,7 @@ def _require_lengths(array: StoredArray) -> None:
     """Refuse lengths that none can be, before anything is counted by them."""
     for what, lengths, least in (("shape", array.shape, 0), ("chunks", array.outer, 1), ("chunks", array.inner, 1)):
         if not all(isinstance(n, int) and not isinstance(n, bool) and n >= least for n in lengths):
-            raise ValueError(f"its {what} {list(lengths)} {'are' if least else 'is'} no lengths")
+            raise ValueError(f"its {what}, {list(lengths)}, cannot be lengths")
         if len(lengths) != len(array.shape):
             raise ValueError(f"its shape has {len(array.shape)} axes, and its {what} have {len(lengths)}")
     files = prod(-(-n // o) for n, o in zip(array.shape, array.outer, strict=True))

@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Final
 
@@ -147,15 +147,19 @@ def _complete(
     counted = [sorted({plane[i] for plane in planes}, key=_order) for i in range(len(names))]
     for name, values in zip(names, counted, strict=True):
         numbers = [int(v) for v in values if v.isdigit()] if name != "channel" else []
-        gaps = [n for n in range(numbers[0], numbers[-1]) if n not in numbers] if numbers else []
-        if gaps and fill and len(gaps) < len(numbers):
-            values += map(str, gaps)
-            values.sort(key=_order)
-        elif gaps:
+        gap = next((before + 1 for before, number in pairwise(numbers) if number > before + 1), None)
+        if gap is None:
+            continue
+        few = numbers[-1] - numbers[0] < 2 * len(numbers)  # more than half are there
+        if not (fill and few):
             raise BadSource(
-                f"{_named(place)}has no plane of {name} {gaps[0]}, between {name} {numbers[0]} and {numbers[-1]}",
-                file=folder, remedy=f"copy the missing planes; a gap would shift all planes behind it. {_FILL}",
+                f"{_named(place)}has no plane of {name} {gap}, between {name} {numbers[0]} and {numbers[-1]}",
+                file=folder,
+                remedy="copy the missing planes; a gap would shift all planes behind it. "
+                + (_FILL if few else "More are missing than are there: does another number stand in the pattern?"),
             )  # fmt: skip
+        values += map(str, sorted(set(range(numbers[0], numbers[-1])) - set(numbers)))
+        values.sort(key=_order)
     missing = [p for p in product(*counted) if p not in planes]
     if missing and not fill:
         some = "; ".join(", ".join(f"{n} {v}" for n, v in zip(names, p, strict=True)) for p in missing[:_NAMED])
