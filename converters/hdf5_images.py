@@ -43,8 +43,11 @@ class Hdf5Images(Converter):
                 if "nwb_version" in file.attrs or ".specloc" in file.attrs:
                     return Verdict(False, "is an NWB file")
                 found = [dataset.name for dataset, _ in _stated(file)]
+                empty = [f"{d.name} has no values: its shape is {d.shape}" for _, d in _datasets(file) if _is_empty(d)]
         except BadSource as error:
             return Verdict(False, error.cause)
+        if not found and empty:
+            return Verdict(False, empty[0])
         if not found:
             return Verdict(False, f"none of its datasets states its axes; {_NAME_THEM}")
         return Verdict(True, f"{found[0]} states its axes" + (f", {len(found) - 1} more do" if len(found) > 1 else ""))
@@ -138,6 +141,10 @@ def _stated(file: Any) -> Iterator[tuple[Any, str]]:
     for _, dataset in _datasets(file):
         if dataset.dtype.kind in "iuf" and 0 not in dataset.shape and (letters := _axes_of(dataset)):
             yield dataset, letters
+
+
+def _is_empty(dataset: Any) -> bool:
+    return 0 in dataset.shape and _axes_of(dataset) is not None
 
 
 def _datasets(file: Any) -> list[tuple[str, Any]]:

@@ -1,11 +1,11 @@
-"""Images in TIFF files: OME-TIFF (also sets of files), ImageJ hyperstacks, MetaMorph and plain TIFF, BigTIFF too."""
+"""Images in TIFF files: OME-TIFF (also sets of files), ImageJ hyperstacks, MetaMorph (STK) and plain TIFF, BigTIFF."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import MappingProxyType
 from typing import Any
@@ -13,19 +13,24 @@ from typing import Any
 from dandify.errors import BadRequest, BadSource, Need
 from dandify.sources import Channel, Converter, Source, Stream, Verdict
 from dandify.sources.microscopy import (
+    MOST_PLANES,
     ImageSource,
     Unlabelled,
     arrange,
     common_sizes,
+    filled_of,
     needs_of,
     size_need,
+    told_of_filled,
+    wants_fill,
 )
 from dandify.sources.ome_xml import OmeImage, OmeMetadata, parse_ome
 from dandify.sources.plane_folders import run_of
 from dandify.sources.tiff import runs, tiff_pages
 from dandify.sources.tiff_header import DESCRIPTION, Header, Page, foreign, is_tiff, read_header, require_whole
-from dandify.sources.tiff_metamorph import MetaMorphPlane, metamorph, metamorph_image
+from dandify.sources.tiff_metamorph import MetaMorphPlane, metamorph_image, planes_in, stated_by
 from dandify.sources.tiff_text import ImageJ, colours, imagej, resolution, shaped
+from dandify.sources.vendors.metamorph_stk import UIC4, read_stk
 
 _MEND = "export it again from the program that made it: its OME-XML is not as OME has it, and axes are not guessed"
 _AGAIN = "copy the whole set of files again from the microscope's computer"
@@ -40,6 +45,7 @@ class _Found:
     facts: dict[str, Any]
     files: list[Path]
     problems: list[str]
+    unusable: dict[str, str] = field(default_factory=dict)  # what is stated of the size along an axis, and is none
 
 
 class OmeTiff(Converter):
@@ -47,16 +53,17 @@ class OmeTiff(Converter):
 
     name = "ome_tiff"
     title = "OME-TIFF, ImageJ and plain TIFF"
-    patterns = ("*.ome.tif", "*.ome.tiff", "*.tif", "*.tiff", "*.btf", "*.tf8")
-    looks_like = "a .tif, .tiff, .btf or .tf8 file, with OME-XML, ImageJ's header, or neither; sets of OME-TIFF files"
+    patterns = ("*.ome.tif", "*.ome.tiff", "*.tif", "*.tiff", "*.btf", "*.tf8", "*.stk")
+    looks_like = "a .tif, .tiff, .btf, .tf8 or .stk file: OME-XML, ImageJ, MetaMorph, or plain; sets of OME-TIFF files"
     becomes = "an OME-Zarr image for each image in it"
+    fills = True
 
     def identify(self, path: Path) -> Verdict:
         """Look at the first directory, and at the names beside the file: a plane of a folder is not an image."""
         try:
             with path.open("rb") as file:
-                if not is_tiff(file.read(16)):
-                    return Verdict(False, "does not begin as a TIFF does")
+                if not is_tiff(head := file.read(16)):
+                    return Verdict(False, "does not begin as a TIFF does" if head else "is empty")
             first = read_header(path, pages=1).first
             if other := foreign(first):
                 return Verdict(False, f"is a TIFF of {other}, which has a meaning of its own")
@@ -66,17 +73,28 @@ class OmeTiff(Converter):
                 return Verdict(False, f"is one of {len(run.files)} planes in {path.parent.name}, see format planes")
         except OSError as error:
             return Verdict(False, f"cannot be read: {error.strerror}")
-        except BadSource as error:
-            return Verdict(False, error.cause)
+        except BadSource as error:  # to be opened, which says what is wrong: half a file is not one of another format
+            return Verdict(True, f"begins as a TIFF does, and {error.cause}")
+        if UIC4 in first.present:
+            return Verdict(True, "has MetaMorph's tags")
         return Verdict(True, "has ImageJ's header" if imagej(first) else "is a plain TIFF")
 
     def open(self, path: Path, options: Mapping[str, Any] = MappingProxyType({})) -> Source:
-        """Read the directories of all pages, and the text of the first; no pixels."""
+        """Read the directories of all pages, and the text of the first; no pixels.
+
+        Parameters
+        ----------
+        path
+            The file.
+        options
+            ``missing``: ``fill`` for 0 where OME-XML states planes that no file holds; ``refuse`` is the default.
+        """
         path = Path(os.path.abspath(path))
-        if options:
-            raise BadRequest(f"a TIFF has no option {', '.join(options)}", file=path)
+        if unknown := set(options) - {"missing"}:
+            raise BadRequest(f"a TIFF has no option {', '.join(sorted(unknown))}", file=path)
+        fill = wants_fill(options, path)
         header = require_whole(read_header(path))
-        found = _ome(header) if _is_ome(header.first) else _plain(header)
+        found = _ome(header, fill=fill) if _is_ome(header.first) else _plain(header)
         if sizes := common_sizes(found.streams or [_as_stream(u) for u in found.unlabelled]):
             found.facts["pixel_size_um"] = sizes
         names = {tuple(c.name for c in s.channels) for s in found.streams} - {()}
@@ -85,6 +103,10 @@ class OmeTiff(Converter):
         needs = needs_of(found.streams, path)
         if found.unlabelled:
             needs = _axes_needs(found, path)
+        needs = tuple(
+            replace(n, what=f"{n.what}; {said}, which is no length") if (said := found.unusable.get(n.key[-1:])) else n
+            for n in needs
+        )
         return ImageSource(
             format=self.name, path=path, files=tuple(found.files), streams=tuple(found.streams), facts=found.facts,
             needs=needs, problems=tuple(found.problems), unlabelled=tuple(found.unlabelled),
@@ -104,7 +126,7 @@ def _stem(path: Path) -> str:
 # OME-TIFF
 
 
-def _ome(header: Header) -> _Found:
+def _ome(header: Header, *, fill: bool) -> _Found:
     path = header.path
     own = metadata = _metadata(header.first.text(DESCRIPTION), path)
     files = {path: header}
@@ -113,7 +135,7 @@ def _ome(header: Header) -> _Found:
         metadata = _metadata(_text_of(other, files), other)
     if not metadata.images:
         raise BadSource("its OME-XML describes no image", file=path, remedy=_MEND)
-    streams = [_ome_stream(image, own, files, path) for image in metadata.images]
+    streams = [_ome_stream(image, own, files, path, fill=fill) for image in metadata.images]
     streams = _distinct(streams, path)
     facts: dict[str, Any] = {}
     dates = [i.date for i in metadata.images if i.date]
@@ -129,7 +151,8 @@ def _ome(header: Header) -> _Found:
         if len(values) == 1 and (value := values.pop()):
             facts[key] = value
     used = list(dict.fromkeys([path, *files]))
-    return _Found(streams, [], facts, used, [])
+    unusable = {a: f"its OME-XML states {text}" for i in metadata.images for a, text in i.unusable.items()}
+    return _Found(streams, [], facts, used, [told for stream in streams for told in told_of_filled(stream)], unusable)
 
 
 def _metadata(text: str, path: Path) -> OmeMetadata:
@@ -162,8 +185,14 @@ def _beside(path: Path, name: str) -> Path:
     return other
 
 
-def _ome_stream(image: OmeImage, own: OmeMetadata, files: dict[Path, Header], path: Path) -> Stream:
+def _ome_stream(
+    image: OmeImage, own: OmeMetadata, files: dict[Path, Header], path: Path, *, fill: bool
+) -> Stream:  # fmt: skip
     label = image.name or _stem(path)
+    if fill:  # those that are there; of none at all, the first one says what is missing
+        there = [b for b in image.blocks if b.file is None or (b.uuid and b.uuid == own.uuid)]
+        there += [b for b in image.blocks if b not in there and b.file and (path.parent / b.file).is_file()]
+        image = replace(image, blocks=tuple(there) or image.blocks)
     found: dict[tuple[int, int, int], tuple[Path, Page]] = {}
     samples = _samples(image, own, files, path)
     if samples != image.samples and (image.lengths["c"] * image.samples) % samples == 0:
@@ -175,6 +204,8 @@ def _ome_stream(image: OmeImage, own: OmeMetadata, files: dict[Path, Header], pa
             file = _file_of(block.file, block.uuid, own, files, path)
             pages = files[file].pages
             for position, number in image.planes(block, len(pages)):
+                if number >= len(pages) and fill:
+                    continue
                 if number >= len(pages):
                     raise BadSource(
                         f"has {len(pages)} pages, and its OME-XML speaks of page {number + 1}", file=file, place=label,
@@ -185,25 +216,27 @@ def _ome_stream(image: OmeImage, own: OmeMetadata, files: dict[Path, Header], pa
         raise BadSource(str(error), file=path, place=label, remedy=_MEND) from None
     lengths = (image.lengths["t"], image.lengths["c"], image.lengths["z"])
     total = math.prod(lengths)
-    if len(found) < total:  # sizes are only stated: nothing of that size is made before it is known to be there
+    if len(found) < total and not (fill and found and total <= MOST_PLANES):
+        # sizes are only stated: nothing of that size is made before it is known to be there
         t, c, z = next(p for p in _positions(lengths) if p not in found)
         raise BadSource(
             f"states {total} planes and names {len(found)} of them; the first that is missing is t={t} c={c} z={z}",
             file=path, place=label,
-            remedy="a recording that was stopped ends like this; export what is there from the acquisition program",
+            remedy="a recording that was stopped ends like this; export what is there from the acquisition program, or "
+            "--missing fill, to have 0 for what is not",
         )  # fmt: skip
     wanted = list(_positions(lengths))
-    first_file, first = found[wanted[0]]
+    first_file, first = found[min(found)]
     if (first.height, first.width) != (image.lengths["y"], image.lengths["x"]):
         raise BadSource(
             f"has pages of {first.height} x {first.width} pixels, its OME-XML states {image.lengths['y']} x "
             f"{image.lengths['x']} (height x width)", file=first_file, place=label, remedy=_MEND,
         )  # fmt: skip
-    array, axes = arrange(tiff_pages((found[p] for p in wanted), leading=(len(wanted),)), "tcz", lengths)
+    array, axes = arrange(tiff_pages((found.get(p) for p in wanted), leading=(len(wanted),)), "tcz", lengths)
     return Stream(
         name=label, kind="Image", axes=axes, array=array, scale={a: v for a, v in image.scale.items() if a in axes},
         channels=image.channels or (colours(first) if first.samples > 1 and lengths[1] == 1 else ()),
-        description=image.description or None,
+        description=image.description or None, filled=filled_of(array, axes),
     )  # fmt: skip
 
 
@@ -250,12 +283,18 @@ def _distinct(streams: Sequence[Stream], path: Path) -> list[Stream]:
 
 
 def _plain(header: Header) -> _Found:
-    path, stated, plane = header.path, imagej(header.first), metamorph(header.first)
+    path, stated, stk = header.path, imagej(header.first), read_stk(header)
+    plane = stated_by(header, stk)
     found = _Found([], [], {}, [path], [])
     scale = dict(stated.scale if stated else plane.scale if plane else resolution(header.first))
     pages, lengths = list(header.pages), shaped(header.first)
+    if stated and stated.unit.lower() not in ("", "pixel", "pixels") and "x" not in scale:
+        found.unusable = dict.fromkeys("zyx", f"ImageJ's header states the unit {stated.unit!r}")
     if stated:
         pages = _imagej_pages(header, stated, found.problems)
+    elif stk and stk.planes > 1 and len(pages) == 1:
+        pages, lengths = list(planes_in(header, stk)), ((stk.planes, *_own(pages[0])), stk.axis and f"{stk.axis}yx")
+        scale |= {a: v for a, v in (("z", stk.depth_step), ("t", stk.seconds_step)) if a == stk.axis and v}
     elif lengths and len(pages) == 1 and (count := _planes_in(lengths[0], header.first)) > 1:
         pages = runs(header, count)
     if "t" in scale and len(pages) > 1:  # ImageJ states 1 for pictures that have no time
@@ -356,6 +395,10 @@ def _imagej_pages(header: Header, stated: ImageJ, problems: list[str]) -> list[P
             return runs(header, count)
         problems.append(f"ImageJ's header states {count} images, the file holds one")
     return pages
+
+
+def _own(page: Page) -> tuple[int, ...]:
+    return (page.height, page.width, page.samples) if page.samples > 1 else (page.height, page.width)
 
 
 def _leading(shape: tuple[int, ...], page: Page) -> tuple[int, ...]:

@@ -130,6 +130,27 @@ def hyperstack(folder: Path) -> Path:
     return write_imagej(folder / "stack.tif", (2, 3, 2, 24, 32), "TZCYX", unit="um", spacing=3.0)
 
 
+@sample("ome_tiff")
+def stack_of_metamorph(folder: Path) -> Path:
+    from stk_maker import Stack, write_stk
+
+    return write_stk(folder / "brain.stk", Stack())
+
+
+@sample("metamorph")
+def acquisition_of_metamorph(folder: Path) -> Path:
+    from stk_maker import Acquisition
+
+    return Acquisition().write(folder)
+
+
+@sample("metaxpress")
+def plate_of_metaxpress(folder: Path) -> Path:
+    from metaxpress_maker import Plate
+
+    return Plate(times=2).write(folder)
+
+
 @sample("planes")
 def planes(folder: Path) -> Path:
     from tiff_makers import write_planes

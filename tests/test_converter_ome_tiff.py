@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from dandify.errors import BadRequest, BadSource
 from dandify.examples.light_sheet import write_light_sheet
+from dandify.project.scan import scan
 from dandify.sources import Source
 from dandify.sources.registry import available, by_name
 from shared_data import shared
@@ -275,9 +276,10 @@ def test_a_file_that_shrinks_later_is_heard(tmp_path: Path) -> None:
         array[:]
 
 
-JUNK = {
-    "empty": b"", "short": b"II*", "text": b"II*\0" + b"text " * 20, "loop": b"II*\0\x08\0\0\0\0\0\x08\0\0\0",
-    "bigtiff": b"II+\0\x08\0\0\0" + bytes(8), "jpeg": b"\xff\xd8\xff\xe0" + bytes(20),
+JUNK = {"empty": b"", "short": b"II*", "jpeg": b"\xff\xd8\xff\xe0" + bytes(20)}
+BEGUN = {
+    "text": b"II*\0" + b"text " * 20, "loop": b"II*\0\x08\0\0\0\0\0\x08\0\0\0",
+    "bigtiff": b"II+\0\x08\0\0\0" + bytes(8),
 }  # fmt: skip
 
 
@@ -290,6 +292,18 @@ def test_junk_is_no_tiff(tmp_path: Path, content: bytes) -> None:
     assert not converter.identify(tmp_path / "absent.tif")
     with pytest.raises(BadSource):
         converter.open(path)
+
+
+@pytest.mark.parametrize("content", BEGUN.values(), ids=BEGUN)
+def test_what_begins_as_a_tiff_and_is_none_is_not_passed_over(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.tif"
+    path.write_bytes(content)
+    assert "begins as a TIFF does, and is damaged or cut off" in converter.identify(path).reason
+    (broken,) = scan(tmp_path).broken
+    assert (broken.format, broken.path) == ("ome_tiff", path)
+    assert broken.error.file == str(path)
+    assert broken.error.place == "page 1"
+    assert broken.error.remedy
 
 
 FOREIGN: dict[str, Callable[[Path], None]] = {

@@ -95,12 +95,29 @@ def test_a_dry_run_shows_them_and_writes_nothing(raw: Path, tmp_path: Path) -> N
     assert not (tmp_path / "out").exists()
 
 
-def test_the_first_planes_have_no_labels(raw: Path, tmp_path: Path) -> None:
-    done = run(
-        "convert", raw / "brain.tif", "--out", tmp_path / "out", *FLAGS, "--stub", "--labels", f"c={raw / 'cells.tif'}"
-    )
+@pytest.mark.parametrize("file", ["cells.tif", "cells.npy"])
+def test_the_first_planes_have_those_of_the_labels(file: str, raw: Path, tmp_path: Path) -> None:
+    np.save(raw / "cells.npy", CELLS[None, :, None])  # axes of length 1 are there beside
+    arguments: list[Path | str] = ["convert", raw / "brain.tif", "--out", tmp_path / "out", *FLAGS, "--stub"]
+    labels = ["--labels", f"cells={raw / file}"]
+    planned = run(*arguments, *labels, "--dry-run")
+    assert "labels/cells: zyx 4 x 64 x 48 <u2" in planned.output, planned.output
+    done = run(*arguments, *labels)
     assert done.exit_code == 0, done.output
-    assert not (output(tmp_path / "out") / "labels").exists()
+    path = output(tmp_path / "out")
+    np.testing.assert_array_equal(levels(path / "labels/cells")[0], CELLS[:4])
+    assert check_ome_zarr(path) == []
+    assert dandify.verify(path, against=[raw / "brain.tif"]).equal
+
+
+def test_labels_of_a_stub_fit_the_whole_image(raw: Path, tmp_path: Path) -> None:
+    np.save(raw / "few.npy", CELLS[:4])
+    done = run(
+        "convert", raw / "brain.tif", "--out", tmp_path / "out", *FLAGS, "--stub", "--labels", f"c={raw / 'few.npy'}"
+    )
+    assert done.exit_code == 2
+    assert "are of shape 4 x 64 x 48, and the image is 12 x 64 x 48 (z y x)" in " ".join(done.output.split())
+    assert not (tmp_path / "out").exists()
 
 
 WRONG = {

@@ -143,7 +143,8 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "microscopy/viv_ometiff_zarr/ome-zarr/blobs_image_v04.ome.zarr", "pixels of type float64", "float32"
     ),
     "MetaMorph": (
-        "ophys/tiff_misc_scitif/ZSeries-06082017-1213-682_Cycle00001_Ch1_MIP.tif", "MetaMorph STK", "dandify formats"
+        "ophys/tiff_misc_scitif/ZSeries-06082017-1213-682_Cycle00001_Ch1_MIP.tif", "MetaMorph or PrairieView",
+        "dandify formats"
     ),
     "no TiffData": (
         "nwb/bids_examples/micr_SPIM/sub-01/micr/sub-01_sample-A_stain-LFB_chunk-01_SPIM.ome.tif", "without TiffData",

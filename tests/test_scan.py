@@ -13,8 +13,9 @@ from click.testing import CliRunner
 
 import dandify
 from dandify.cli.main import main
-from dandify.errors import UnknownFormat
+from dandify.errors import BadSource, UnknownFormat
 from dandify.examples.spikeglx import write_spikeglx_run
+from dandify.project.scan import require_sources
 
 TRIALS = "start_time,stop_time\n0.1,0.2\n"
 
@@ -78,9 +79,7 @@ def test_what_a_file_is_that_is_no_recording_is_said(tmp_path: Path) -> None:
     (found,) = dandify.scan(tmp_path).unknown
     assert found.reasons[0].startswith("is NWB already: dandify organize takes it")
     (tmp_path / "x.nwb").rename(tmp_path / "x.tif")
-    with pytest.raises(
-        UnknownFormat, match=r"no converter knows it \(.*ome_tiff: does not begin as a TIFF does"
-    ) as error:
+    with pytest.raises(UnknownFormat, match=r"no converter knows it \(.*ome_tiff: is empty") as error:
         dandify.convert(tmp_path / "x.tif", out=tmp_path / "out")
     assert error.value.file == str(tmp_path / "x.tif")
 
@@ -113,3 +112,35 @@ def test_a_companion_that_is_missing_is_named_and_the_status_is_1(rig: Path) -> 
     done = CliRunner().invoke(main, ["scan", str(rig)])
     assert done.exit_code == 1
     assert meta.name in done.output
+
+
+def test_all_that_cannot_be_opened_is_named_at_once(tmp_path: Path) -> None:
+    for name in ("a.tif", "b.tif", "c.tif", "d.tif", "e.tif"):
+        (tmp_path / name).write_bytes(b"II*\0" + bytes(20))
+    with pytest.raises(BadSource) as caught:
+        require_sources(dandify.scan(tmp_path))
+    assert caught.value.file == str(tmp_path / "a.tif")
+    assert "; 4 more cannot be opened: b.tif, c.tif, d.tif and 1 more, and dandify scan says why" in caught.value.cause
+
+
+def test_of_several_unknown_files_a_reason_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    (tmp_path / "b.tif").write_bytes(b"PK")
+    with pytest.raises(UnknownFormat, match=r"2 files: a.txt, b.tif .*; b.tif: .*: does not begin as a TIFF does"):
+        require_sources(dandify.scan(tmp_path))
+
+
+def test_a_link_to_nothing_is_told(tmp_path: Path) -> None:
+    try:
+        (tmp_path / "brain.tif").symlink_to("annex/objects/brain")
+    except OSError:
+        pytest.skip("this system lets nobody make links")
+    (found,) = dandify.scan(tmp_path).unknown
+    assert found.bytes == 0
+    assert found.reasons == (f"is a link to {Path('annex/objects/brain')}, which is not there",)
+
+
+def test_one_pattern_needs_no_list(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.csv"):
+        (tmp_path / name).write_text("x")
+    assert [u.path.name for u in dandify.scan(tmp_path, ignore="*.csv").unknown] == ["a.txt"]

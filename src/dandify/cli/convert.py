@@ -47,6 +47,13 @@ import click
     help="Which plane each TIFF of a folder is: '*_{row}{column}_s{field}_w{channel:1}*.tif', {z}, {t}; "
     "rows and columns make it a plate.",
 )
+@click.option(
+    "--missing",
+    type=click.Choice(["refuse", "fill"]),
+    default="refuse",
+    show_default=True,
+    help="Planes of an image that no file holds: refuse it, or have 0 there, which the manifest names.",
+)
 @click.option("--ngff", type=click.Choice(["0.5", "0.4"]), help="Version of OME-Zarr.  [default: 0.5]")
 @click.option("--compression", metavar="NAME", help="Of NWB files: gzip, gzip:fast, gzip:small, zstd ...")
 @click.option(

@@ -90,7 +90,7 @@ def _translations(image: StoredImage, multiscale: Mapping[str, Any], datasets: S
             if scale is None or max(len(scale), len(scales[0])) != len(names) or len(start or names) != len(names):
                 break  # yaozarrs says so
             first, added = scales[0][number], scale[number] - scales[0][number]
-            if added < 0.5 * first:
+            if not first > 0 or not added >= 0.5 * first:  # that a scale is positive is told by `_scales`
                 continue
             found = (start[number] if start else 0.0) - (starts[0][number] if starts[0] else 0.0)
             near = _NEAR * first + 1e-3 * scale[number]  # of rounded decimals

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dandify.errors import BadRequest, MissingMetadata, Need
 from dandify.ngff.levels import AXES, Axes, Region5, Shape5
-from dandify.sources.arrays import MemoryArray
+from dandify.sources.arrays import InParts, MemoryArray
 from dandify.sources.contract import Array, Channel, Stream
 
 DTYPES: Final = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32")
@@ -100,12 +100,17 @@ def describe_image(
         channels = image.channels if channels is None else channels
         values: Array | NDArray[Any] = image.array
     else:
-        values = image if isinstance(image, Array) else np.asarray(image)
+        values = image if isinstance(image, Array) else plain_values(image)
     if isinstance(values, MemoryArray):
         values = values.values  # read without copying
+    if values.dtype.kind not in "biuf":
+        _dtype(values.dtype)  # refuses it: what is no number has no axes either
     found = _axes(axes, values.shape)
     boolean = values.dtype == np.bool_
     dtype = np.dtype(np.uint8) if boolean else _dtype(values.dtype)
+    if scale is not None and not isinstance(scale, Mapping):
+        raise BadRequest(f"scale {scale!r} does not say of which axes",
+                         remedy="scale={'z': 2.0, 'y': 0.5, 'x': 0.5}: micrometres, and seconds for t")  # fmt: skip
     voxel, time_known = _voxel(found, {**stated, **(scale or {})}, name)
     shape = _five(found, values.shape)
     if 0 in shape:
@@ -118,8 +123,33 @@ def describe_image(
     )  # fmt: skip
 
 
+def plain_values(values: Any) -> Array | NDArray[Any]:
+    """Take what somebody gives as an array: NumPy as it is, arrays that are read in parts (h5py, Zarr, Dask) in parts.
+
+    Raises
+    ------
+    BadRequest
+        If some of its values are masked: a mask has no place in an image.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        if np.ma.is_masked(values):
+            raise BadRequest(
+                f"{np.count_nonzero(values.mask):,} of its values are masked, and images have no mask",
+                remedy="say what stands in their place: image.filled(0); labels={'mask': image.mask} keeps the mask",
+            )  # fmt: skip
+        return np.asarray(values.data)
+    if isinstance(values, np.ndarray) or not all(hasattr(values, a) for a in ("shape", "dtype", "__getitem__")):
+        return np.asarray(values)
+    return InParts.of(values)
+
+
 def _axes(asked: Sequence[str] | str | None, shape: tuple[int, ...]) -> Axes:
     axes = _DEFAULT_AXES.get(len(shape)) if asked is None else tuple(asked)
+    if not 2 <= len(shape) <= len(AXES):
+        raise BadRequest(
+            f"an array of {len(shape)} dimension(s); images have 2 to {len(AXES)}, out of t c z y x",
+            remedy="take the parts of it that are images, each by itself",
+        )  # fmt: skip
     if axes is None:
         raise BadRequest(f"the axes of an array of {len(shape)} dimensions are not stated", remedy="give axes='czyx'")
     in_order = tuple(a for a in AXES if a in axes)
@@ -129,7 +159,8 @@ def _axes(asked: Sequence[str] | str | None, shape: tuple[int, ...]) -> Axes:
             remedy="reorder the array: np.transpose, or dandify.sources",
         )
     if len(axes) != len(shape):
-        raise BadRequest(f"{len(axes)} axes ({' '.join(axes)}) for an array of shape {shape}")
+        raise BadRequest(f"{len(axes)} axes ({' '.join(axes)}) for an array of shape {shape}",
+                         remedy=f"name one for each of its {len(shape)} dimensions")  # fmt: skip
     return axes
 
 
@@ -142,6 +173,10 @@ def _dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return native
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
 def _five(axes: Axes, values: Sequence[int]) -> Shape5:
     known = dict(zip(axes, values, strict=True))
     return tuple(int(known.get(a, 1)) for a in AXES)  # type: ignore[return-value]  # AXES are five
@@ -151,7 +186,8 @@ def _voxel(
     axes: Axes, scale: Mapping[str, float], name: str | None
 ) -> tuple[tuple[float, float, float, float, float], bool]:
     if unknown := set(scale) - set(AXES):
-        raise BadRequest(f"scale of {', '.join(sorted(unknown))}, which is no axis of t c z y x")
+        raise BadRequest(f"scale of {', '.join(sorted(map(str, unknown)))}, which is no axis of t c z y x",
+                         remedy="scale={'z': 2.0, 'y': 0.5, 'x': 0.5}: micrometres, and seconds for t")  # fmt: skip
     needs = [
         Need(
             key=f"pixel_size_um.{axis}",
@@ -163,8 +199,9 @@ def _voxel(
     if needs:
         raise MissingMetadata(needs, where=f"image {name}" if name else "the image")
     for axis, value in scale.items():
-        if not (math.isfinite(value) and value > 0):
-            raise BadRequest(f"scale of {axis}: {value}", remedy="a distance is a positive number")
+        if not (_is_number(value) and math.isfinite(value) and value > 0):
+            raise BadRequest(f"scale of {axis}: {value!r}",
+                             remedy="a distance is a positive number: of micrometres, of seconds for t")  # fmt: skip
     voxel = tuple(float(scale[a]) if a in axes and a in scale and a != "c" else 1.0 for a in AXES)
     return voxel, "t" in scale  # type: ignore[return-value]  # AXES are five
 
@@ -173,6 +210,8 @@ def _channels(given: Sequence[Channel | str] | None, count: int) -> tuple[Channe
     if not given:
         return (Channel(""),) * count
     channels = tuple(Channel(c) if isinstance(c, str) else c for c in given)
+    if wrong := [c for c in channels if not isinstance(c, Channel)]:
+        raise BadRequest(f"channel {wrong[0]!r}", remedy="a name, or dandify.sources.Channel(name, color='00FF00')")
     if len(channels) != count:
         raise BadRequest(
             f"{len(channels)} channels ({', '.join(c.name for c in channels)}) for {count} on axis c",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
@@ -13,7 +14,7 @@ import numpy as np
 
 from dandify.errors import BadRequest
 from dandify.kernels.shrink import Method
-from dandify.ngff.label_values import Labels, describe_labels
+from dandify.ngff.label_values import Labels, OfWhole, describe_labels
 from dandify.ngff.labelled import LABELS, LabelledImage, labelled, listed_labels, require_name
 from dandify.ngff.levels import plan_pyramid
 from dandify.ngff.metadata import label_metadata, ome_metadata
@@ -46,11 +47,14 @@ class LabelsRequest(ImageRequest):
         Their image.
     colors, properties
         By the number of an object.
+    given
+        The path by which they were given, absolute; None where they were given as values.
     """
 
     labelled: LabelledImage
     colors: Mapping[int, tuple[int, int, int, int]]
     properties: Mapping[int, Mapping[str, Any]]
+    given: Path | None = None
 
     @property
     def statistics(self) -> bool:
@@ -121,6 +125,7 @@ def request_labels(
         values.shape, values.dtype, values.voxel, count=len(image.shapes), chunks=wanted_chunks(chunks, values),
         memory_bytes=parse_bytes(memory), workers=threads, block=values.block, like=image.shapes,
     )  # fmt: skip
+    given = labels.labels if isinstance(labels, OfWhole) else labels
     above = len(image.path.relative_to(asset_of(image.path)).parts) + 2
     wanted = require_shards(shards, values, plan, image.version)
     codec = BloscCodec.named(compression, values.dtype.itemsize)
@@ -131,6 +136,7 @@ def request_labels(
         values, name, image.version, method, compression, plan, arrays, threads, files, above, labelled=image,
         colors={k: _rgba(k, v) for k, v in _by_number(colors, "colour")},
         properties={k: _json_values(k, v) for k, v in _by_number(properties, "properties")},
+        given=Path(os.path.abspath(given)) if isinstance(given, Path | str) else None,
     )  # fmt: skip
 
 
@@ -192,12 +198,13 @@ def _by_number(described: Mapping[int, T] | None, what: str) -> Iterator[tuple[i
 
 def _json_values(value: int, stated: Mapping[str, Any]) -> dict[str, Any]:
     """Give the properties of an object as JSON has them: numbers of NumPy, as of scikit-image's regionprops, too."""
-    found = {str(key): one.item() if isinstance(one, np.generic) else one for key, one in stated.items()}
     try:
+        found = {str(key): one.item() if isinstance(one, np.generic) else one for key, one in stated.items()}
         json.dumps(found, allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise BadRequest(
-            f"properties of label {value}: {error}", remedy="give JSON values: text, finite numbers, lists of them"
+            f"properties of label {value} that JSON cannot hold: {error}",
+            remedy="names and plain values: {1: {'class': 'neuron', 'area_um2': 80.5}}",
         ) from error
     return found
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,20 +12,39 @@ from numpy.typing import NDArray
 
 from dandify.errors import BadRequest, BadSource
 from dandify.ngff.check_geometry import axis_names
-from dandify.ngff.image import ImageInput
+from dandify.ngff.image import ImageInput, plain_values
 from dandify.ngff.labelled import LABELS, LabelledImage, stored_image
 from dandify.ngff.level_array import LevelArray
 from dandify.ngff.levels import AXES
 from dandify.ngff.opened import open_image
 from dandify.ngff.stored import StoredImage
-from dandify.sources.arrays import MemoryArray
+from dandify.sources.arrays import Cropped, MemoryArray
 from dandify.sources.contract import Array, Channel, Stream
 from dandify.sources.derived import Fitted
 from dandify.store.region import Region, extent, grid
 
-Labels = Stream | Array | NDArray[Any] | Path | str
 _READ_VALUES: Final = 2**22  # of an array without a block of its own
 _TYPES: Final = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+_NPY: Final = b"\x93NUMPY"
+
+
+@dataclass(frozen=True)
+class OfWhole:
+    """Labels of a whole image, where the image that they go with holds only the first values along each axis.
+
+    Attributes
+    ----------
+    labels
+        A value for each voxel of the whole image.
+    lengths
+        Of the whole image by its axes, out of t c z y x.
+    """
+
+    labels: Stream | Array | NDArray[Any] | Path | str
+    lengths: Mapping[str, int]
+
+
+Labels = Stream | Array | NDArray[Any] | Path | str | OfWhole
 
 
 def describe_labels(
@@ -41,12 +61,17 @@ def describe_labels(
     BadSource, dandify.errors.UnknownFormat
         If they are given by a path that cannot be opened.
     """
-    values, named, files = _opened(labels, image, axes)
+    whole: Mapping[str, int] = {}
+    if isinstance(labels, OfWhole):
+        whole, labels = labels.lengths, labels.labels
+    wanted = dict(zip(AXES, image.shapes[0], strict=True))
+    kept = tuple(wanted[a] for a in image.axes)
+    wanted |= {a: n for a, n in whole.items() if a in image.axes}
+    target = tuple(wanted[a] for a in image.axes)
+    values, named, files = _opened(labels, image, axes, wanted)
     where = files[0] if files else None
     place = f"labels {name}"
     shape = tuple(int(n) for n in values.shape)
-    wanted = dict(zip(AXES, image.shapes[0], strict=True))
-    target = tuple(wanted[a] for a in image.axes)
     colours = dict(zip(named, shape, strict=False)).get("c", 1)
     if colours > 1:
         raise BadRequest(
@@ -64,9 +89,11 @@ def describe_labels(
     fitted: Array | NDArray[Any]
     if isinstance(values, Array):
         fitted = values if shape == target else Fitted(values, target)
+        fitted = fitted if kept == target else Cropped(fitted, kept)
         block = fitted.block
     else:
-        fitted, block = values.reshape(target), (1,) * len(target)
+        fitted = values.reshape(target)[tuple(slice(0, n) for n in kept)]
+        block = (1,) * len(target)
     blocks = dict(zip(image.axes, block, strict=True))
     boolean = values.dtype == np.bool_
     return ImageInput(
@@ -78,8 +105,9 @@ def describe_labels(
 
 
 def _opened(
-    labels: Labels, image: LabelledImage, axes: Sequence[str] | str | None
-) -> tuple[Array | NDArray[Any], tuple[str, ...], tuple[Path, ...]]:
+    labels: Stream | Array | NDArray[Any] | Path | str, image: LabelledImage, axes: Sequence[str] | str | None,
+    lengths: Mapping[str, int],
+) -> tuple[Array | NDArray[Any], tuple[str, ...], tuple[Path, ...]]:  # fmt: skip
     """Give the values, their axes as far as somebody names them, and their files."""
     files: tuple[Path, ...] = ()
     named = tuple(axes or ())
@@ -88,15 +116,14 @@ def _opened(
         labels = _npy(files[0])
     elif isinstance(labels, Path | str) and Path(labels).absolute().parent.name == LABELS and Path(labels).is_dir():
         stored = stored_image(Path(labels))
-        first = _first_level(stored, Path(labels))
+        first = first_level(stored, Path(labels))
         files, named = (Path(labels),), named or tuple(axis_names(stored.metadata["multiscales"][0]))
         labels = LevelArray.open(first)
     elif isinstance(labels, Path | str):
         scale = dict(zip(image.axes, image.placed(0, "scale"), strict=True))
         # pages of which no file says what they are, are what is longer than 1 in the image
-        lengths = zip(AXES, image.shapes[0], strict=True)
         labels, files, _ = open_image(
-            Path(labels), axes=axes or [a for a, n in lengths if n > 1 or a in "yx"],
+            Path(labels), axes=axes or [a for a, n in lengths.items() if n > 1 or a in "yx"],
             scale={a: v for a, v in scale.items() if a in "zyx"},
         )  # fmt: skip
     if isinstance(labels, Stream):
@@ -106,7 +133,7 @@ def _opened(
         labels = labels.array
     if isinstance(labels, MemoryArray):
         labels = labels.values  # read without copying
-    values: Array | NDArray[Any] = labels if isinstance(labels, Array) else np.asarray(labels)
+    values = labels if isinstance(labels, Array) else plain_values(labels)
     if named and len(named) != len(values.shape):
         raise BadRequest(
             f"{len(named)} axes ({' '.join(named)}) for an array of shape {_by(values.shape)}",
@@ -132,7 +159,14 @@ def _require_axes(
         )  # fmt: skip
 
 
-def _first_level(stored: StoredImage, path: Path) -> Path:
+def first_level(stored: StoredImage, path: Path) -> Path:
+    """Folder of the finest level of an image.
+
+    Raises
+    ------
+    BadSource
+        If its metadata name none.
+    """
     try:
         return path / str(stored.metadata["multiscales"][0]["datasets"][0]["path"])
     except (KeyError, IndexError, TypeError) as error:
@@ -142,6 +176,11 @@ def _first_level(stored: StoredImage, path: Path) -> Path:
 def _npy(path: Path) -> NDArray[Any]:
     if not path.is_file():
         raise BadRequest("no such file", file=path)
+    with path.open("rb") as file:
+        begins = file.read(len(_NPY))
+    if begins != _NPY:
+        raise BadSource(f"is no .npy file: it begins with {begins!r}", file=path,
+                        remedy="save the labels alone: np.save(path, labels)")  # fmt: skip
     try:
         values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:

@@ -189,6 +189,8 @@ def labels_record(request: LabelsRequest, sources: Sequence[SourceFile]) -> dict
     return {
         "downsample": request.downsample, "plan": request.plan.reason, "sources": [s.path for s in sources],
         "created": now(), "versions": versions(*PACKAGES),
+        # Sources may be anything that labels come from; this has their very values.
+        **({"file": str(request.given)} if request.given else {}),
     }  # fmt: skip
 
 

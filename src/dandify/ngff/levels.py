@@ -159,7 +159,7 @@ def plan_pyramid(
         )  # fmt: skip
     need = math.ceil(least.memory_bytes / 1e6)
     raise BadRequest(
-        f"{memory_bytes / 1e6:,.0f} MB of memory do not suffice for planes of {shape[3]} x {shape[4]} {dtype} with "
+        f"{memory_bytes / 1e6:,.3g} MB of memory do not suffice for planes of {shape[3]} x {shape[4]} {dtype} with "
         f"{workers} worker(s)",
         remedy=f"allow at least {need} MB (--memory {need}MB){', or fewer workers' if workers > 1 else ''}",
     )
@@ -184,7 +184,7 @@ def _keeping(plan: PyramidPlan, dtype: np.dtype[Any], block: Shape5, memory_byte
         return plan
     size = kept_bytes(plan.levels[0].shape, dtype)
     fits = plan.memory_bytes + size <= memory_bytes
-    what = f"the source is read once instead of {times} times, and {size / 1e6:,.0f} MB are kept"
+    what = f"the source is read once instead of {times} times, and {size / 1e6:,.3g} MB are kept"
     return replace(
         plan, keep="memory" if fits else "file", memory_bytes=plan.memory_bytes + size * fits,
         reason=f"{plan.reason}; {what} {'in memory' if fits else 'in a file beside the output meanwhile'}",

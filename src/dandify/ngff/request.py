@@ -179,12 +179,12 @@ def key_separator(version: str, parts: int) -> Literal["/", "."]:
 
 def _refuse(path: Path, version: str, compression: str, levels: int | str) -> None:
     if version not in VERSIONS:
-        raise BadRequest(f"no OME-Zarr version {version!r}", remedy=f"one of {', '.join(VERSIONS)}")
+        raise BadRequest(f"no OME-Zarr version {version!r}", remedy=f"one of {', '.join(map(repr, VERSIONS))}")
     require_compression(compression)
-    if levels != "auto" and (not isinstance(levels, int) or levels < 1):
+    if levels != "auto" and (not isinstance(levels, int) or isinstance(levels, bool) or levels < 1):
         raise BadRequest(f"{levels!r} levels", remedy="1 or more, or auto")
     if path.suffixes != [".ome", ".zarr"]:  # dandischema counts nothing else as OME-Zarr
-        stem = path.name.removesuffix(SUFFIX).replace(".", "-")
+        stem = path.name.removesuffix(SUFFIX).removesuffix(".zarr").replace(".", "-")
         raise BadRequest(
             "images are named NAME.ome.zarr, with no other dot", file=path, remedy=f"name it {stem}{SUFFIX}"
         )
@@ -214,8 +214,8 @@ def worker_count(asked: int | None) -> int:
     """Give the number of encoding threads; one for each core where nobody asks for another."""
     if asked is None:
         return os.cpu_count() or 1
-    if asked < 1:
-        raise BadRequest(f"{asked} workers", remedy="ask for 1 or more")
+    if not isinstance(asked, int) or asked < 1:
+        raise BadRequest(f"{asked!r} workers", remedy="ask for 1 or more")
     return asked
 
 
@@ -223,8 +223,7 @@ def wanted_chunks(asked: Sequence[int] | None, image: ImageInput) -> Shape5 | No
     """Give chunks that are asked for, t c z y x; refuse those that cannot be."""
     if asked is None:
         return None
-    if len(asked) != len(image.axes):
-        raise BadRequest(f"{len(asked)} chunk lengths for the axes {' '.join(image.axes)}")
+    _require_count(asked, "chunk", image)
     known = dict(zip(image.axes, asked, strict=True))
     return require_chunks(tuple(known.get(a, 1) for a in AXES), image.shape)  # type: ignore[arg-type]  # AXES are five
 
@@ -238,8 +237,7 @@ def require_shards(
     if version == "0.4":
         raise BadRequest("OME-Zarr 0.4 has no shards", remedy="leave shards out, or version='0.5'")
     chunks = [c for c, a in zip(plan.levels[0].chunks, AXES, strict=True) if a in image.axes]
-    if len(asked) != len(chunks):
-        raise BadRequest(f"{len(asked)} shard lengths for the axes {' '.join(image.axes)}")
+    _require_count(asked, "shard", image)
     if any(s < 1 or (s % c and s < n) for s, c, n in zip(asked, chunks, _of(image.shape, image), strict=True)):
         raise BadRequest(
             f"shards of {' x '.join(map(str, asked))} are not made of whole chunks of {' x '.join(map(str, chunks))}",
@@ -265,6 +263,16 @@ def _side_by_side(
         if beside >= LANES or most <= LEAST_SHARD_BYTES:
             return shards
         most //= 2
+
+
+def _require_count(asked: Sequence[int], what: str, image: ImageInput) -> None:
+    """Refuse what is no whole number for each axis."""
+    said = f"{what}s {asked!r} for the axes {' '.join(image.axes)}"
+    if not isinstance(asked, Sequence) or not all(hasattr(n, "__index__") for n in asked):
+        raise BadRequest(said, remedy=f"a whole number for each axis: {what}s=({', '.join(['64'] * len(image.axes))})")
+    if len(asked) != len(image.axes):
+        raise BadRequest(f"{len(asked)} {what} lengths for the axes {' '.join(image.axes)}",
+                         remedy=f"one for each of the {len(image.axes)} axes")  # fmt: skip
 
 
 def _of(values: Shape5, image: ImageInput) -> list[int]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+_MOST_FILES: Final = 10**8  # of an array; DANDI's largest Zarrs have a few million
 DOCUMENTS: Final = frozenset({"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"})
 
 
@@ -158,11 +159,25 @@ def array_of(document: Path) -> StoredArray | None:
     """
     content = read_document(document)
     try:
-        if document.name == ".zarray":
-            return _v2(document.parent, content)
-        return _v3(document.parent, content) if content.get("node_type") == "array" else None
+        if document.name != ".zarray" and content.get("node_type") != "array":
+            return None
+        found = (_v2 if document.name == ".zarray" else _v3)(document.parent, content)
+        _require_lengths(found)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"no description of an array: {error!r}") from error
+    return found
+
+
+def _require_lengths(array: StoredArray) -> None:
+    """Refuse lengths that none can be, before anything is counted by them."""
+    for what, lengths, least in (("shape", array.shape, 0), ("chunks", array.outer, 1), ("chunks", array.inner, 1)):
+        if not all(isinstance(n, int) and not isinstance(n, bool) and n >= least for n in lengths):
+            raise ValueError(f"its {what}, {list(lengths)}, cannot be lengths")
+        if len(lengths) != len(array.shape):
+            raise ValueError(f"its shape has {len(array.shape)} axes, and its {what} have {len(lengths)}")
+    files = prod(-(-n // o) for n, o in zip(array.shape, array.outer, strict=True))
+    if files > _MOST_FILES:
+        raise ValueError(f"its shape {list(array.shape)} and chunks {list(array.outer)} come to {files:,} files")
 
 
 def _v2(folder: Path, content: Mapping[str, Any]) -> StoredArray:

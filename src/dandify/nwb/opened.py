@@ -57,4 +57,5 @@ def backend_of(path: Path) -> str:
         )  # fmt: skip
     if not path.exists():
         raise BadSource("there is no such file", file=path)
-    raise BadSource("neither an HDF5 file nor a Zarr v2 folder", file=path)
+    raise BadSource("neither an HDF5 file nor a Zarr v2 folder", file=path,
+                    remedy="name an NWB file (HDF5, or Zarr v2) itself, not the folder that it lies in")  # fmt: skip

@@ -83,13 +83,17 @@ class Config(BaseModel):
 
 @dataclass(frozen=True)
 class PlannedSource:
-    """A source to open: where, how, what is said about it alone, and which files of a folder are passed over."""
+    """A source to open: where, how, what is said about it alone, and which files of a folder are passed over.
+
+    ``missing`` is what becomes of planes of images that no file holds, where nobody says it of this source alone.
+    """
 
     path: Path
     format: str | None
     options: Mapping[str, Any]
     layer: Layer
     ignore: tuple[str, ...] = ()
+    missing: str | None = None
 
 
 @dataclass(frozen=True)

@@ -98,21 +98,25 @@ def sources_of(planned: PlannedSource) -> Found:
     dandify.errors.BadSource, dandify.errors.UnknownFormat
         If it cannot be opened.
     """
+    missing = planned.options.get("missing", planned.missing)
+    filling = {} if missing is None else {"missing": missing}
     if planned.format:
         converter = by_name(planned.format)
         root = converter.claim(planned.path) or planned.path
-        return (converter.open(root, planned.options),), ()
-    report = scan(planned.path, ignore=planned.ignore)
+        return (converter.open(root, {**(filling if converter.fills else {}), **planned.options}),), ()
+    report = scan(planned.path, ignore=planned.ignore, missing=missing)
     sources = require_sources(report)
     unknown = tuple(u.path for u in report.unknown)
-    if not planned.options:
+    if not set(planned.options) - {"missing"}:
         return sources, unknown
     if len(sources) != 1:
         raise BadRequest(
             f"options are given for one source, and there are {len(sources)}", file=planned.path,
             remedy="name each source by its own path in dandify.yaml",
         )  # fmt: skip
-    return (by_name(sources[0].format).open(sources[0].path, planned.options),), unknown
+    converter = by_name(sources[0].format)
+    options = {**(filling if converter.fills else {}), **planned.options}
+    return (converter.open(sources[0].path, options),), unknown
 
 
 def timed(sources: Sequence[Source]) -> bool:

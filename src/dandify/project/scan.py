@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,7 +15,10 @@ from dandify.project.metadata import Layer, merge, missing
 from dandify.sources import Converter, Source
 from dandify.sources.registry import available
 
-_SKIPPED_SUFFIXES = (".zarr", ".partial")  # finished or half-finished outputs, not recordings
+_NAMED = 3  # files that a message names beside the first
+_SKIPPED_SUFFIXES = (  # finished or half-finished outputs, not recordings
+    ".zarr", ".partial", ".partial.journal", ".partial.lock", ".zarr.manifest.json", ".nwb.manifest.json",
+)  # fmt: skip
 
 _RECORDINGS = frozenset(
     {"ElectricalSeries", "LFP", "TwoPhotonSeries", "VoltageClampSeries", "CurrentClampSeries", "PatchClampSeries"}
@@ -92,7 +95,7 @@ class ScanReport:
         return tuple(s for session in self.sessions for s in session.sources)
 
 
-def scan(path: Path | str, *, ignore: Sequence[str] = ()) -> ScanReport:
+def scan(path: Path | str, *, ignore: Sequence[str] = (), missing: str | None = None) -> ScanReport:
     """Walk a folder and say what is in it, reading headers only.
 
     Parameters
@@ -103,6 +106,8 @@ def scan(path: Path | str, *, ignore: Sequence[str] = ()) -> ScanReport:
     ignore
         Patterns of files and folders to pass over, such as ``*.csv`` or ``notes/*``; matched against the name and
         against the path below ``path``.
+    missing
+        ``fill``: planes of images that no file holds are 0, where a converter can do it.
 
     Raises
     ------
@@ -110,13 +115,14 @@ def scan(path: Path | str, *, ignore: Sequence[str] = ()) -> ScanReport:
         If the path does not exist.
     """
     begin = time.perf_counter()
-    root = Path(os.path.abspath(path))  # without "..": the files of sources are compared with those below it
+    # Without "..": the files of sources are compared with those below it.
+    root, ignore = Path(os.path.abspath(path)), (ignore,) if isinstance(ignore, str) else ignore  # a text is many, too
     if not root.exists():
         raise BadRequest("no such file or folder", file=root)
     # An OME-Zarr that is named is one acquisition, and may have a million files.
     walked = root.is_dir() and not root.name.endswith(".zarr")
     files = [f for f in _walk(root) if not _ignored(f, root, ignore)] if walked else [root]
-    opened, broken, unknown = _open_all(files, within=root if walked else None)
+    opened, broken, unknown = _open_all(files, root if walked else None, {"missing": missing} if missing else {})
     return ScanReport(root, _sessions(opened, root), tuple(broken), tuple(unknown), time.perf_counter() - begin)
 
 
@@ -144,12 +150,18 @@ def require_sources(report: ScanReport) -> tuple[Source, ...]:
         The first broken acquisition, or `UnknownFormat` if there is nothing at all.
     """
     if report.broken:
-        raise report.broken[0].error
+        first, others = report.broken[0].error, [broken.path.name for broken in report.broken[1:]]
+        if others:
+            some = ", ".join(others[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
+            first.cause = f"{first.cause}; {len(others)} more cannot be opened: {some}, and dandify scan says why"
+        raise first
     if not report.sources:
         names = ", ".join(u.path.name for u in report.unknown[:3])
         what = f"nothing here that a converter knows ({len(report.unknown)} files{f': {names} ...' if names else ''})"
         if len(report.unknown) == 1 and report.unknown[0].reasons:
             what = f"no converter knows it ({'; '.join(report.unknown[0].reasons)})"
+        elif told := next((u for u in report.unknown if u.reasons), None):
+            what += f"; {told.path.name}: {told.reasons[-1]}"
         raise UnknownFormat(
             what, file=report.path,
             remedy="`dandify formats` lists what is known; CONTRIBUTING.md says how to add a format",
@@ -171,7 +183,9 @@ def _walk(root: Path) -> Iterator[Path]:
                 yield Path(folder) / name
 
 
-def _open_all(files: list[Path], within: Path | None) -> tuple[list[Source], list[Broken], list[Unknown]]:
+def _open_all(
+    files: list[Path], within: Path | None, filling: Mapping[str, str]
+) -> tuple[list[Source], list[Broken], list[Unknown]]:
     opened: list[Source] = []
     broken: list[Broken] = []
     owned: set[Path] = set()
@@ -186,7 +200,7 @@ def _open_all(files: list[Path], within: Path | None) -> tuple[list[Source], lis
                     reasons.setdefault(member, []).append(f"{converter.name}: {verdict.reason}")
                 continue
             try:
-                source = converter.open(root)
+                source = converter.open(root, filling if converter.fills else {})
             except DandifyError as error:
                 broken.append(Broken(converter.name, root, error))
                 owned.update(members)
@@ -196,8 +210,17 @@ def _open_all(files: list[Path], within: Path | None) -> tuple[list[Source], lis
     for file in files:
         if file.suffix.lower() == ".nwb":
             reasons[file] = ["is NWB already: dandify organize takes it as it is, dandify repack writes it again"]
-    unknown = [Unknown(f, f.stat().st_size, tuple(reasons.get(f, ()))) for f in files if f not in owned]
+        elif file.is_symlink() and not file.exists():
+            reasons[file] = [f"is a link to {os.readlink(file)}, which is not there"]
+    unknown = [Unknown(f, _bytes(f), tuple(reasons.get(f, ()))) for f in files if f not in owned]
     return opened, broken, unknown
+
+
+def _bytes(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:  # a link to nothing, as of a dataset whose files were not fetched
+        return 0
 
 
 def _roots(converter: Converter, files: list[Path], owned: set[Path], within: Path | None) -> dict[Path, list[Path]]:

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from dandify.runs.verify import Verified
 
-_COLOURS = {"equal": "green", "different": "red", "missing": "red", "not in the source": "yellow"}
+_COLOURS = {"equal": "green", "different": "red", "missing": "red", "not in the source": "yellow",
+            "not compared": "yellow"}  # fmt: skip
 _SHOWN = 40  # equal arrays that are listed; all others always are
 
 

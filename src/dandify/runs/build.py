@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dandify.errors import BadRequest
 from dandify.runs.plan import ImagePlan, PlannedPlate, SessionPlan
-from dandify.sources import Channel, Cropped, Stream
+from dandify.sources import Channel, Cropped, Source, Stream
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
+
+    from dandify.ngff.label_values import Labels
 
 STUB_SECONDS = 1.0
 STUB_PLANES = 4
@@ -47,7 +51,30 @@ def first_planes(stream: Stream) -> Stream:
         min(n, STUB_PLANES) if axis == "z" else min(n, 1) if axis == "t" else n
         for axis, n in zip(stream.axes, stream.array.shape, strict=True)
     )
-    return replace(stream, array=Cropped(stream.array, kept), shape=kept)
+    lengths = dict(zip(stream.axes, kept, strict=True))
+    filled = tuple(place for place in stream.filled if all(n < lengths[axis] for axis, n in place.items()))
+    return replace(stream, array=Cropped(stream.array, kept), shape=kept, filled=filled)
+
+
+def labels_of(image: ImagePlan, *, stub: bool) -> Mapping[str, Labels]:
+    """Give the labels of an image by their names; with ``--stub``, of the planes that it converts."""
+    if not stub:
+        return image.labels
+    from dandify.ngff.label_values import OfWhole
+
+    lengths = dict(zip(image.stream.axes, image.stream.shape, strict=True))
+    return {name: OfWhole(path, lengths) for name, path in image.labels.items()}
+
+
+@contextmanager
+def named(source: Source, place: str | None = None) -> Iterator[None]:
+    """Let the refusal of an image say of which file it is."""
+    try:
+        yield
+    except BadRequest as error:
+        if error.file is None:
+            error.file, error.place = str(source.path), error.place or place
+        raise
 
 
 def stated_of(image: ImagePlan) -> dict[str, Any]:
@@ -59,7 +86,10 @@ def stated_of(image: ImagePlan) -> dict[str, Any]:
     if stages := facts.pop("stage_position_um", None):
         facts["stage_position_um"] = stages.get(image.stream.name)
     channels = _stated_channels(image.stream.channels)
-    found = {"format": image.source.format, "name": image.stream.name, "facts": facts, "channels": channels}
+    found = {
+        "format": image.source.format, "name": image.stream.name, "facts": facts, "channels": channels,
+        "filled_planes": image.stream.filled,
+    }  # fmt: skip
     return {k: _plain(v) for k, v in found.items() if v}
 
 
@@ -69,6 +99,7 @@ def stated_of_plate(plate: PlannedPlate) -> dict[str, Any]:
     found = {
         "format": plate.source.format, "facts": dict(plate.source.facts),
         "channels": _stated_channels(channels.pop()) if len(channels) == 1 else [],
+        "filled_planes": {place: stream.filled for place, stream in plate.fields.items() if stream.filled},
     }  # fmt: skip
     return {k: _plain(v) for k, v in found.items() if v}
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from dandify.errors import BadRequest, DandifyError
 from dandify.project.config import Output, PlannedSession, PlannedSource, StreamOutput, read_config
 from dandify.project.metadata import Layer, parse_assignments
-from dandify.runs.build import first_planes, nwbfile_of, stated_of, stated_of_plate
+from dandify.runs.build import first_planes, labels_of, named, nwbfile_of, stated_of, stated_of_plate
 from dandify.runs.dry_run import PlannedOutputs, plan_outputs
 from dandify.runs.plan import ImagePlan, PlannedPlate, SessionPlan, plan_sessions
-from dandify.sources import Source
+from dandify.sources.microscopy import told_of_filled
 from dandify.store.progress import ProgressCallback
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def convert(
     paged: bool = False,
     labels: Mapping[str, Path | str] = MappingProxyType({}),
     pattern: str | None = None,
+    missing: Literal["refuse", "fill"] = "refuse",
 ) -> ConvertReport:
     """Convert raw recordings to NWB and OME-Zarr, each verified against its source.
 
@@ -116,7 +117,7 @@ def convert(
     compression
         Of NWB files, see `dandify.write_nwb`.
     stub
-        Convert only the first second of every recording and the first planes of every image.
+        Convert only the first second of every recording and the first planes of every image and its labels.
     workers
         Threads that compress; one per core if None.
     memory
@@ -140,11 +141,15 @@ def convert(
         NWB files are HDF5 in pages, see `dandify.write_nwb`.
     labels
         Files of labels by their name, written with the image, see `dandify.write_ome_zarr_labels`; by ``IMAGE/NAME``
-        where the session has several images. ``dandify.yaml`` has them for each session. ``stub`` leaves them out.
+        where the session has several images. ``dandify.yaml`` has them for each session.
     pattern
         Of a folder with a TIFF for each plane: which plane a file is by its path in the folder, such as
         ``*_{row}{column}_s{field}_w{channel:1}*.tif``. Rows and columns make it a plate. ``dandify.yaml`` has it among
         the options of a source: ``format: planes, options: {pattern: ...}``.
+    missing
+        Planes of an image that no file holds, of folders of planes, sets of OME-TIFF and acquisitions of MetaMorph:
+        ``refuse`` the image (default), or ``fill`` them with 0, which the manifest names. ``dandify.yaml`` may have it
+        among the options of a source.
 
     Raises
     ------
@@ -154,7 +159,11 @@ def convert(
         If the only session fails; with several, see `ConvertReport.failed`.
     """
     if bool(sources) == bool(config):
-        raise BadRequest("give either sources or a dandify.yaml, not both", remedy="see `dandify convert --help`")
+        both = "both sources and" if sources else "neither sources nor"
+        raise BadRequest(f"{both} a dandify.yaml: it takes one of them", remedy="see `dandify convert --help`")
+    if missing not in ("refuse", "fill"):
+        raise BadRequest(f"missing={missing!r}", remedy="refuse, or fill")
+    metadata, ignore = ((some,) if isinstance(some, str) else some for some in (metadata, ignore))  # one is no list
     if overwrite and skip_existing:
         raise BadRequest("overwrite and skip-existing exclude each other")
     if labels and config:
@@ -177,6 +186,8 @@ def convert(
         paths = [Path(os.path.abspath(s)) for s in sources]  # without "..": those of labels are compared with them
         given = [PlannedSource(path, form, said, none, tuple(ignore)) for path in paths]
         requests = (PlannedSession(tuple(given), (), {n: Path(os.path.abspath(p)) for n, p in labels.items()}),)
+    if missing == "fill":
+        requests = tuple(replace(r, sources=tuple(replace(s, missing=missing) for s in r.sources)) for r in requests)
     plans = plan_sessions(
         requests,
         Path(out).absolute(),
@@ -190,6 +201,11 @@ def convert(
         require_compression(backend or "hdf5", compression)
     if paged and (backend or "hdf5") != "hdf5":
         raise BadRequest(f"backend {backend} has no pages", remedy="leave --paged out, or --backend hdf5")
+    if (chunks or transforms) and not any(plan.nwb for plan in plans):
+        raise BadRequest(
+            f"{'chunks' if chunks else 'transforms'} are of arrays of NWB files, and there are images alone",
+            remedy="chunks of images stand in dandify.yaml: output: {streams: {Image: {chunks: [16, 256, 256]}}}",
+        )  # fmt: skip
     if on_plan:
         on_plan(plans)
     options: dict[str, Any] = {
@@ -308,23 +324,13 @@ def _write_image(
 
     image.output.parent.mkdir(parents=True, exist_ok=True)
     stream = first_planes(image.stream) if stub else image.stream
-    details = {**details, "image": stated_of(image)}
-    with _named(image.source, image.stream.name):
-        return write_ome_zarr(
+    details = {**details, "image": stated_of(replace(image, stream=stream))}
+    with named(image.source, image.stream.name):
+        report = write_ome_zarr(
             stream, image.output, version=ngff, sources=image.source.files, details=details,
-            labels=None if stub else image.labels, **options,
+            labels=labels_of(image, stub=stub), **options,
         )  # fmt: skip
-
-
-@contextmanager
-def _named(source: Source, place: str | None = None) -> Iterator[None]:
-    """Let the refusal of an image say of which file it is."""
-    try:
-        yield
-    except BadRequest as error:
-        if error.file is None:
-            error.file, error.place = str(source.path), error.place or place
-        raise
+    return replace(report, notes=(*report.notes, *told_of_filled(stream)))
 
 
 def _write_plate(
@@ -334,8 +340,10 @@ def _write_plate(
 
     plate.output.parent.mkdir(parents=True, exist_ok=True)
     fields = {place: first_planes(stream) if stub else stream for place, stream in plate.fields.items()}
-    with _named(plate.source):
-        return write_ome_zarr_plate(
+    with named(plate.source):
+        report = write_ome_zarr_plate(
             fields, plate.output, version=ngff, sources=plate.source.files,
-            details={**details, "image": stated_of_plate(plate)}, **options,
+            details={**details, "image": stated_of_plate(replace(plate, fields=fields))}, **options,
         )  # fmt: skip
+    told = (told for stream in fields.values() for told in told_of_filled(stream))
+    return replace(report, notes=(*report.notes, *told))

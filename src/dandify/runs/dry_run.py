@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dandify.runs.build import first_planes, nwbfile_of
+from dandify.runs.build import first_planes, labels_of, named, nwbfile_of
 from dandify.runs.plan import ImagePlan, PlannedPlate, SessionPlan
+from dandify.sources.microscopy import told_of_filled
 
 if TYPE_CHECKING:
     from dandify.ngff.plan import OMEZarrPlan
@@ -73,14 +74,17 @@ def _planned_plate(
     from dandify.ngff.plate import plan_ome_zarr_plate
 
     fields = {place: first_planes(stream) if stub else stream for place, stream in plate.fields.items()}
-    return plan_ome_zarr_plate(fields, plate.output, version=version, memory=memory, workers=workers)
+    with named(plate.source):
+        return plan_ome_zarr_plate(fields, plate.output, version=version, memory=memory, workers=workers)
 
 
 def _planned(image: ImagePlan, *, stub: bool, version: str, memory: str, workers: int | None) -> OMEZarrPlan:
     from dandify.ngff.plan import plan_ome_zarr
 
     stream = first_planes(image.stream) if stub else image.stream
-    return plan_ome_zarr(
-        stream, image.output, version=version, memory=memory, workers=workers, sources=image.source.files,
-        labels=None if stub else image.labels,
-    )  # fmt: skip
+    with named(image.source, image.stream.name):
+        plan = plan_ome_zarr(
+            stream, image.output, version=version, memory=memory, workers=workers, sources=image.source.files,
+            labels=labels_of(image, stub=stub),
+        )  # fmt: skip
+    return replace(plan, notes=(*plan.notes, *told_of_filled(stream)))

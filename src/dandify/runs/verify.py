@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xxhash
@@ -14,37 +15,18 @@ import xxhash
 from dandify.errors import BadRequest, BadSource
 from dandify.project.opened import shift_of
 from dandify.project.scan import require_sources, scan
+from dandify.runs.proof import Proof
+from dandify.runs.verify_image import image_proofs, is_image
 from dandify.sources import Array, Source
 from dandify.store.manifest import Manifest, manifest_path, read_manifest
 from dandify.store.progress import Progress, ProgressCallback
 from dandify.store.transforms import Transform, recorded, undo
 
 if TYPE_CHECKING:
+    from dandify.ngff.label_values import Labels
     from dandify.nwb.tree import Node, Tree
 
-Verdict = Literal["equal", "different", "missing", "not in the source"]
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What became of one array.
-
-    Attributes
-    ----------
-    path
-        In the output.
-    verdict
-        ``missing``: the source has it, and the output has not.
-    detail
-        The first difference, or what it was compared with.
-    transforms
-        Names of those that were undone.
-    """
-
-    path: str
-    verdict: Verdict
-    detail: str = ""
-    transforms: tuple[str, ...] = ()
+_FINE = ("equal", "not in the source", "not compared")
 
 
 @dataclass(frozen=True)
@@ -67,27 +49,35 @@ class Verified:
 
     @property
     def equal(self) -> bool:
-        """Something was compared, and nothing differs or is missing."""
-        return bool(self.proofs) and all(p.verdict in ("equal", "not in the source") for p in self.proofs) and any(
-            p.verdict == "equal" for p in self.proofs
-        )  # fmt: skip
+        """Something was compared, and nothing of that differs or is missing."""
+        return all(p.verdict in _FINE for p in self.proofs) and any(p.verdict == "equal" for p in self.proofs)
 
 
 def verify(
-    path: Path | str, *, against: Sequence[Path | str] = (), progress: ProgressCallback | None = None
+    path: Path | str,
+    *,
+    against: Path | str | Sequence[Path | str] = (),
+    progress: ProgressCallback | None = None,
+    labels: Mapping[str, Labels] = MappingProxyType({}),
+    pattern: str | None = None,
 ) -> Verified:
     """Read an output again and compare it, value by value, with what it was made of.
 
     Parameters
     ----------
     path
-        An NWB file, HDF5 or Zarr; or an OME-Zarr.
+        An NWB file, HDF5 or Zarr; or an OME-Zarr: an image with its labels, or a plate.
     against
         Raw files and folders of the session, read by their converters; or one other NWB file; or nothing: then the
         values are compared with the checksums in the manifest beside the output. Transforms that the manifest records
         are undone.
     progress
         Called for each block.
+    labels
+        What labels of an image were made of, by their names, as `dandify.write_ome_zarr_labels` takes it. Of those
+        that are not named, the files that the manifest names are taken; where there are none, the report says so.
+    pattern
+        Of a folder with a TIFF for each plane, as of `dandify.convert`.
 
     Raises
     ------
@@ -96,9 +86,13 @@ def verify(
     BadRequest
         If there is nothing to compare with.
     """
-    output, others = Path(path), tuple(Path(a) for a in against)
-    if _is_image(output):
-        return Verified(output, others, tuple(_image_proofs(output, others, progress)))
+    output = Path(path)
+    others = tuple(Path(a) for a in ([against] if isinstance(against, Path | str) else against))
+    if is_image(output):
+        proofs = tuple(image_proofs(output, others, labels=labels, pattern=pattern, progress=progress))
+        return Verified(output, others, proofs)
+    if labels or pattern is not None:
+        raise BadRequest("is no OME-Zarr, which alone has labels or planes", file=output)
     from dandify.nwb.opened import open_tree
 
     manifest = read_manifest(manifest_path(output)) if manifest_path(output).is_file() else None
@@ -264,51 +258,3 @@ def _compared(
         if progress:
             progress(Progress("verify", node.path, done, array.nbytes))
     return Proof(node.path, "equal", transforms=names)
-
-
-def _is_image(path: Path) -> bool:
-    from dandify.ngff.stored import image_of
-
-    documents = [path / name for name in ("zarr.json", ".zattrs") if (path / name).is_file()]
-    return any(image_of(document) for document in documents)
-
-
-def _image_proofs(path: Path, others: Sequence[Path], progress: ProgressCallback | None) -> Iterator[Proof]:
-    """Compare level 0 of an OME-Zarr with an image of the sources that has its shape."""
-    from dandify.ngff.verify import open_level
-    from dandify.store.region import grid
-
-    if not others:
-        raise BadRequest(
-            "the manifest of an image has checksums of files, which dandify validate compares", file=path,
-            remedy="name what it was made of: --against RAW_FILES",
-        )  # fmt: skip
-    level = open_level(path / "0")
-    shape = tuple(int(n) for n in level.shape)
-    streams = [
-        stream for other in others for source in require_sources(scan(other)) for stream in source.streams
-        if stream.kind == "Image" and stream.array is not None and stream.array.shape == shape
-    ]  # fmt: skip
-    if not streams:
-        yield Proof("/0", "missing", f"the sources have no image of shape {shape}")
-        return
-    found = ""
-    for stream in streams:
-        array = stream.array
-        assert array is not None
-        done, found = 0, ""
-        for _, region in grid(shape, tuple(max(1, min(b, n)) for b, n in zip(array.block, shape, strict=True))):
-            theirs = np.asarray(array[region])
-            ours = np.asarray(level[region].read().result())
-            if not np.array_equal(ours, theirs, equal_nan=theirs.dtype.kind == "f"):
-                at = np.argwhere(ours != theirs)[0]
-                index = [int(i) + s.start for i, s in zip(at, region, strict=True)]
-                found = f"{index} is {ours[tuple(at)]}, {theirs[tuple(at)]} in {stream.name}"
-                break
-            done += theirs.nbytes
-            if progress:
-                progress(Progress("verify", stream.name, done, array.nbytes))
-        if not found:
-            yield Proof("/0", "equal", stream.name)
-            return
-    yield Proof("/0", "different", found)

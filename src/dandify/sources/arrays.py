@@ -220,6 +220,39 @@ class MemoryArray(Array):
 
 
 @dataclass(frozen=True, eq=False)
+class InParts(Array):
+    """What another library reads in parts: a dataset of h5py, an array of Zarr, TensorStore or Dask.
+
+    It is as safe to share between threads as that library makes it.
+
+    Parameters
+    ----------
+    values
+        Has a shape, a dtype, and gives regions as NumPy, or as what NumPy makes an array of.
+    shape, dtype, block
+        Of it.
+    """
+
+    values: Any
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    block: tuple[int, ...]
+
+    @classmethod
+    def of(cls, values: Any) -> InParts:
+        """Take its shape, type and chunks."""
+        shape = tuple(int(n) for n in values.shape)
+        chunks = getattr(values, "chunksize", None) or getattr(values, "chunks", None)  # Dask's chunks are all of them
+        regular = isinstance(chunks, tuple) and len(chunks) == len(shape) and all(isinstance(c, int) for c in chunks)
+        dtype = getattr(values.dtype, "numpy_dtype", values.dtype)
+        return cls(values, shape, np.dtype(dtype), chunks if regular and chunks else (1,) * len(shape))
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Read a region."""
+        return np.asarray(self.values[region])
+
+
+@dataclass(frozen=True, eq=False)
 class Concatenated(Array):
     """Arrays of one dtype joined along the first axis: the segments of a split recording."""
 

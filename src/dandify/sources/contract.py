@@ -213,6 +213,9 @@ class Stream:
         z y x, along the image's own axes. Axes along which it is not stated are absent.
     well
         For images of a plate; all of a source become one OME-Zarr.
+    filled
+        Planes that no file holds, and that are 0 because somebody asked for it: their place along each axis before y
+        and x.
     columns
         For tables.
     external_files
@@ -236,6 +239,7 @@ class Stream:
     scale: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     origin: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     well: Well | None = None
+    filled: tuple[Mapping[str, int], ...] = ()
     columns: tuple[Column, ...] = ()
     external_files: tuple[Path, ...] = ()
     description: str | None = None
@@ -371,6 +375,8 @@ class Converter(ABC):
         Packages beside dandify's own dependencies, as pip names them.
     priority
         Order of asking, low first. A general format (any CSV) has a higher number than a special one.
+    fills
+        `open` takes the option ``missing: fill``: planes that no file holds are 0, and named by `Stream.filled`.
     """
 
     name: ClassVar[str]
@@ -380,6 +386,7 @@ class Converter(ABC):
     becomes: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()
     priority: ClassVar[int] = 0
+    fills: ClassVar[bool] = False
 
     def claim(self, path: Path) -> Path | None:
         """Return the file or folder that is the whole acquisition ``path`` could belong to; None if not by its name.

@@ -14,6 +14,8 @@ from dandify.sources.tiff import TiffPages
 
 AXES: Final = "tczyx"
 SPACE: Final = "zyx"
+MOST_PLANES: Final = 2**20  # of an image with gaps: a stray number or a damaged count must not fill the memory
+_NAMED: Final = 3  # filled planes that a message names
 
 # Units as OME (UnitsLength, UnitsTime) and ImageJ spell them. ImageJ escapes µ; both µ of Unicode are in use.
 _MICROMETRES: Final = {
@@ -88,6 +90,39 @@ def arrange(array: TiffPages, axes: str, lengths: Sequence[int]) -> tuple[TiffPa
         ),
         (*names, "y", "x"),
     )  # fmt: skip
+
+
+def filled_of(array: TiffPages, axes: Sequence[str]) -> tuple[dict[str, int], ...]:
+    """Give the places of planes that no file holds, along the axes before y and x."""
+    import numpy as np
+
+    lengths = [n // array.samples if i == array.channel_axis else n for i, n in enumerate(array.leading)]
+    absent = [i for i, page in enumerate(array.pages) if page.file < 0]
+    places = (np.unravel_index(i, lengths) for i in absent)
+    return tuple({a: int(n) for a, n in zip(axes, place, strict=False)} for place in places)
+
+
+def wants_fill(options: Mapping[str, Any], path: Path) -> bool:
+    """Whether planes that no file holds are to be 0: the option ``missing``, ``fill`` or ``refuse``.
+
+    Raises
+    ------
+    BadRequest
+        If it is something else.
+    """
+    asked = options.get("missing", "refuse")
+    if asked not in ("fill", "refuse"):
+        raise BadRequest(f"missing: {asked!r}", file=path, remedy="missing: fill, or refuse")
+    return bool(asked == "fill")
+
+
+def told_of_filled(stream: Stream) -> tuple[str, ...]:
+    """Say which planes of an image are filled; nothing if none is."""
+    if not stream.filled:
+        return ()
+    some = "; ".join(", ".join(f"{a} {n}" for a, n in place.items()) for place in stream.filled[:_NAMED])
+    more = f" and {len(stream.filled) - _NAMED} more" if len(stream.filled) > _NAMED else ""
+    return (f"{stream.name}: {len(stream.filled)} plane(s) are in no file and become 0: {some}{more}",)
 
 
 @dataclass(frozen=True)

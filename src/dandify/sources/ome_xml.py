@@ -63,6 +63,8 @@ class OmeImage:
         Where the planes lie.
     scale
         Micrometres for z y x, seconds for t, as far as stated.
+    unusable
+        Sizes of pixels that are stated and are no lengths, as written: ``0.5 furlong``, by axis.
     channels
         One for each value of the c axis; empty where nothing is stated about any.
     samples
@@ -79,6 +81,7 @@ class OmeImage:
     order: str
     blocks: tuple[Block, ...]
     scale: Mapping[str, float]
+    unusable: Mapping[str, str]
     channels: tuple[Channel, ...]
     samples: int
     date: datetime | None
@@ -166,10 +169,11 @@ def _image(image: Element, root: Element) -> OmeImage:
     if size["c"] % count:
         raise ValueError(f"SizeC={size['c']} and SamplesPerPixel={count} in its OME-XML")
     size["c"] //= count
-    scale: dict[str, float | None] = {
-        a: micrometres(pixels.get(f"PhysicalSize{a.upper()}"), pixels.get(f"PhysicalSize{a.upper()}Unit", "µm"))
-        for a in "zyx"
+    sizes = {
+        a: (pixels.get(f"PhysicalSize{a.upper()}"), pixels.get(f"PhysicalSize{a.upper()}Unit", "µm")) for a in "zyx"
     }
+    scale: dict[str, float | None] = {a: micrometres(*size) for a, size in sizes.items()}
+    unusable = {a: f"{value} {unit}" for a, (value, unit) in sizes.items() if value is not None and scale[a] is None}
     scale["t"] = seconds(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"))
     channels = tuple(_channel(e) for e in elements) if any(map(_described, elements)) else ()
     return OmeImage(
@@ -179,6 +183,7 @@ def _image(image: Element, root: Element) -> OmeImage:
         order=order[2:].lower(),
         blocks=tuple(_block(e) for e in pixels.findall("TiffData")),
         scale={a: v for a, v in scale.items() if v is not None},
+        unusable=unusable,
         channels=channels if count == 1 and len(channels) == size["c"] else (),
         samples=count,
         date=date_of(image.findtext("AcquisitionDate") or image.findtext("AcquiredDate")),

@@ -22,6 +22,7 @@ from typing import Final
 
 from dandify.errors import BadSource
 from dandify.sources.tiff_header import DESCRIPTION, Header, foreign, read_header
+from dandify.sources.vendors.metamorph_stk import planes_of
 
 PATTERNS: Final = ("*[0-9].tif", "*[0-9].tiff")
 _NAME = re.compile(r"(?P<stem>.*?)(?P<number>\d+)(?P<suffix>\.tiff?)", re.IGNORECASE | re.DOTALL)
@@ -156,7 +157,7 @@ def file_names(folder: Path) -> list[str]:
 def is_single(header: Header) -> bool:
     """Whether a file with this header (two pages of it) holds one plane and nothing says that there is more in it."""
     text = header.first.text(DESCRIPTION)
-    if len(header.pages) > 1 or text.rstrip().endswith("OME>") or foreign(header.first):
+    if len(header.pages) > 1 or text.rstrip().endswith("OME>") or foreign(header.first) or planes_of(header) > 1:
         return False
     first = header.first
     # ImageJ writes one directory for a large stack. Some programs keep its text in files of single planes.

@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice, pairwise, product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +33,7 @@ _TOKEN: Final = re.compile(r"\{([^{}]*)\}|(\*)|([^{}*]+)|(.)")
 EXAMPLE: Final = "TimePoint_{t}/*_{row}{column}_s{field}_w{channel:1}*.tif"
 _THUMBNAIL: Final = re.compile(r"_thumb[0-9A-F-]*\.tiff?", re.IGNORECASE)
 _NAMED: Final = 3  # missing planes that an error names
+_FILL: Final = "--missing fill has 0 there"
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,25 @@ class Planes:
     counted
         The values of t, channel and z that there are, each in order.
     files
-        In C order of t, channel and z.
+        In C order of t, channel and z; None for a plane that is missing.
     """
 
     place: Mapping[str, str]
     counted: Mapping[str, tuple[str, ...]]
-    files: tuple[Path, ...]
+    files: tuple[Path | None, ...]
 
 
-def images_by(folder: Path, pattern: str) -> tuple[Planes, ...]:
+def images_by(folder: Path, pattern: str, *, fill: bool = False) -> tuple[Planes, ...]:
     """Find the images of a folder, in the order of their places.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    pattern
+        Of the paths below it.
+    fill
+        Planes may be missing: between times, depths and channels that there are.
 
     Raises
     ------
@@ -87,7 +97,9 @@ def images_by(folder: Path, pattern: str) -> tuple[Planes, ...]:
             remedy=f"the first file is {near.relative_to(folder).as_posix()}" if near else "there is no file in it",
         )  # fmt: skip
     ordered = sorted(found.items(), key=lambda item: [_order(value) for value in item[0]])
-    return tuple(_complete(dict(zip(places, place, strict=True)), planes, image, folder) for place, image in ordered)
+    return tuple(
+        _complete(dict(zip(places, place, strict=True)), planes, image, folder, fill=fill) for place, image in ordered
+    )
 
 
 def _compiled(pattern: str, folder: Path) -> re.Pattern[str]:
@@ -129,27 +141,33 @@ def _order(value: str) -> tuple[int, int, str]:
 
 
 def _complete(
-    place: Mapping[str, str], names: Sequence[str], planes: Mapping[tuple[str, ...], Path], folder: Path
+    place: Mapping[str, str], names: Sequence[str], planes: Mapping[tuple[str, ...], Path], folder: Path, *, fill: bool
 ) -> Planes:
-    """Put planes in order, and refuse gaps: whatever lies behind one would be shifted."""
+    """Put planes in order, and refuse or fill gaps: whatever lies behind one would be shifted."""
     counted = [sorted({plane[i] for plane in planes}, key=_order) for i in range(len(names))]
     for name, values in zip(names, counted, strict=True):
         numbers = [int(v) for v in values if v.isdigit()] if name != "channel" else []
-        between = chain.from_iterable(range(a + 1, b) for a, b in pairwise(numbers))
-        gaps = [*islice(between, len(numbers))]  # times of a clock have billions
-        if gaps:
+        gap = next((before + 1 for before, number in pairwise(numbers) if number > before + 1), None)
+        if gap is None:
+            continue
+        few = numbers[-1] - numbers[0] < 2 * len(numbers)  # more than half are there
+        if not (fill and few):
             raise BadSource(
-                f"{_named(place)}has no plane of {name} {gaps[0]}, between {name} {numbers[0]} and {numbers[-1]}",
-                file=folder, remedy="copy the missing planes; a gap would shift all planes behind it",
+                f"{_named(place)}has no plane of {name} {gap}, between {name} {numbers[0]} and {numbers[-1]}",
+                file=folder,
+                remedy="copy the missing planes; a gap would shift all planes behind it. "
+                + (_FILL if few else "More are missing than are there: does another number stand in the pattern?"),
             )  # fmt: skip
+        values += map(str, sorted(set(range(numbers[0], numbers[-1])) - set(numbers)))
+        values.sort(key=_order)
     missing = [p for p in product(*counted) if p not in planes]
-    if missing:
+    if missing and not fill:
         some = "; ".join(", ".join(f"{n} {v}" for n, v in zip(names, p, strict=True)) for p in missing[:_NAMED])
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise BadSource(f"{_named(place)}lacks the planes of {some}{more}", file=folder,
-                        remedy="copy them from the microscope's computer")  # fmt: skip
+                        remedy=f"copy them from the microscope's computer. {_FILL}")  # fmt: skip
     return Planes(
-        place, dict(zip(names, map(tuple, counted), strict=True)), tuple(planes[p] for p in product(*counted))
+        place, dict(zip(names, map(tuple, counted), strict=True)), tuple(planes.get(p) for p in product(*counted))
     )
 
 

@@ -19,6 +19,7 @@ from dandify.store.region import Region
 
 _BLOCK_BYTES = 64 * 2**20  # larger uncompressed pages are read in parts
 _AGAIN = "copy the file again from the microscope's computer"
+_NONE = -1
 
 
 class PageRef(NamedTuple):
@@ -27,7 +28,7 @@ class PageRef(NamedTuple):
     Attributes
     ----------
     file
-        Index of its file.
+        Index of its file; -1 for a plane that no file holds, whose values are 0.
     ifd
         Byte of its directory; -1: the first of the file, which is read when the page is.
     data
@@ -129,6 +130,9 @@ class _Reader:
     def fill(self, target: NDArray[Any], index: int, rows: slice, columns: slice, samples: slice) -> None:
         """Put a part of a page into ``target`` (y, x, samples)."""
         ref = self.array.pages[index]
+        if ref.file < 0:
+            target[...] = 0
+            return
         path = self.array.files[ref.file]
         place = f"page at byte {ref.ifd}" if ref.ifd >= 0 else "page 1"
         if ref.ifd < 0:
@@ -207,6 +211,9 @@ class _Reader:
             _place(target, values, where, shape, (rows, columns, samples), page)
 
 
+ABSENT = PageRef(_NONE, _NONE, _NONE, "<")
+
+
 def ref_of(page: Page, file: int) -> PageRef:
     """Where a page of the file with that index lies."""
     return PageRef(file, page.ifd, page.data, page.order)
@@ -228,20 +235,21 @@ def require_form(path: Path, page: Page, form: tuple[int, int, int, str], *, pla
 
 
 def tiff_pages(
-    files: Iterable[tuple[Path, Page]], *, leading: tuple[int, ...], channel_axis: int | None = None
+    files: Iterable[tuple[Path, Page] | None], *, leading: tuple[int, ...], channel_axis: int | None = None
 ) -> TiffPages:
     """Make an array of pages in C order of the leading axes.
 
     Parameters
     ----------
     files
-        Each page with its file.
+        Each page with its file; None for one that no file holds.
     leading
         Lengths of the leading axes in pages: without samples.
     channel_axis
         Which of the leading axes the samples of a page go along; with several samples it must be given.
     """
-    found = list(files)
+    planes = list(files)
+    found = [plane for plane in planes if plane is not None]
     paths = tuple(dict.fromkeys(path for path, _ in found))
     number = {path: i for i, path in enumerate(paths)}
     first = found[0][1]
@@ -254,7 +262,7 @@ def tiff_pages(
         channel_axis = None
     return TiffPages(
         paths,
-        tuple(ref_of(page, number[path]) for path, page in found),
+        tuple(ABSENT if plane is None else ref_of(plane[1], number[plane[0]]) for plane in planes),
         tuple(n * samples if i == channel_axis else n for i, n in enumerate(leading)),
         first.height,
         first.width,

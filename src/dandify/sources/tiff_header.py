@@ -60,8 +60,9 @@ _TYPES: Final = {
 }  # fmt: skip
 _WHOLE: Final = {3: 2, 4: 4, 13: 4, 16: 8, 18: 8}  # bytes of the unsigned whole numbers that most tags are
 _KINDS: Final = {1: "u", 2: "i", 3: "f", 4: "u"}  # SampleFormat; 4 is "undefined", which readers take for unsigned
+_UIC1, _UIC4 = 33628, 33631  # of MetaMorph; PrairieView has all but the last
 _FOREIGN: Final = {
-    51123: "Micro-Manager or NDTiff", 33628: "MetaMorph STK or PrairieView", 34412: "Zeiss LSM",
+    51123: "Micro-Manager or NDTiff", _UIC1: "MetaMorph or PrairieView", 34412: "Zeiss LSM",
     34362: "Olympus FluoView", 65420: "Hamamatsu NDPI", 50706: "a camera's raw picture (DNG)",
 }  # fmt: skip
 _LARGEST_TAG: Final = 2**28  # bytes; OME-XML of the largest screens has some ten million
@@ -141,6 +142,19 @@ class Header:
     def first(self) -> Page:
         """The first page."""
         return self.pages[0]
+
+
+def entries_of(file: BinaryIO, page: Page) -> dict[int, tuple[int, int, int]]:
+    """Type, count and value of every tag of a page of a TIFF that is no BigTIFF; the value may be a place in the file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    number = struct.Struct(page.order + "I")
+    found = _Directory(file, page.order, False, page.ifd).entries
+    return {tag: (kind, count, number.unpack(value)[0]) for tag, (kind, count, value) in found.items()}
 
 
 def is_tiff(head: bytes) -> bool:
@@ -226,7 +240,8 @@ def foreign(page: Page) -> str | None:
         return "Leica SCN"
     if software.startswith(("PerkinElmer-QPI", "Philips DP")):
         return software.split()[0]
-    return next((name for tag, name in _FOREIGN.items() if tag in page.present), None)
+    others = page.present - {_UIC1} if _UIC4 in page.present else page.present  # see vendors/metamorph_stk.py
+    return next((name for tag, name in _FOREIGN.items() if tag in others), None)
 
 
 def require_whole(header: Header) -> Header:

@@ -1,4 +1,4 @@
-"""What MetaMorph and MetaXpress (Molecular Devices) state in the description of each plane: MetaSeries XML.
+"""What MetaMorph and MetaXpress (Molecular Devices) state of each plane: MetaSeries XML, or tags of older versions.
 
 ``<MetaData>`` holds ``<prop id= type= value=>``, and more of them, and ``<custom-prop>``, in ``<PlaneInfo>``. How
 values are understood:
@@ -25,10 +25,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from dandify.errors import BadSource
 from dandify.sources.contract import Channel
 from dandify.sources.microscopy import micrometres, seconds
 from dandify.sources.stated import nanometres, objective_in_words, parse_xml, regular_step
-from dandify.sources.tiff_header import DESCRIPTION, Page
+from dandify.sources.tiff import runs
+from dandify.sources.tiff_header import DESCRIPTION, SOFTWARE, Header, Page
+from dandify.sources.vendors.metamorph_stk import Stk, even_step
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -128,11 +131,41 @@ def metamorph(page: Page) -> MetaMorphPlane | None:
             said.get("_IllumSetting_", ""), wavelength_nm=nanometres(said.get("wavelength")) if plate else None
         ),
         image=said.get("image-name", ""),
-        acquired=_time(said.get("acquisition-time-local", "")),
+        acquired=moment(said.get("acquisition-time-local", "")),
         exposure_s=_exposure(said.get("Exposure Time", ""), described),
         objective=objective_in_words(said.get("_MagSetting_"), aperture=said.get("_MagNA_")),
         software=" ".join(filter(None, (said.get("ApplicationName"), said.get("ApplicationVersion")))) or None,
     )
+
+
+def stated_by(header: Header, stk: Stk | None) -> MetaMorphPlane | None:
+    """Return what MetaMorph or MetaXpress state of the first plane of a file, in XML or in tags of older versions."""
+    if (found := metamorph(header.first)) is not None or stk is None:
+        return found
+    return MetaMorphPlane(
+        scale=stk.scale, stage={}, focus=(stk.depths[0] if stk.depths else None, None), channel=Channel(""), image="",
+        acquired=stk.acquired[0] if stk.acquired else None, exposure_s=_exposure("", stk.text), objective=None,
+        software=header.first.text(SOFTWARE).strip() or None,
+    )  # fmt: skip
+
+
+def planes_in(header: Header, stk: Stk | None) -> tuple[Page, ...]:
+    """Return the planes of a file of MetaMorph: its pages, or those of a stack, which has one directory for all.
+
+    Raises
+    ------
+    dandify.errors.BadSource
+        If the stack is cut off, or compressed.
+    """
+    count = stk.planes if stk else 1
+    if count == 1 or len(header.pages) > 1:
+        return header.pages
+    if header.first.data < 0:
+        raise BadSource(
+            f"holds {count} planes behind one directory, compressed or in strips that do not follow each other",
+            file=header.path, place="page 1", remedy="save it again in MetaMorph, uncompressed",
+        )  # fmt: skip
+    return tuple(runs(header, count))
 
 
 def metamorph_image(
@@ -218,22 +251,12 @@ def _depth(planes: Mapping[int, tuple[Path, MetaMorphPlane]], colours: range, de
         steps = []
         for colour in colours:
             places = [planes[colour + z][1].focus[reading] if colour + z in planes else None for z in depths]
-            steps.append(_even_step(places))
-        known = [s for s in steps if s is not None]
-        if len(known) == len(steps) and max(known) - min(known) <= _EVEN * max(known):
-            return known[0]
+            known = [p for p in places if p is not None]
+            steps.append(even_step(known) if len(known) == len(places) else None)
+        even = [s for s in steps if s is not None]
+        if len(even) == len(steps) and max(even) - min(even) <= _EVEN * max(even):
+            return even[0]
     return None
-
-
-def _even_step(places: Sequence[float | None]) -> float | None:
-    """Distance of places in an even row, in whatever direction; None if it is none."""
-    known = [p for p in places if p is not None]
-    if len(known) < len(places) or len(known) < 2:
-        return None
-    step = (known[-1] - known[0]) / (len(known) - 1)
-    if not step or any(abs(p - known[0] - i * step) > abs(step) * _EVEN for i, p in enumerate(known)):
-        return None
-    return float(f"{abs(step):.6g}")
 
 
 def _channels(colours: Sequence[MetaMorphPlane | None]) -> tuple[Channel, ...]:
@@ -259,7 +282,7 @@ def _exposure(text: str, described: str) -> float | None:
     return seconds(found[1], found[2]) if found else None
 
 
-def _time(text: str) -> datetime | None:
+def moment(text: str) -> datetime | None:
     """Time of ``20240422 09:57:43.859``.
 
     Zeros at the end are written, those before are not by older versions: ``53.50`` is 50 ms, as Bio-Formats has it.
@@ -268,10 +291,10 @@ def _time(text: str) -> datetime | None:
     if not found:
         return None
     try:
-        moment = datetime.strptime(f"{found[1]} {found[2]}", "%Y%m%d %H:%M:%S")
+        found_at = datetime.strptime(f"{found[1]} {found[2]}", "%Y%m%d %H:%M:%S")
     except ValueError:
         return None
-    return moment.replace(microsecond=int(found[3] or 0) * 1000) if moment.year > 1970 else None
+    return found_at.replace(microsecond=int(found[3] or 0) * 1000) if found_at.year > 1970 else None
 
 
 def _number(text: str | None) -> float | None:

@@ -40,12 +40,15 @@ class ImageJ:
         Micrometres for z y x, seconds for t, as far as stated.
     channels
         Of a composite image; empty where nothing is stated.
+    unit
+        Of length, as written.
     """
 
     images: int
     lengths: Mapping[str, int]
     scale: Mapping[str, float]
     channels: tuple[Channel, ...]
+    unit: str = ""
 
 
 def imagej(page: Page) -> ImageJ | None:
@@ -70,6 +73,7 @@ def imagej(page: Page) -> ImageJ | None:
         lengths=counts if max(counts.values()) > 1 else {},
         scale={a: v for a, v in scale.items() if v is not None},
         channels=_channels(page, counts, composite=stated.get("mode") in ("composite", "color")),
+        unit=unit,
     )
 
 

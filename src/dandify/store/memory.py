@@ -20,17 +20,17 @@ _UNITS = {
 }
 
 
-def parse_bytes(text: str | int) -> int:
-    """Bytes of a size such as ``500MB``, ``1GB``, ``2GiB`` or an integer.
+def parse_bytes(text: str | float) -> int:
+    """Bytes of a size such as ``500MB``, ``1GB``, ``2GiB`` or a number of them.
 
     Raises
     ------
     BadRequest
         If it is not a positive size.
     """
-    if isinstance(text, int):
-        if text > 0:
-            return text
+    if isinstance(text, int | float):
+        if 1 <= text < float("inf"):
+            return int(text)
     elif (found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", text.upper())) and found[2] in _UNITS:
         value = int(float(found[1]) * _UNITS[found[2]])
         if value > 0:

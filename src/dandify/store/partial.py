@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dandify.errors import DandifyError, OutputExists
+from dandify.errors import BadRequest, DandifyError, OutputExists
 from dandify.store.flush import flush_folder, flush_tree
 
 SUFFIX = ".partial"
@@ -30,6 +30,22 @@ def require_absent(path: Path, *, overwrite: bool) -> None:
     """
     if not overwrite and os.path.lexists(path):
         raise OutputExists("the output exists already", file=path, remedy="choose another name, or overwrite it")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises
+    ------
+    BadRequest
+        If a file is in the way.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        wrong = next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), folder)
+        raise BadRequest("is a file, and a folder is needed there", file=wrong,
+                         remedy="choose another place for the output") from None  # fmt: skip
 
 
 @contextmanager

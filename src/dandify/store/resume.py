@@ -14,7 +14,7 @@ from typing import Any
 from dandify.errors import DandifyError, VerificationFailed
 from dandify.store.flush import flush_tree
 from dandify.store.journal import Candidates, EarlierRun, Entry, Journal, JournalWriter, read_journal
-from dandify.store.partial import finish_output, partial_path, remove, require_absent
+from dandify.store.partial import finish_output, make_folder, partial_path, remove, require_absent
 
 JOURNAL = ".journal"  # behind the partial name
 OLD = ".old"  # behind the partial name: what a stopped run wrote, while this run takes its chunks
@@ -135,7 +135,7 @@ def resumable_output(
     """
     require_absent(path, overwrite=overwrite)
     partial = partial_path(beside or path)
-    partial.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(partial.parent)
     with _only_one(path, partial):
         attempt = Attempt(partial)
         attempt._old, attempt._earlier = _set_aside(partial)
