@@ -41,13 +41,15 @@ def code_lengths(counts: NDArray[np.int64], longest: Any, lengths: NDArray[np.ui
     used = 0
     for symbol in range(size):
         if counts[symbol] > 0:
-            key = counts[symbol] << 9 | symbol
-            place = used
-            while place > 0 and keys[place - 1] > key:  # few symbols; NumPy's sort takes long to compile
-                keys[place] = keys[place - 1]
-                place -= 1
-            keys[place] = key
+            keys[used] = counts[symbol] << 9 | symbol
             used += 1
+    for gap in (57, 23, 10, 4, 1):  # Shell's sort; NumPy's takes long to compile
+        for last in range(gap, used):
+            key, place = keys[last], last
+            while place >= gap and keys[place - gap] > key:
+                keys[place] = keys[place - gap]
+                place -= gap
+            keys[place] = key
     if used < 2:
         only = keys[0] & 511 if used else 0
         lengths[only] = 1

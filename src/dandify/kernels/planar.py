@@ -456,6 +456,9 @@ def code_plane(
             bits = joint
             k += 1
         stop = min(k * SEGMENT, size)
+        if bits >= 8.0 * (stop - start):  # as noise is in all its bits
+            state = put_stored(out, state, plane, start, stop)
+            continue
         state = _put_block(out, state, plane, start, stop, runs[first : firsts[k]], together, many, distance, pairs)
     position[0], position[1], position[2] = state
 

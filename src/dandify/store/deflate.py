@@ -22,7 +22,7 @@ from dandify.store.encode import Bytes, scratch
 
 FARTHEST_PERIOD = 1024  # channels of a chunk, or so
 SAMPLED = (8192, 73_728)  # bytes of a plane that its way of coding is decided on: an eighth of it, within these
-LOOKED_AT = (8192, 32_768)  # the same, where it is known which ways pay
+LOOKED_AT = (4096, 16_384)  # the same, where it is known which ways pay
 MATCHED_GAIN = 0.985  # what ISA-L must leave of a plane's size: it is as fast as our own
 TWO_GAIN = 0.985  # what repeats of two symbols must leave: they are as fast as runs
 REPEATS_GAIN = 0.93  # what repeats must leave: they take twice as long, and are judged on one stretch
