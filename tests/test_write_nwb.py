@@ -347,9 +347,3 @@ def test_bad_requests(tmp_path: Path, path: str, options: dict[str, Any], words:
     with pytest.raises(BadRequest, match=rf"(?s){words}"):
         write_nwb(one(VALUES), tmp_path / path, **options)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_that_was_read_is_refused(tmp_path: Path) -> None:
-    by_pynwb(one(VALUES), tmp_path / "a.nwb")
-    with NWBHDF5IO(tmp_path / "a.nwb", "r") as io, pytest.raises(BadRequest, match="belongs to"):
-        write_nwb(io.read(), tmp_path / "b.nwb")

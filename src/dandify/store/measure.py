@@ -20,6 +20,8 @@ from dandify.store.region import Blocks, Region, grid
 from dandify.store.shapes import HDF5_LIMITS, Limits, Shape, best_lengths, quick, shapes_of, text
 
 CLOSE = 0.02  # of the size: shapes that are this near to the smallest count as equal, and the fastest to read is taken
+LEAST_SAMPLE_BYTES = 64 * 1024
+SHARE = 4  # samples are no more than one of so many bytes, down to the least: a small dataset costs 10 ms, not 50
 INDEX_BYTES = 40  # of a chunk in HDF5's tables: 38 measured
 TURNS = 2  # shape by encoder, encoder by shape: the second turn seldom changes anything
 
@@ -67,7 +69,8 @@ def measure(
 ) -> Measured:
     """Read a few samples, encode them in every shape that keeps to the limits, and take the smallest.
 
-    At most three pieces of half a megabyte are read, once. The same samples give the same plan on every machine.
+    Three pieces of half a megabyte are read, less of a small dataset, once. The same samples give the same plan on
+    every machine.
 
     Parameters
     ----------
@@ -126,13 +129,18 @@ def measure(
     return Measured(planned(best.chunks, reason), encoder, _ratio(cut(samples, best.chunks), encoder, itemsize))
 
 
+def sample_bytes(raw_bytes: int) -> int:
+    """Size of one of the samples of a dataset of so many bytes."""
+    return min(PIECE_BYTES, max(LEAST_SAMPLE_BYTES, raw_bytes // (SHARE * PIECES)))
+
+
 def sample_regions(shape: tuple[int, ...], itemsize: int) -> Iterator[Region]:
-    """Regions that are measured: at the beginning, in the middle and at the end, half a megabyte each.
+    """Regions that are measured: at the beginning, in the middle and at the end, half a megabyte each at most.
 
     Of signals, as many channels as the widest of neuroconv's chunks, the first, middle and last ones; of frames, whole
     frames or a band of one.
     """
-    part, budget = list(shape), max(1, PIECE_BYTES // itemsize)
+    part, budget = list(shape), max(1, sample_bytes(prod(shape) * itemsize) // itemsize)
     if len(shape) == 2:
         part[1] = min(shape[1], USUAL_CHANNELS)
         part[0] = min(shape[0], max(1, budget // part[1]))
