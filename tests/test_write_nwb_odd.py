@@ -142,6 +142,21 @@ def test_a_file_that_was_written_before(tmp_path: Path) -> None:
     assert compare_nwb(report.path, theirs).differences == ()
 
 
+@pytest.mark.parametrize("folder", [".", "sub µ"])
+def test_objects_of_another_file_become_links_to_it(tmp_path: Path, folder: str) -> None:
+    source = by_pynwb(one(VALUES), tmp_path / "a.nwb")
+    (tmp_path / folder).mkdir(exist_ok=True)
+    with NWBHDF5IO(source, "r") as io:
+        nwb = new_file()
+        nwb.add_acquisition(io.read().acquisition["x"])
+        report = write_nwb(nwb, tmp_path / folder / "b.nwb")
+        with pytest.raises(BadRequest, match=r"root/x\): was read from .*a\.nwb, and a link to it cannot be written"):
+            write_nwb(nwb, tmp_path / "c.nwb.zarr", backend="zarr")
+    with h5py.File(report.path) as file:
+        np.testing.assert_array_equal(file["acquisition/x/data"][()], VALUES)
+    assert [p.name for p in tmp_path.glob("c.*")] == []
+
+
 def test_a_file_whose_reader_is_closed(tmp_path: Path) -> None:
     source = by_pynwb(ODD["words"](), tmp_path / "a.nwb")
     with NWBHDF5IO(source, "r") as io:

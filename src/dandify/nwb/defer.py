@@ -90,7 +90,9 @@ def find_bulk(root: GroupBuilder, *, native: type, least_bytes: int = LEAST_BULK
     for place, builder in walk(root):
         wrapped = builder["data"]
         data = wrapped.data if isinstance(wrapped, DataIO) and wrapped.data is not None else wrapped
-        array = array_of(data) or listed(data)
+        array = array_of(data)
+        if array is None:
+            array = listed(data)
         if array is None or not array.shape or not _numeric(builder, array):
             _keep(builder, data, native, place)
         elif array.nbytes < least_bytes:

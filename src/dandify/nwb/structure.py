@@ -11,6 +11,7 @@ import h5py
 import numcodecs
 from hdmf.backends.io import HDMFIO
 from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder
+from hdmf.container import AbstractContainer
 from hdmf_zarr import NWBZarrIO
 from pynwb import NWBHDF5IO, NWBFile
 
@@ -78,7 +79,7 @@ def show_structure(nwbfile: NWBFile, prepare: Prepare) -> None:
 
 def write_zarr_structure(nwbfile: NWBFile, path: Path, prepare: Prepare) -> None:
     """Write groups, attributes, links, references and small datasets as Zarr v2."""
-    with _unclaimed(nwbfile), _Zarr(path, prepare, _manager(nwbfile)) as io:
+    with _unclaimed(nwbfile), _Zarr(path, prepare, _manager(nwbfile, links=False)) as io:
         _write(io, nwbfile)
 
 
@@ -96,10 +97,39 @@ def _write(io: HDMFIO, nwbfile: NWBFile, **specifications: bool) -> None:
     io.export(src_io=io, nwbfile=nwbfile, write_args={"link_data": False}, **specifications)
 
 
-def _manager(nwbfile: NWBFile) -> BuildManager:
-    """Give what builds the tree: by the types of the reader, which has a file's extensions, or by those of pynwb."""
-    reader = nwbfile.read_io
-    return BuildManager(current_types() if reader is None else reader.manager.type_map)
+def _manager(nwbfile: NWBFile, *, links: bool = True) -> BuildManager:
+    """Give what builds the tree: by the types of the reader, which has a file's extensions, or by those of pynwb.
+
+    An object that was read from another file and added to this one becomes a link to that file, as in pynwb. Only what
+    read it knows where it is.
+    """
+    reader, others = nwbfile.read_io, _readers_of_others(nwbfile)
+    if not others:
+        return BuildManager(current_types() if reader is None else reader.manager.type_map)
+    if links and nwbfile.container_source is None and len({id(other.manager) for other in others.values()}) == 1:
+        return next(iter(others.values())).manager
+    place, other = next(iter(others.items()))
+    raise BadRequest(
+        f"was read from {other.source}, and a link to it cannot be written here", place=place,
+        remedy="make a new object of its data and add that, or add it to a new NWBFile that is written as HDF5",
+    )  # fmt: skip
+
+
+def _readers_of_others(nwbfile: NWBFile) -> dict[str, HDMFIO]:
+    """Find objects in an NWBFile that were read from other files: who read them, by their names."""
+    found = {}
+    for owner in (nwbfile, *nwbfile.all_children()):
+        for value in getattr(owner, "fields", {}).values():
+            items = (
+                value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else [value]
+            )
+            for item in items:
+                if not isinstance(item, AbstractContainer):
+                    break  # numbers
+                reader = item.get_read_io()
+                if reader is not None and reader is not nwbfile.read_io:
+                    found.setdefault(f"{owner.name}/{item.name}", reader)
+    return found
 
 
 def refuse_compound_references(root: GroupBuilder) -> None:

@@ -75,6 +75,8 @@ def array_of(data: Any) -> Array | None:
         return data
     if isinstance(data, np.ndarray):
         return MemoryArray(data)
+    if type(data).__module__.startswith("pandas.") and isinstance(getattr(data, "dtype", None), np.dtype):
+        return MemoryArray(data.to_numpy())
     if isinstance(data, GenericDataChunkIterator):
         return _raw_view_of(data) or _iterator(data)
     if isinstance(data, DataChunkIterator):  # one-way, unless it goes over an array
