@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -140,6 +144,44 @@ def test_a_file_that_was_written_before(tmp_path: Path) -> None:
     theirs = by_pynwb(nwb, tmp_path / "theirs.nwb")
     report = write_nwb(nwb, tmp_path / "ours.nwb")
     assert compare_nwb(report.path, theirs).differences == ()
+
+
+def test_an_extension_that_only_the_file_knows(tmp_path: Path) -> None:
+    """Another process writes the file, so that nothing of the extension is loaded here."""
+    code = """
+    import sys
+    from pathlib import Path
+    from pynwb import get_class, load_namespaces
+    from pynwb.spec import NWBAttributeSpec, NWBDatasetSpec, NWBGroupSpec, NWBNamespaceBuilder
+    from dandify.nwb.write import write_nwb
+    from nwb_cases import new_file, recording
+    folder = Path(sys.argv[1])
+    made = NWBNamespaceBuilder("Mine.", "ndx-mine", version="0.1.0", author="A", contact="C")
+    made.include_namespace("core")
+    made.add_spec("mine.yaml", NWBGroupSpec(
+        "Mine.", neurodata_type_def="MySeries", neurodata_type_inc="TimeSeries",
+        datasets=[NWBDatasetSpec("Extra.", name="extra", shape=(None,), dtype="float32")],
+        attributes=[NWBAttributeSpec("level", "Level.", dtype="int")],
+    ))
+    made.export("mine.namespace.yaml", outdir=str(folder))
+    load_namespaces(str(folder / "mine.namespace.yaml"))
+    series = get_class("MySeries", "ndx-mine")(
+        name="m", data=recording(20_000, 4), rate=1.0, unit="V", description="D.", level=3, extra=[0.5] * 50_000
+    )
+    nwb = new_file()
+    nwb.add_acquisition(series)
+    write_nwb(nwb, folder / "a.nwb")
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", textwrap.dedent(code), tmp_path], env=environment, check=True)
+    source = tmp_path / "a.nwb"
+    with NWBHDF5IO(source, "r") as io:
+        nwb = io.read()
+        assert type(nwb.acquisition["m"]).__name__ == "MySeries"
+        report = write_nwb(nwb, tmp_path / "b.nwb")
+    assert compare_nwb(report.path, source).differences == ()
+    assert {d.name for d in report.datasets} == {"m/data", "m/extra"}
+    assert validate(path=str(report.path)) == []
 
 
 @pytest.mark.parametrize("folder", [".", "sub µ"])

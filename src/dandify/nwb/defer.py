@@ -137,9 +137,16 @@ def _usual(builder: DatasetBuilder, array: Array, stored: np.dtype[Any]) -> tupl
     """Chunks that neuroconv would have made of data that are neither of electrodes nor of images."""
     owner = builder.parent
     kind, namespace = (owner.attributes.get(a) for a in ("neurodata_type", "namespace")) if owner else (None, None)
-    if builder.name == "data" and kind and issubclass(get_class(kind, namespace), (ElectricalSeries, ImageSeries)):
+    if builder.name == "data" and kind and _is_recording_or_movie(kind, namespace):
         return None
     return proportional_chunks(array.shape, stored.itemsize)
+
+
+def _is_recording_or_movie(kind: str, namespace: str) -> bool:
+    try:
+        return issubclass(get_class(kind, namespace), (ElectricalSeries, ImageSeries))
+    except KeyError:  # of an extension that only the file knows, which was read: it is not installed here
+        return False
 
 
 def _asked(wrapped: Any, name: str, native: type) -> tuple[tuple[int, ...] | None, tuple[int | None, ...] | None, Any]:
