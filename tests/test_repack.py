@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import warnings
 from collections.abc import Callable
@@ -205,6 +206,15 @@ def test_chunks_that_are_asked_for(tmp_path: Path) -> None:
         assert file[place].chunks == (1000, 7)
     with pytest.raises(BadRequest, match=r"(?s)/acquisition/other\).*one of /acquisition/ElectricalSeries/data"):
         repack(source, tmp_path / "c.nwb", chunks={"acquisition/other": (1,)})
+
+
+def test_the_least_memory_is_named(tmp_path: Path) -> None:
+    source = by_pynwb(ephys(recording(), 70), tmp_path / "a.nwb")
+    with pytest.raises(BadRequest) as refused:
+        repack(source, tmp_path / "b.nwb", memory="5MB", workers=2)
+    least = re.search(r"allow at least (\d+MB)", str(refused.value))
+    assert least is not None
+    assert repack(source, tmp_path / "b.nwb", memory=least[1], workers=2).compared
 
 
 def test_in_place(tmp_path: Path) -> None:

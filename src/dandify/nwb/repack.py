@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ from dandify.store.resume import resumable_output
 from dandify.store.space import disk_full_named, require_room
 from dandify.store.target import hdf5_file
 
-_CACHE_SHARE = 4  # one in so many bytes of the memory holds decoded chunks of the input
+_CACHE = Fraction(1, 4)  # of the memory holds decoded chunks of the input
 _SHOWN = 5  # differences in an error
 
 
@@ -144,8 +145,8 @@ def repack(
     require_absent(path, overwrite=overwrite)
     origin = backend_of(source)
     described = describe_sources([source])
-    cache_bytes = memory_bytes // _CACHE_SHARE
-    request = WriteRequest(into, compression or DEFAULTS[into], memory_bytes - cache_bytes, threads)
+    cache_bytes = int(memory_bytes * _CACHE)
+    request = WriteRequest(into, compression or DEFAULTS[into], memory_bytes, threads, reserved=_CACHE)
     jobs: list[Job] = []
     with resumable_output(path, overwrite=overwrite, directory=into == "zarr") as attempt:
         partial = attempt.partial

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fractions import Fraction
 from math import prod
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from dandify.store.choose import PIECE_BYTES, PIECES, Chosen, pieces_of
 from dandify.store.encode import Bytes, Encoder
 from dandify.store.pipeline import read_values
-from dandify.store.plan import ChunkPlan, needed_bytes, plan_dataset, row_of
+from dandify.store.plan import NOTHING, ChunkPlan, left_of, needed_bytes, plan_dataset, row_of
 from dandify.store.readcost import USUAL_CHANNELS, usual_chunks
 from dandify.store.region import Blocks, Region, grid
 from dandify.store.shapes import HDF5_LIMITS, Limits, Shape, best_lengths, quick, shapes_of, text
@@ -66,6 +67,7 @@ def measure(
     chunks: tuple[int, ...] | None = None,
     asked: str = "as the data's DataIO asks for",
     name: str = "the dataset",
+    reserved: Fraction = NOTHING,
 ) -> Measured:
     """Read a few samples, encode them in every shape that keeps to the limits, and take the smallest.
 
@@ -94,6 +96,8 @@ def measure(
         Who did, for the plan's reason.
     name
         For errors.
+    reserved
+        As for `plan_dataset`.
 
     Raises
     ------
@@ -107,13 +111,12 @@ def measure(
     def planned(chosen: tuple[int, ...] | None, reason: str) -> ChunkPlan:
         return plan_dataset(
             shape, dtype, memory_bytes=memory_bytes, workers=workers, block=source.block, chunks=chosen, reason=reason,
-            name=name,
+            name=name, reserved=reserved,
         )  # fmt: skip
 
+    most = left_of(memory_bytes, reserved)
     possible = shapes_of(shape, itemsize, rate_hz=rate_hz, limits=limits, usual=usual) if chunks is None else ()
-    fitting = tuple(
-        s for s in possible if needed_bytes(row_of(shape, s.chunks), s.chunks, itemsize, workers) <= memory_bytes
-    )
+    fitting = tuple(s for s in possible if needed_bytes(row_of(shape, s.chunks), s.chunks, itemsize, workers) <= most)
     if not fitting:  # somebody asked, or the memory is too small for whole rows of any chunk
         plan = planned(chunks, asked if chunks is not None else "")
         pieces = pieces_of(source, plan, name=name)
