@@ -26,7 +26,7 @@ from dandify.nwb.plan import plan_nwb
 from dandify.nwb.structure import write_zarr_structure
 from dandify.nwb.types import current_types
 from dandify.nwb.write import write_nwb
-from nwb_cases import new_file, recording
+from nwb_cases import by_pynwb, new_file, recording
 from nwb_oddities import ODD
 
 pytestmark = pytest.mark.filterwarnings(
@@ -36,14 +36,6 @@ pytestmark = pytest.mark.filterwarnings(
 IN_ZARR = [name for name in ODD if name != "intracellular"]  # its rows hold references, which Zarr v2 cannot
 SUFFIXES = {"hdf5": ".nwb", "zarr": ".nwb.zarr"}
 VALUES = recording(50_000, 4)
-
-
-def by_pynwb(nwb: NWBFile, path: Path) -> Path:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with NWBHDF5IO(path, "w") as io:
-            io.write(nwb)
-    return path
 
 
 def by_hdmf_zarr(nwb: NWBFile, path: Path) -> Path:

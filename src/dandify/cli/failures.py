@@ -37,10 +37,13 @@ def explain(error: BaseException) -> int:
             err=True,
         )
         return 1
-    if isinstance(error, OSError) and error.filename is not None and error.errno in _PLACES:
+    if (
+        isinstance(error, OSError)
+        and error.filename is not None
+        and (advice := _PLACES.get(error.errno or 0)) is not None
+    ):
         click.secho(
-            f"error: {os.fsdecode(error.filename)}: {error.strerror}\n"
-            f"  remedy: {_PLACES[error.errno]}choose another folder",
+            f"error: {os.fsdecode(error.filename)}: {error.strerror}\n  remedy: {advice}choose another folder",
             fg="red",
             err=True,
         )

@@ -142,7 +142,7 @@ def _usual(builder: DatasetBuilder, array: Array, stored: np.dtype[Any]) -> tupl
     return proportional_chunks(array.shape, stored.itemsize)
 
 
-def _is_recording_or_movie(kind: str, namespace: str) -> bool:
+def _is_recording_or_movie(kind: str, namespace: str | None) -> bool:
     try:
         return issubclass(get_class(kind, namespace), (ElectricalSeries, ImageSeries))
     except KeyError:  # of an extension that only the file knows, which was read: it is not installed here

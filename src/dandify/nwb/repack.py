@@ -148,12 +148,15 @@ def repack(
     cache_bytes = int(memory_bytes * _CACHE)
     request = WriteRequest(into, compression or DEFAULTS[into], memory_bytes, threads, reserved=_CACHE)
     jobs: list[Job] = []
+    notes: list[str] = []
     with resumable_output(path, overwrite=overwrite, directory=into == "zarr") as attempt:
         partial = attempt.partial
         with (
             open_tree(source, cache_bytes=cache_bytes) as tree,
             disk_full_named(path, lambda: sum(job.plan.raw_bytes for job in jobs)),
         ):
+            if isinstance(tree, HDF5Tree) and tree.file.userblock_size:
+                notes.append(f"left out: the {tree.file.userblock_size} bytes that lie before HDF5 begins (user block)")
             if (origin, into) == ("hdf5", "zarr"):
                 require_portable(tree)
             jobs += _jobs(tree, request, chunks or {})
@@ -170,7 +173,7 @@ def repack(
         checksum = sha256_of(partial) if into == "hdf5" else None
     written = record(
         path, filled, output_bytes=output_bytes, sha256=checksum, sources=described, started=started,
-        notes=attempt.notes,
+        notes=(*attempt.notes, *notes),
         details={
             "backend": into, "verify": "full" if verify else "none", "repacked_from": origin,
             **({"paged": True} if paged else {}),

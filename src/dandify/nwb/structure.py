@@ -117,7 +117,7 @@ def _manager(nwbfile: NWBFile, *, links: bool = True) -> BuildManager:
 
 def _readers_of_others(nwbfile: NWBFile) -> dict[str, HDMFIO]:
     """Find objects in an NWBFile that were read from other files: who read them, by their names."""
-    found = {}
+    found: dict[str, HDMFIO] = {}
     for owner in (nwbfile, *nwbfile.all_children()):
         for value in getattr(owner, "fields", {}).values():
             items = (
