@@ -212,7 +212,7 @@ FORMS: dict[str, Callable[[int], Any]] = {
     "list": lambda n: H5DataIO(VALUES[:n, 0].tolist(), compression="gzip", chunks=True),
     "texts": lambda n: H5DataIO(["a", "b"] * n, compression="gzip", maxshape=(None,)),
     "to-be-filled": lambda n: H5DataIO(shape=(n, 4), dtype=np.dtype("i2"), maxshape=(None, 4)),
-    "iterator-over-an-array": lambda n: DataChunkIterator(data=VALUES[:n], maxshape=(None, 4)),
+    "iterator-over-an-array": lambda n: DataChunkIterator(data=VALUES[:n], maxshape=(None, 4), buffer_size=999),
     "one-way": lambda n: DataChunkIterator(data=iter(VALUES[:n]), maxshape=(None, 4), buffer_size=999),
     "mixed-list": lambda n: [1, 2.5] * n,
     "list-of-arrays": lambda n: [np.arange(4.0) for _ in range(n)],
