@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from pynwb import NWBFile, TimeSeries
+from pynwb import NWBHDF5IO, NWBFile, TimeSeries
 from pynwb.ecephys import ElectricalSeries
 from pynwb.file import Subject
 from pynwb.icephys import CurrentClampSeries, CurrentClampStimulusSeries
@@ -147,6 +148,15 @@ def icephys(sweeps: int = 3) -> NWBFile:
             response=CurrentClampSeries(name=f"cc{i}", data=recording(40_000, 1, i + 9)[:, 0], **common),
         )
     return nwb
+
+
+def by_pynwb(nwb: NWBFile, path: Path) -> Path:
+    """Write with pynwb alone."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with NWBHDF5IO(path, "w") as io:
+            io.write(nwb)
+    return path
 
 
 def assert_same_content(ours: Path, theirs: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import warnings
 from collections.abc import Callable
@@ -25,18 +26,10 @@ from dandify.nwb.repack import repack
 from dandify.nwb.write import write_nwb
 from dandify.store.manifest import read_manifest
 from hdf5_oddities import LARGE, write_oddities
-from nwb_cases import assert_same_content, ephys, everything, icephys, large_table, recording
+from nwb_cases import assert_same_content, by_pynwb, ephys, everything, icephys, large_table, recording
 from shared_data import ROOT
 
 REAL = sorted(ROOT.rglob("*.nwb"))
-
-
-def by_pynwb(nwb: NWBFile, path: Path) -> Path:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with NWBHDF5IO(path, "w") as io:
-            io.write(nwb)
-    return path
 
 
 @pytest.mark.filterwarnings("ignore:lzf compression may not be available:UserWarning")
@@ -205,6 +198,23 @@ def test_chunks_that_are_asked_for(tmp_path: Path) -> None:
         assert file[place].chunks == (1000, 7)
     with pytest.raises(BadRequest, match=r"(?s)/acquisition/other\).*one of /acquisition/ElectricalSeries/data"):
         repack(source, tmp_path / "c.nwb", chunks={"acquisition/other": (1,)})
+
+
+def test_a_user_block_is_said_to_be_left_out(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.nwb", "w", userblock_size=512) as file:
+        file["large"] = LARGE
+    report = repack(tmp_path / "a.nwb", tmp_path / "b.nwb")
+    assert report.written.notes == ("left out: the 512 bytes that lie before HDF5 begins (user block)",)
+    assert compare_nwb(tmp_path / "a.nwb", report.written.path).differences == ()
+
+
+def test_the_least_memory_is_named(tmp_path: Path) -> None:
+    source = by_pynwb(ephys(recording(), 70), tmp_path / "a.nwb")
+    with pytest.raises(BadRequest) as refused:
+        repack(source, tmp_path / "b.nwb", memory="5MB", workers=2)
+    least = re.search(r"allow at least (\d+MB)", str(refused.value))
+    assert least is not None
+    assert repack(source, tmp_path / "b.nwb", memory=least[1], workers=2).compared
 
 
 def test_in_place(tmp_path: Path) -> None:

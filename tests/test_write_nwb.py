@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,17 +27,9 @@ from dandify.sources.deferred import Deferred
 from dandify.store.compression import ReadersWarning
 from dandify.store.manifest import read_manifest, sha256_of
 from dandify.store.progress import Progress
-from nwb_cases import assert_same_content, ephys, everything, icephys, large_table, new_file, recording
+from nwb_cases import assert_same_content, by_pynwb, ephys, everything, icephys, large_table, new_file, recording
 
 BACKENDS = pytest.mark.parametrize(("backend", "suffix"), [("hdf5", ".nwb"), ("zarr", ".nwb.zarr")])
-
-
-def by_pynwb(nwb: NWBFile, path: Path) -> Path:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with NWBHDF5IO(path, "w") as io:
-            io.write(nwb)
-    return path
 
 
 def filters_of(path: Path) -> set[str]:
@@ -347,9 +338,3 @@ def test_bad_requests(tmp_path: Path, path: str, options: dict[str, Any], words:
     with pytest.raises(BadRequest, match=rf"(?s){words}"):
         write_nwb(one(VALUES), tmp_path / path, **options)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_that_was_read_is_refused(tmp_path: Path) -> None:
-    by_pynwb(one(VALUES), tmp_path / "a.nwb")
-    with NWBHDF5IO(tmp_path / "a.nwb", "r") as io, pytest.raises(BadRequest, match="belongs to"):
-        write_nwb(io.read(), tmp_path / "b.nwb")

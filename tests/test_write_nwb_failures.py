@@ -12,9 +12,11 @@ from typing import Any
 
 import h5py
 import pytest
+from click.testing import CliRunner
 from pynwb import H5DataIO, NWBFile, TimeSeries
 
-from dandify.errors import DandifyError, VerificationFailed
+from dandify.cli.main import main
+from dandify.errors import DandifyError, OutputExists, VerificationFailed
 from dandify.nwb.write import write_nwb
 from dandify.sources import MemoryArray
 from dandify.sources.deferred import Deferred
@@ -87,6 +89,43 @@ def test_failures_leave_nothing_and_keep_what_was_there(
     report = write_nwb(one(VALUES), out, backend=backend, overwrite=existing)  # whatever stayed is in nobody's way
     assert report.verified
     assert not list(tmp_path.glob("*.partial*"))
+
+
+def folder_of_others(path: Path) -> None:
+    path.mkdir()
+    (path / "thesis.tex").write_text("All of it.")
+
+
+def some_file(path: Path) -> None:
+    path.write_text("All of it.")
+
+
+@pytest.mark.parametrize(
+    ("backend", "suffix", "make", "words"),
+    [
+        ("hdf5", ".nwb", folder_of_others, "it is a folder, and the output a file"),
+        ("zarr", ".nwb.zarr", folder_of_others, "a folder with other files, and no Zarr"),
+        ("zarr", ".nwb.zarr", some_file, "it is a file, and the output a folder"),
+    ],
+)
+def test_what_is_no_earlier_output_is_not_replaced(
+    tmp_path: Path, backend: str, suffix: str, make: Callable[[Path], None], words: str
+) -> None:
+    out = tmp_path / f"a{suffix}"
+    make(out)
+    with pytest.raises(OutputExists, match=words):
+        write_nwb(one(VALUES), out, backend=backend, overwrite=True)
+    assert "All of it." in (out / "thesis.tex" if out.is_dir() else out).read_text()
+    assert [p.name for p in tmp_path.iterdir()] == [out.name]
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "µ file").write_text("")
+    write_nwb(one(VALUES), tmp_path / "a.nwb")
+    done = CliRunner().invoke(main, ["repack", str(tmp_path / "a.nwb"), str(tmp_path / "µ file" / "b.nwb")])
+    assert done.exit_code == 1
+    assert "µ file: File exists" in done.stderr.replace("\n", "")
+    assert "remedy: choose another folder" in done.stderr
 
 
 def test_damage_on_the_disk_is_found(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from pynwb import NWBHDF5IO, NWBFile, validate
 
 from dandify.errors import BadRequest
+from dandify.nwb.repack import repack
 from dandify.nwb.write import write_nwb
 from dandify.store.manifest import read_manifest
 from dandify.store.progress import Progress
@@ -56,6 +57,8 @@ def test_fewer_requests_and_the_same_content(tmp_path: Path, make: Callable[[], 
     fewer, as_many_bytes = opened(paged.path, page_buf_size=PAGE_BUFFER_BYTES)
     assert fewer < requests / 5
     assert as_many_bytes < 1.5 * count
+    repacked = repack(plain.path, tmp_path / "repacked.nwb", paged=True).written
+    assert opened(repacked.path, page_buf_size=PAGE_BUFFER_BYTES)[0] < requests / 5
     chunks = sum(count_of(d.shape, d.chunks or d.shape) for d in read_manifest(paged.manifest).datasets)
     assert paged.output_bytes - plain.output_bytes < (chunks + 40) * PAGE_BYTES
     assert [d.xxh128 for d in paged.datasets] == [d.xxh128 for d in plain.datasets]

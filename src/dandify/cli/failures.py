@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
+from types import MappingProxyType
 
 import click
 
 from dandify.errors import DandifyError
+
+_PLACES = MappingProxyType({
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check the permissions or "),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), ""),  # a file where a folder should be
+})  # fmt: skip
 
 
 def explain(error: BaseException) -> int:
@@ -30,9 +37,13 @@ def explain(error: BaseException) -> int:
             err=True,
         )
         return 1
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if (
+        isinstance(error, OSError)
+        and error.filename is not None
+        and (advice := _PLACES.get(error.errno or 0)) is not None
+    ):
         click.secho(
-            f"error: {error.filename}: {error.strerror}\n  remedy: check the permissions or choose another folder",
+            f"error: {os.fsdecode(error.filename)}: {error.strerror}\n  remedy: {advice}choose another folder",
             fg="red",
             err=True,
         )

@@ -17,6 +17,7 @@ import click
 @click.option("--workers", type=click.IntRange(min=1), help="Threads that compress.  [default: one per core]")
 @click.option("--memory", default="1GB", show_default=True, help="Cap on the memory of the engine.")
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Compare OUT with IN, object by object.")
+@click.option("--paged", is_flag=True, help="HDF5 in pages: fewer requests for readers with a page buffer.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there; OUT may then be IN.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and progress as JSON lines on stderr.")
 def command(source: Path, path: Path, chunks: tuple[str, ...], as_json: bool, **options: Any) -> None:

@@ -167,7 +167,9 @@ def _json(value: Any, referred: Any) -> Any:
     return value
 
 
-def write_hdf5(tree: Tree, path: Path, empty: Mapping[str, Empty], *, specifications: str | None) -> None:
+def write_hdf5(
+    tree: Tree, path: Path, empty: Mapping[str, Empty], *, specifications: str | None, paged: bool = False
+) -> None:
     """Write a Zarr file as HDF5.
 
     Parameters
@@ -180,8 +182,10 @@ def write_hdf5(tree: Tree, path: Path, empty: Mapping[str, Empty], *, specificat
         How each dataset is declared that is left for the engine.
     specifications
         Path of the group that holds the cached specifications.
+    paged
+        See `dandify.store.target.PAGE_BYTES`.
     """
-    with hdf5_file(path, "w") as file:
+    with hdf5_file(path, "w", paged=paged) as file:
         late: list[Node] = []
         for place, node in tree.nodes.items():
             if node.kind == "group":

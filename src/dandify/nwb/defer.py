@@ -11,20 +11,25 @@ import h5py
 import numpy as np
 from hdmf.backends.hdf5.h5_utils import H5DataIO
 from hdmf.build import DatasetBuilder, GroupBuilder
-from hdmf.data_utils import AbstractDataChunkIterator, DataIO
+from hdmf.data_utils import AbstractDataChunkIterator, DataChunkIterator, DataIO
+from hdmf_zarr import ZarrDataIO
 from numcodecs.abc import Codec
 from pynwb import NWBFile, TimeSeries, get_class, get_manager
 from pynwb.base import TimeSeriesReference, TimeSeriesReferenceVectorData
 from pynwb.ecephys import ElectricalSeries
 from pynwb.image import ImageSeries
 
+from dandify.nwb.oneway import OneWay
 from dandify.nwb.structure import walk
 from dandify.sources.arrays import Cropped
 from dandify.sources.contract import Array
 from dandify.sources.deferred import Deferred
+from dandify.sources.listed import listed
 from dandify.sources.recordings import array_of
 from dandify.store.compression import DEFAULTS, ReadersWarning, compression_of_filter, who_cannot_read
+from dandify.store.hdf5_read import HARMLESS, contains_reference
 from dandify.store.readcost import proportional_chunks
+from dandify.store.target import hdf5_filters
 
 LEAST_BULK_BYTES = 64 * 1024  # below, hdmf writes as fast, and one more chunked dataset costs readers a look-up
 
@@ -86,13 +91,17 @@ def find_bulk(root: GroupBuilder, *, native: type, least_bytes: int = LEAST_BULK
         wrapped = builder["data"]
         data = wrapped.data if isinstance(wrapped, DataIO) and wrapped.data is not None else wrapped
         array = array_of(data)
+        if array is None:
+            array = listed(data)
         if array is None or not array.shape or not _numeric(builder, array):
-            _keep(builder, data, native)
+            _keep(builder, data, native, place)
         elif array.nbytes < least_bytes:
-            builder["data"] = data if isinstance(data, np.ndarray) else array[tuple(slice(None) for _ in array.shape)]
+            builder["data"] = _small(wrapped, data, array, native)
         else:
             name = "/".join(place.split("/")[-2:])
             chunks, maxshape, compression = _asked(wrapped, name, native)
+            if native is H5DataIO and maxshape is None:
+                maxshape = _growth(data)
             stored = _stored_dtype(builder, array)
             usual = _usual(builder, array, stored)
             rate = _rate_of(builder)
@@ -128,9 +137,16 @@ def _usual(builder: DatasetBuilder, array: Array, stored: np.dtype[Any]) -> tupl
     """Chunks that neuroconv would have made of data that are neither of electrodes nor of images."""
     owner = builder.parent
     kind, namespace = (owner.attributes.get(a) for a in ("neurodata_type", "namespace")) if owner else (None, None)
-    if builder.name == "data" and kind and issubclass(get_class(kind, namespace), (ElectricalSeries, ImageSeries)):
+    if builder.name == "data" and kind and _is_recording_or_movie(kind, namespace):
         return None
     return proportional_chunks(array.shape, stored.itemsize)
+
+
+def _is_recording_or_movie(kind: str, namespace: str | None) -> bool:
+    try:
+        return issubclass(get_class(kind, namespace), (ElectricalSeries, ImageSeries))
+    except KeyError:  # of an extension that only the file knows, which was read: it is not installed here
+        return False
 
 
 def _asked(wrapped: Any, name: str, native: type) -> tuple[tuple[int, ...] | None, tuple[int | None, ...] | None, Any]:
@@ -162,15 +178,42 @@ def _asked(wrapped: Any, name: str, native: type) -> tuple[tuple[int, ...] | Non
     )
 
 
-def _readable(wrapped: H5DataIO) -> bool:
-    asked = wrapped.io_settings
-    return asked.get("compression") in (None, "gzip") and not asked.get("fletcher32")
+def _growth(data: Any) -> tuple[int | None, ...] | None:
+    """How far a dataset of another file, or what a DataChunkIterator makes, may grow; None where it may not."""
+    if not isinstance(data, (h5py.Dataset, DataChunkIterator)):
+        return None
+    return tuple(data.maxshape) if data.maxshape and None in data.maxshape else None
+
+
+def _small(wrapped: Any, data: Any, array: Array, native: type) -> Any:
+    """Values for hdmf to write, chunked and growing as a DataIO or a dataset of another file does."""
+    values = data if isinstance(data, (np.ndarray, list, tuple)) else array[tuple(slice(None) for _ in array.shape)]
+    if isinstance(wrapped, native):
+        return _again(wrapped, values)
+    growth = _growth(data) if native is H5DataIO else None
+    return values if growth is None else H5DataIO(values, maxshape=growth, chunks=True)
+
+
+def _again(wrapped: DataIO, values: Any) -> DataIO:
+    """Wrap values as a DataIO does, but for filters of HDF5 that some reader cannot undo.
+
+    hdmf notes in a DataIO what became of it, and would refuse to write it again: the NWBFile's own stays as it is.
+    """
+    asked = dict(wrapped.io_settings)
+    if isinstance(wrapped, ZarrDataIO):
+        fill = asked.pop("fill_value", None)
+        return ZarrDataIO(values, fillvalue=fill, **{**asked, "compressor": asked.get("compressor", True) or False})
+    if asked.get("compression") not in (None, "gzip"):
+        asked = {key: value for key, value in asked.items() if key not in ("compression", "compression_opts")}
+    asked.pop("fletcher32", None)
+    return H5DataIO(values, **asked)
 
 
 def _numeric(builder: DatasetBuilder, array: Array) -> bool:
-    """Whether it is plain numbers, to the eyes of NWB too: no references, no rows of mixed types, no truth values."""
-    return array.dtype.kind in "iuf" and (
-        builder.dtype is None or (isinstance(builder.dtype, (type, np.dtype)) and np.dtype(builder.dtype).kind in "iuf")
+    """Whether it is plain numbers or truth values, to the eyes of NWB too: no references, no rows of mixed types."""
+    asked = builder.dtype
+    return array.dtype.kind in "iufb" and (
+        asked is None or (isinstance(asked, (type, np.dtype)) and np.dtype(asked).kind in "iufb")
     )
 
 
@@ -178,17 +221,34 @@ def _stored_dtype(builder: DatasetBuilder, array: Array) -> np.dtype[Any]:
     return array.dtype if builder.dtype is None else np.dtype(builder.dtype)
 
 
-def _keep(builder: DatasetBuilder, data: Any, native: type) -> None:
+def _keep(builder: DatasetBuilder, data: Any, native: type, place: str) -> None:
     """Leave a dataset to hdmf, without filters that some reader cannot undo."""
+    wrapped = builder["data"]
     if data is None:
         return
-    if isinstance(data, h5py.Dataset) and data.shape and h5py.check_string_dtype(data.dtype):
-        data = data.asstr()[()].tolist()  # a copy made by HDF5 would bring its filters along
-    elif isinstance(builder["data"], native) and (native is not H5DataIO or _readable(builder["data"])):
-        return
-    if native is H5DataIO and isinstance(data, AbstractDataChunkIterator):  # one-way: hdmf drains it, HDF5 compresses
-        data = H5DataIO(data=data, compression="gzip", compression_opts=1, shuffle=True)
-    builder["data"] = data
+    if isinstance(data, h5py.Dataset) and not contains_reference(data.dtype):
+        data = _copyable(data, native)
+    elif isinstance(data, AbstractDataChunkIterator):
+        data = OneWay(data, place)
+    if data is wrapped and isinstance(wrapped, DataIO):  # without data: to be filled later
+        data = wrapped.data
+    if isinstance(wrapped, native):
+        builder["data"] = _again(wrapped, data)
+    elif native is H5DataIO and isinstance(data, OneWay):  # hdmf drains it, HDF5 compresses
+        builder["data"] = H5DataIO(data=data, compression="gzip", compression_opts=1, shuffle=True)
+    else:
+        builder["data"] = data
+
+
+def _copyable(data: h5py.Dataset, native: type) -> Any:
+    """Leave a dataset of another file as it is, where HDF5 may copy it with its filters, else read it."""
+    if data.shape is None or data.shape == ():
+        return data
+    if native is H5DataIO and set(hdf5_filters(data)) <= HARMLESS and not data.is_virtual and not data.external:
+        return data
+    if h5py.check_string_dtype(data.dtype):
+        return h5py.Dataset(data.id).asstr()[()].tolist()  # hdmf's own kind of dataset has no asstr
+    return data[()]
 
 
 def stub(nwbfile: NWBFile, seconds: float = 1.0) -> None:

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ from dandify.store.resume import resumable_output
 from dandify.store.space import disk_full_named, require_room
 from dandify.store.target import hdf5_file
 
-_CACHE_SHARE = 4  # one in so many bytes of the memory holds decoded chunks of the input
+_CACHE = Fraction(1, 4)  # of the memory holds decoded chunks of the input
 _SHOWN = 5  # differences in an error
 
 
@@ -95,6 +96,7 @@ def repack(
     verify: bool = True,
     progress: ProgressCallback | None = None,
     overwrite: bool = False,
+    paged: bool = False,
 ) -> Repacked:
     """Write an NWB file again, compressed and chunked as `write_nwb` would, with the same content.
 
@@ -121,6 +123,8 @@ def repack(
         Called with a `Progress` for each block, in this thread.
     overwrite
         Replace an output that exists. It stays until the new one is complete.
+    paged
+        As of `write_nwb`: HDF5 in pages, for readers in the cloud.
 
     Raises
     ------
@@ -136,23 +140,28 @@ def repack(
     into = backend or ("zarr" if path.name.endswith(".zarr") else "hdf5")
     threads, memory_bytes = worker_count(workers), parse_bytes(memory)
     _refuse(path, into, compression)
+    if paged and into != "hdf5":
+        raise BadRequest(f"backend {into} has no pages", remedy="leave paged out, or write HDF5")
     require_absent(path, overwrite=overwrite)
     origin = backend_of(source)
     described = describe_sources([source])
-    cache_bytes = memory_bytes // _CACHE_SHARE
-    request = WriteRequest(into, compression or DEFAULTS[into], memory_bytes - cache_bytes, threads)
+    cache_bytes = int(memory_bytes * _CACHE)
+    request = WriteRequest(into, compression or DEFAULTS[into], memory_bytes, threads, reserved=_CACHE)
     jobs: list[Job] = []
+    notes: list[str] = []
     with resumable_output(path, overwrite=overwrite, directory=into == "zarr") as attempt:
         partial = attempt.partial
         with (
             open_tree(source, cache_bytes=cache_bytes) as tree,
             disk_full_named(path, lambda: sum(job.plan.raw_bytes for job in jobs)),
         ):
+            if isinstance(tree, HDF5Tree) and tree.file.userblock_size:
+                notes.append(f"left out: the {tree.file.userblock_size} bytes that lie before HDF5 begins (user block)")
             if (origin, into) == ("hdf5", "zarr"):
                 require_portable(tree)
             jobs += _jobs(tree, request, chunks or {})
             require_room(path, estimate_bytes(path, jobs))
-            _structure(tree, source, partial, into, jobs)
+            _structure(tree, source, partial, into, jobs, paged=paged)
             attempt.begin(request.decisive(jobs, described), [job.place for job in jobs])
             done = fill_container(partial, jobs, workers=threads, attempt=attempt, progress=progress)
             filled = check_container(
@@ -164,8 +173,11 @@ def repack(
         checksum = sha256_of(partial) if into == "hdf5" else None
     written = record(
         path, filled, output_bytes=output_bytes, sha256=checksum, sources=described, started=started,
-        notes=attempt.notes,
-        details={"backend": into, "verify": "full" if verify else "none", "repacked_from": origin},
+        notes=(*attempt.notes, *notes),
+        details={
+            "backend": into, "verify": "full" if verify else "none", "repacked_from": origin,
+            **({"paged": True} if paged else {}),
+        },
     )  # fmt: skip
     return Repacked(source, described[0].bytes, written, verify)
 
@@ -250,7 +262,7 @@ def _jobs(tree: Tree, request: WriteRequest, chunks: Mapping[str, Sequence[int]]
     return jobs
 
 
-def _structure(tree: Tree, source: Path, partial: Path, into: str, jobs: Sequence[Job]) -> None:
+def _structure(tree: Tree, source: Path, partial: Path, into: str, jobs: Sequence[Job], *, paged: bool) -> None:
     """Write everything but the bulk data."""
     if into == "zarr":
         codecs = {job.place: (job.plan.chunks, zarr_codec(job.encoder)) for job in jobs}
@@ -262,11 +274,11 @@ def _structure(tree: Tree, source: Path, partial: Path, into: str, jobs: Sequenc
         return
     empty = {job.place: Empty(job.plan.chunks, declared(job.encoder)) for job in jobs}
     if isinstance(tree, HDF5Tree):
-        with hdf5_file(partial, "w") as file:
+        with hdf5_file(partial, "w", paged=paged) as file:
             copy_structure(tree.file, file, lambda place, _: empty.get(place), folder=partial.parent)
     else:
         where = open_group(source).attrs.get(SPECIFICATIONS)
-        write_hdf5(tree, partial, empty, specifications=where if isinstance(where, str) else None)
+        write_hdf5(tree, partial, empty, specifications=where if isinstance(where, str) else None, paged=paged)
 
 
 def _check(source: Path, partial: Path, filled: Sequence[Filled], progress: ProgressCallback | None) -> None:

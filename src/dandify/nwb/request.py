@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
+from fractions import Fraction
 from typing import Any
 
 from hdmf.backends.hdf5.h5_utils import H5DataIO
@@ -28,6 +29,7 @@ from dandify.store.frames import ZarrCodec
 from dandify.store.manifest import SourceFile, versions
 from dandify.store.measure import Measured, measure
 from dandify.store.pipeline import Job
+from dandify.store.plan import NOTHING
 from dandify.store.shapes import HDF5_LIMITS, ZARR_LIMITS, text
 
 
@@ -64,6 +66,8 @@ class WriteRequest:
         Shapes that the caller asks for, by names of datasets.
     streams
         The same and more, by names or patterns of series; passed over where a file has none of the name.
+    reserved
+        Share of the memory that something else than the engine holds.
     """
 
     backend: str
@@ -72,6 +76,7 @@ class WriteRequest:
     workers: int
     chunks: Mapping[str, Sequence[int]] = field(default_factory=dict)
     streams: Mapping[str, StreamChoice] = field(default_factory=dict)
+    reserved: Fraction = NOTHING
 
     @property
     def native(self) -> type:
@@ -104,6 +109,7 @@ class WriteRequest:
             rate_hz=bulk.rate_hz, usual=bulk.usual,
             limits=HDF5_LIMITS if self.backend == "hdf5" else ZARR_LIMITS, chunks=asked or bulk.chunks, name=bulk.name,
             asked="as asked for" if asked else "as the data's DataIO asks for",
+            reserved=self.reserved,
         )  # fmt: skip
 
     def _asked(self, bulk: Bulk) -> tuple[int, ...] | None:

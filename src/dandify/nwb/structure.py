@@ -1,4 +1,4 @@
-"""Lets hdmf write everything of an NWBFile but the bulk data; its private corners are used here and nowhere else."""
+"""Lets hdmf write everything of an NWBFile but the bulk data."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import Any
 
 import h5py
 import numcodecs
-from hdmf.build import DatasetBuilder, GroupBuilder
+from hdmf.backends.io import HDMFIO
+from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder
+from hdmf.container import AbstractContainer
 from hdmf_zarr import NWBZarrIO
 from pynwb import NWBHDF5IO, NWBFile
 
 from dandify.errors import BadRequest
+from dandify.nwb.types import current_types, write_specifications
 from dandify.store.target import hdf5_file
 
 Prepare = Callable[[GroupBuilder], None]
@@ -23,9 +26,9 @@ Prepare = Callable[[GroupBuilder], None]
 class _HDF5(NWBHDF5IO):  # type: ignore[misc]  # pynwb has no types
     """Shows the builders to `Prepare` between building and writing."""
 
-    def __init__(self, file: h5py.File, prepare: Prepare) -> None:
+    def __init__(self, file: h5py.File, prepare: Prepare, manager: BuildManager) -> None:
         # No path: hdmf then leaves container_source unset, and the partial name gets into nobody's NWBFile.
-        super().__init__(file=file, mode="w")
+        super().__init__(file=file, mode="w", manager=manager)
         self._prepare = prepare
 
     def write_builder(self, builder: GroupBuilder, **options: Any) -> None:
@@ -47,8 +50,8 @@ class _Zarr(NWBZarrIO):  # type: ignore[misc]  # hdmf-zarr has no types
     NWBZarrIO does not hand it on; hence the private attribute, which a test watches.
     """
 
-    def __init__(self, path: Path, prepare: Prepare) -> None:
-        super().__init__(path=str(path), mode="w")
+    def __init__(self, path: Path, prepare: Prepare, manager: BuildManager) -> None:
+        super().__init__(path=str(path), mode="w", manager=manager)
         if self.object_codec_class is not numcodecs.JSON:
             self._ZarrIO__codec_cls = numcodecs.JSON
         if self.object_codec_class is not numcodecs.JSON:
@@ -63,20 +66,70 @@ class _Zarr(NWBZarrIO):  # type: ignore[misc]  # hdmf-zarr has no types
 
 def write_hdf5_structure(nwbfile: NWBFile, path: Path, prepare: Prepare, *, paged: bool = False) -> None:
     """Write groups, attributes, links, references and small datasets as HDF5."""
-    with hdf5_file(path, "w", paged=paged) as file, _HDF5(file, prepare) as io:
-        io.write(nwbfile, link_data=False)  # data of other files are copied: an archive's file stands alone
+    with hdf5_file(path, "w", paged=paged) as file, _HDF5(file, prepare, _manager(nwbfile)) as io:
+        _write(io, nwbfile, cache_spec=False)
+        write_specifications(file, io.manager.namespace_catalog)
 
 
 def show_structure(nwbfile: NWBFile, prepare: Prepare) -> None:
     """Show what would be written, and write nothing."""
-    with h5py.File.in_memory() as file, _Shown(file, prepare) as io:
-        io.write(nwbfile, link_data=False)
+    with h5py.File.in_memory() as file, _Shown(file, prepare, _manager(nwbfile)) as io:
+        _write(io, nwbfile, cache_spec=False)
 
 
 def write_zarr_structure(nwbfile: NWBFile, path: Path, prepare: Prepare) -> None:
     """Write groups, attributes, links, references and small datasets as Zarr v2."""
-    with _unclaimed(nwbfile), _Zarr(path, prepare) as io:
-        io.write(nwbfile, link_data=False)
+    with _unclaimed(nwbfile), _Zarr(path, prepare, _manager(nwbfile, links=False)) as io:
+        _write(io, nwbfile)
+
+
+def _write(io: HDMFIO, nwbfile: NWBFile, **specifications: bool) -> None:
+    """Write an NWBFile; one that belongs to a file already, as its export: built anew, with its object ids.
+
+    Data of other files are copied: an archive's file stands alone.
+    """
+    if nwbfile.container_source is None:
+        io.write(nwbfile, link_data=False, **specifications)
+        return
+    # An export asks that its source know the NWBFile, and empties the source's memory of what it has read. So that
+    # nothing happens to the reader, and as there is none of an NWBFile that was only written, the writer is its source.
+    io.manager.prebuilt(nwbfile, GroupBuilder("root"))
+    io.export(src_io=io, nwbfile=nwbfile, write_args={"link_data": False}, **specifications)
+
+
+def _manager(nwbfile: NWBFile, *, links: bool = True) -> BuildManager:
+    """Give what builds the tree: by the types of the reader, which has a file's extensions, or by those of pynwb.
+
+    An object that was read from another file and added to this one becomes a link to that file, as in pynwb. Only what
+    read it knows where it is.
+    """
+    reader, others = nwbfile.read_io, _readers_of_others(nwbfile)
+    if not others:
+        return BuildManager(current_types() if reader is None else reader.manager.type_map)
+    if links and nwbfile.container_source is None and len({id(other.manager) for other in others.values()}) == 1:
+        return next(iter(others.values())).manager
+    place, other = next(iter(others.items()))
+    raise BadRequest(
+        f"was read from {other.source}, and a link to it cannot be written here", place=place,
+        remedy="make a new object of its data and add that, or add it to a new NWBFile that is written as HDF5",
+    )  # fmt: skip
+
+
+def _readers_of_others(nwbfile: NWBFile) -> dict[str, HDMFIO]:
+    """Find objects in an NWBFile that were read from other files: who read them, by their names."""
+    found: dict[str, HDMFIO] = {}
+    for owner in (nwbfile, *nwbfile.all_children()):
+        for value in getattr(owner, "fields", {}).values():
+            items = (
+                value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else [value]
+            )
+            for item in items:
+                if not isinstance(item, AbstractContainer):
+                    break  # numbers
+                reader = item.get_read_io()
+                if reader is not None and reader is not nwbfile.read_io:
+                    found.setdefault(f"{owner.name}/{item.name}", reader)
+    return found
 
 
 def refuse_compound_references(root: GroupBuilder) -> None:

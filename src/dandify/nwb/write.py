@@ -11,11 +11,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from hdmf.backends.hdf5 import HDF5IO
 from hdmf.build import GroupBuilder
 from pynwb import NWBFile
 
 from dandify.errors import BadRequest
 from dandify.nwb.defer import find_bulk
+from dandify.nwb.oneway import OneWay, check_one_way, one_way
 from dandify.nwb.record import record
 from dandify.nwb.request import StreamChoice, WriteRequest, require_chunks, worker_count
 from dandify.nwb.structure import write_hdf5_structure, write_zarr_structure
@@ -70,7 +72,7 @@ def write_nwb(
     Parameters
     ----------
     nwbfile
-        In memory: hand-made, or from neuroconv. Not one that was read from a file.
+        Hand-made, from neuroconv, or read by pynwb or hdmf-zarr, whose reader must still be open.
     path
         ``NAME.nwb``, or ``NAME.nwb.zarr`` for Zarr.
     backend
@@ -148,6 +150,7 @@ def write_nwb(
     structure = partial_of(write_hdf5_structure, paged=paged) if backend == "hdf5" else write_zarr_structure
     jobs: list[Job] = []
     details: dict[str, Mapping[str, Any]] = {}  # of datasets, by their place
+    by_hdmf: dict[str, OneWay] = {}
 
     def prepare(root: GroupBuilder) -> None:
         found = find_bulk(root, native=request.native)
@@ -157,6 +160,7 @@ def write_nwb(
         for changed in transform_bulk(root, found, asked, workers=request.workers):
             details[changed.bulk.place] = changed.details
             jobs.append(request.job(changed.bulk))
+        by_hdmf.update(one_way(root))
         require_room(path, estimate_bytes(path, jobs))
 
     with (
@@ -174,10 +178,12 @@ def write_nwb(
         filled = check_container(
             partial, jobs, written, workers=request.workers, verify=mode, progress=progress
         )  # fmt: skip
+        unproved = check_one_way(partial, by_hdmf) if mode != "none" else ()
         checksum = whole.result() if whole else None
     return record(
         path, filled, output_bytes=output_bytes, sha256=checksum, sources=described, started=started,
-        notes=attempt.notes, of_datasets=details,
+        notes=(*attempt.notes, *(f"{place} was not read back: its iterator yields in no order" for place in unproved)),
+        of_datasets=details,
         details={"backend": backend, "verify": mode, **({"paged": True} if paged else {}), **(extra_manifest or {})},
     )  # fmt: skip
 
@@ -192,10 +198,10 @@ def refuse_unwritable(nwbfile: NWBFile, path: Path, backend: str, compression: s
             f"NWB files of backend {backend} are named *{BACKENDS[backend]}", file=path,
             remedy=f"name it {path.name.split('.')[0]}{BACKENDS[backend]}",
         )  # fmt: skip
-    if nwbfile.container_source is not None:
+    if isinstance(nwbfile.read_io, HDF5IO) and not nwbfile.read_io.is_open():  # Zarr is read file by file
         raise BadRequest(
-            f"this NWBFile belongs to {nwbfile.container_source} already: it was read from there, or written by pynwb",
-            remedy="build it again; pynwb ties an NWBFile to the file it was first written to",
+            f"this NWBFile was read from {nwbfile.container_source}, which is closed",
+            remedy="write it before its reader is closed: within the `with` block that reads it",
         )
     if unread := who_cannot_read(backend, compression):
         warnings.warn(unread, ReadersWarning, stacklevel=3)

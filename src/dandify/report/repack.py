@@ -32,6 +32,8 @@ def print_repack(report: Repacked, console: Console) -> None:
         f"{text.duration(report.written.seconds)}, {verdict}: {escape(str(report.written.path))}",
         soft_wrap=True,
     )  # fmt: skip
+    for note in report.written.notes:
+        console.print(escape(note), soft_wrap=True)
 
 
 def repack_record(report: Repacked) -> dict[str, Any]:
@@ -40,6 +42,7 @@ def repack_record(report: Repacked) -> dict[str, Any]:
     return {
         "source": str(report.source), "path": str(written.path), "source_bytes": report.source_bytes,
         "output_bytes": written.output_bytes, "seconds": written.seconds, "compared": report.compared,
+        "notes": list(written.notes),
         "datasets": [
             {"path": d.path_in_file, "raw_bytes": d.raw_bytes, "stored_bytes": d.stored_bytes, "verified": d.verified}
             for d in written.datasets

@@ -65,7 +65,7 @@ def array_of(data: Any) -> Array | None:
     data
         As it stands in an NWB object, without a DataIO around it.
     """
-    from hdmf.data_utils import GenericDataChunkIterator
+    from hdmf.data_utils import DataChunkIterator, GenericDataChunkIterator
 
     from dandify.sources.deferred import Deferred
 
@@ -75,8 +75,13 @@ def array_of(data: Any) -> Array | None:
         return data
     if isinstance(data, np.ndarray):
         return MemoryArray(data)
+    if type(data).__module__.startswith("pandas.") and isinstance(getattr(data, "dtype", None), np.dtype):
+        return MemoryArray(data.to_numpy())
     if isinstance(data, GenericDataChunkIterator):
         return _raw_view_of(data) or _iterator(data)
+    if isinstance(data, DataChunkIterator):  # one-way, unless it goes over an array
+        over = array_of(data.data)
+        return over if over is not None and over.dtype == data.dtype else None
     if _is_dataset(data):
         shape, kind = tuple(data.shape), np.dtype(data.dtype)
         return Sliceable(data, shape, kind, tuple(data.chunks or flat_block(shape, kind)))

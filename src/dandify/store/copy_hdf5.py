@@ -14,10 +14,9 @@ import numpy as np
 
 from dandify.errors import BadSource
 from dandify.store.compression import Declared
-from dandify.store.hdf5_read import address, contains_reference, require_filters
+from dandify.store.hdf5_read import HARMLESS, address, contains_reference, require_filters
 from dandify.store.target import hdf5_filters
 
-_HARMLESS = {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE}  # filters that every reader undoes
 _KEPT_BY_HDF5 = frozenset({"DIMENSION_LIST", "REFERENCE_LIST"})  # made anew when scales are attached
 _ROW_BYTES = 16_000_000  # of a dataset that is decoded and stored again by HDF5 itself
 
@@ -125,7 +124,7 @@ class _Copy:
         elif contains_reference(child.dtype):
             self._create(child, target, name, None)
             self.late.append(path)
-        elif set(hdf5_filters(child)) <= _HARMLESS and not child.is_virtual and not child.external:
+        elif set(hdf5_filters(child)) <= HARMLESS and not child.is_virtual and not child.external:
             plist = h5py.h5p.create(h5py.h5p.OBJECT_COPY)
             plist.set_copy_object(h5py.h5o.COPY_WITHOUT_ATTR_FLAG)
             try:

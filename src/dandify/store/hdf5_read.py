@@ -21,6 +21,9 @@ FILTERS = MappingProxyType({
 })  # fmt: skip
 """Names of filters, for messages (portal.hdfgroup.org, registered filter plugins)."""
 
+HARMLESS = frozenset({h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE})
+"""Filters that every reader undoes."""
+
 
 @contextmanager
 def read_only(path: Path, cache_bytes: int) -> Iterator[h5py.File]:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -183,13 +184,16 @@ def _dataset(record: dict[str, Any]) -> ManifestDataset:
 
 def versions(*packages: str) -> dict[str, str]:
     """Versions of dandify and of the named packages, those that are installed."""
-    found = {}
-    for name in ("dandify", *packages):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {name: _version(name) for name in ("dandify", *packages)}
+    return {name: number for name, number in found.items() if number is not None}
+
+
+@cache  # a look-up reads and parses the package's metadata
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def describe_sources(paths: Iterable[Path | SourceFile]) -> tuple[SourceFile, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fractions import Fraction
 from math import prod
 from typing import Any
 
@@ -14,12 +15,14 @@ from numpy.typing import NDArray
 from dandify.store.choose import PIECE_BYTES, PIECES, Chosen, pieces_of
 from dandify.store.encode import Bytes, Encoder
 from dandify.store.pipeline import read_values
-from dandify.store.plan import ChunkPlan, needed_bytes, plan_dataset, row_of
+from dandify.store.plan import NOTHING, ChunkPlan, left_of, needed_bytes, plan_dataset, row_of
 from dandify.store.readcost import USUAL_CHANNELS, usual_chunks
 from dandify.store.region import Blocks, Region, grid
 from dandify.store.shapes import HDF5_LIMITS, Limits, Shape, best_lengths, quick, shapes_of, text
 
 CLOSE = 0.02  # of the size: shapes that are this near to the smallest count as equal, and the fastest to read is taken
+LEAST_SAMPLE_BYTES = 64 * 1024
+SHARE = 4  # samples are no more than one of so many bytes, down to the least: a small dataset costs 10 ms, not 50
 INDEX_BYTES = 40  # of a chunk in HDF5's tables: 38 measured
 USUAL_SAMPLE_BYTES = 131_072  # of each sample: what neuroconv's gzip makes of them says how fast its file is read
 TURNS = 2  # shape by encoder, encoder by shape: the second turn seldom changes anything
@@ -65,10 +68,12 @@ def measure(
     chunks: tuple[int, ...] | None = None,
     asked: str = "as the data's DataIO asks for",
     name: str = "the dataset",
+    reserved: Fraction = NOTHING,
 ) -> Measured:
     """Read a few samples, encode them in every shape that keeps to the limits, and take the smallest.
 
-    At most three pieces of half a megabyte are read, once. The same samples give the same plan on every machine.
+    Three pieces of half a megabyte are read, less of a small dataset, once. The same samples give the same plan on
+    every machine.
 
     Parameters
     ----------
@@ -92,6 +97,8 @@ def measure(
         Who did, for the plan's reason.
     name
         For errors.
+    reserved
+        As for `plan_dataset`.
 
     Raises
     ------
@@ -105,7 +112,7 @@ def measure(
     def planned(chosen: tuple[int, ...] | None, reason: str) -> ChunkPlan:
         return plan_dataset(
             shape, dtype, memory_bytes=memory_bytes, workers=workers, block=source.block, chunks=chosen, reason=reason,
-            name=name,
+            name=name, reserved=reserved,
         )  # fmt: skip
 
     possible: tuple[Shape, ...] = ()
@@ -116,9 +123,8 @@ def measure(
             shape, itemsize, rate_hz=rate_hz, limits=limits, usual=usual,
             usual_ratio=_usual_ratio(samples) if limits.deflated else None,
         )  # fmt: skip
-    fitting = tuple(
-        s for s in possible if needed_bytes(row_of(shape, s.chunks), s.chunks, itemsize, workers) <= memory_bytes
-    )
+    most = left_of(memory_bytes, reserved)
+    fitting = tuple(s for s in possible if needed_bytes(row_of(shape, s.chunks), s.chunks, itemsize, workers) <= most)
     if not fitting:  # somebody asked, or the memory is too small for whole rows of any chunk
         plan = planned(chunks, asked if chunks is not None else "")
         pieces = pieces_of(source, plan, name=name)
@@ -133,13 +139,18 @@ def measure(
     return Measured(planned(best.chunks, reason), encoder, _ratio(cut(samples, best.chunks), encoder, itemsize))
 
 
+def sample_bytes(raw_bytes: int) -> int:
+    """Size of one of the samples of a dataset of so many bytes."""
+    return min(PIECE_BYTES, max(LEAST_SAMPLE_BYTES, raw_bytes // (SHARE * PIECES)))
+
+
 def sample_regions(shape: tuple[int, ...], itemsize: int) -> Iterator[Region]:
-    """Regions that are measured: at the beginning, in the middle and at the end, half a megabyte each.
+    """Regions that are measured: at the beginning, in the middle and at the end, half a megabyte each at most.
 
     Of signals, as many channels as the widest of neuroconv's chunks, the first, middle and last ones; of frames, whole
     frames or a band of one.
     """
-    part, budget = list(shape), max(1, PIECE_BYTES // itemsize)
+    part, budget = list(shape), max(1, sample_bytes(prod(shape) * itemsize) // itemsize)
     if len(shape) == 2:
         part[1] = min(shape[1], USUAL_CHANNELS)
         part[0] = min(shape[0], max(1, budget // part[1]))

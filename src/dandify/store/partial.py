@@ -12,6 +12,7 @@ from dandify.errors import BadRequest, DandifyError, OutputExists
 from dandify.store.flush import flush_folder, flush_tree
 
 SUFFIX = ".partial"
+_OF_ZARR = (".zgroup", ".zattrs", ".zarray", "zarr.json")
 _REPLACED = ".replaced"  # the old output's name while the new one takes its place
 
 
@@ -46,6 +47,34 @@ def make_folder(folder: Path) -> None:
         wrong = next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), folder)
         raise BadRequest("is a file, and a folder is needed there", file=wrong,
                          remedy="choose another place for the output") from None  # fmt: skip
+
+
+def require_replaceable(path: Path, *, directory: bool) -> None:
+    """Refuse to replace what can be no earlier output: a file by a folder or the reverse, and a folder that is no Zarr.
+
+    Parameters
+    ----------
+    path
+        The output.
+    directory
+        It is to be a folder.
+
+    Raises
+    ------
+    OutputExists
+        Whether or not it may be overwritten: somebody's other files may lie in there.
+    """
+    if not os.path.lexists(path) or (not directory and not path.is_dir()):
+        return
+    if not directory or not path.is_dir():
+        found, wanted = ("folder", "file") if path.is_dir() else ("file", "folder")
+        raise OutputExists(
+            f"it is a {found}, and the output a {wanted}", file=path, remedy="choose another name, or remove it"
+        )
+    if any(path.iterdir()) and not any((path / name).is_file() for name in _OF_ZARR):
+        raise OutputExists(
+            "it is a folder with other files, and no Zarr", file=path, remedy="choose another name, or remove it"
+        )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from math import ceil, prod
 
 import numpy as np
@@ -18,6 +19,7 @@ SIGNAL_CHANNELS = 64  # channels of a chunk: what a viewer shows at once
 READ_BYTES = 8_000_000  # one read of the source, where memory allows
 MOST_READ_BYTES = 64_000_000
 GROUP_BYTES = 2_000_000  # neighbouring chunks of one task: small ones would cost more than they hold
+NOTHING = Fraction(0)  # of the memory
 FIXED_BYTES = 8_000_000  # stacks of the threads, tables of the encoders, records of the chunks
 
 
@@ -88,6 +90,7 @@ def plan_dataset(
     chunks: tuple[int, ...] | None = None,
     reason: str = "as the data's DataIO asks for",
     name: str = "the dataset",
+    reserved: Fraction = NOTHING,
 ) -> ChunkPlan:
     """Choose chunks and slabs that fit into the memory.
 
@@ -107,13 +110,16 @@ def plan_dataset(
         Why that shape.
     name
         For the error.
+    reserved
+        Share of the memory that is not for this.
 
     Raises
     ------
     BadRequest
         If the memory does not suffice; names the least that would.
     """
-    kind = np.dtype(dtype)
+    kind, whole_bytes = np.dtype(dtype), memory_bytes
+    memory_bytes = left_of(memory_bytes, reserved)
     if chunks is not None:
         given = tuple(max(1, min(c, n)) for c, n in zip(chunks, shape, strict=True))
         candidates = [(given, reason)]
@@ -128,11 +134,17 @@ def plan_dataset(
         least = needed_bytes(chosen, chosen, kind.itemsize, workers)
         if least <= memory_bytes:
             return ChunkPlan(shape, kind, chosen, chosen, in_order=False, reason=f"{why}; read chunk by chunk to fit")
+    enough = ceil(least / (1 - reserved) / 1e6)
     raise BadRequest(
-        f"{name} needs {ceil(least / 1e6)} MB of memory with chunks {chosen} and {workers} worker(s), "
-        f"and {memory_bytes / 1e6:g} MB are allowed",
-        remedy=f"allow at least {ceil(least / 1e6)}MB (--memory), or fewer workers",
+        f"{name} needs {enough} MB of memory with chunks {chosen} and {workers} worker(s), "
+        f"and {whole_bytes / 1e6:g} MB are allowed",
+        remedy=f"allow at least {enough}MB (--memory), or fewer workers",
     )
+
+
+def left_of(memory_bytes: int, reserved: Fraction) -> int:
+    """Give what is left of the memory where a share of it is for something else."""
+    return int(memory_bytes * (1 - reserved))
 
 
 def needed_bytes(slab: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, workers: int) -> int:

@@ -14,7 +14,14 @@ from typing import Any
 from dandify.errors import DandifyError, VerificationFailed
 from dandify.store.flush import flush_tree
 from dandify.store.journal import Candidates, EarlierRun, Entry, Journal, JournalWriter, read_journal
-from dandify.store.partial import finish_output, make_folder, partial_path, remove, require_absent
+from dandify.store.partial import (
+    finish_output,
+    make_folder,
+    partial_path,
+    remove,
+    require_absent,
+    require_replaceable,
+)
 
 JOURNAL = ".journal"  # behind the partial name
 OLD = ".old"  # behind the partial name: what a stopped run wrote, while this run takes its chunks
@@ -129,11 +136,12 @@ def resumable_output(
     Raises
     ------
     OutputExists
-        Before anything is done, if the output exists and ``overwrite`` is not set.
+        Before anything is done, if the output exists and ``overwrite`` is not set, or is no such output.
     DandifyError
         If another process is writing it.
     """
     require_absent(path, overwrite=overwrite)
+    require_replaceable(path, directory=directory)
     partial = partial_path(beside or path)
     make_folder(partial.parent)
     with _only_one(path, partial):
