@@ -11,7 +11,8 @@ from dandify.dandiset.facts import MANIFEST, PARTIAL, Facts, kind_of, read_facts
 from dandify.dandiset.names import ids_in_name
 from dandify.dandiset.plain import plain_facts, plain_kind, sidecar_of
 from dandify.dandiset.table import Table
-from dandify.errors import BadRequest, UnknownFormat
+from dandify.errors import BadRequest, BadSource, UnknownFormat
+from dandify.tree_state import missing_target
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def find(
     BadRequest
         If a path does not exist, or lies in the dandiset; or as `Table.supply`.
     dandify.errors.BadSource
-        If a file is damaged.
+        If a file is damaged, or a link to nothing.
     """
     facts: dict[Path, Facts] = {}
     left: dict[Path, LeftFile] = {}
@@ -68,6 +69,11 @@ def find(
                 left.setdefault(path, LeftFile(path, reason))
             elif path not in facts:
                 kind, plain = kind_of(path), plain_kind(path)
+                if (kind or plain) and (target := missing_target(path)):
+                    raise BadSource(
+                        f"its content is not there: it is a link to {target}", file=path,
+                        remedy="get it (datalad get), or pass it over with --ignore",
+                    )  # fmt: skip
                 if kind is not None:
                     facts[path] = read_facts(path, kind)
                 elif plain is not None:
