@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -97,6 +99,19 @@ def test_ctrl_c_stops_it_cleanly(tmp_path: Path) -> None:
         assert (process.returncode, errors) == (0, "")
     finally:
         stop(process)
+
+
+def test_a_zarr_whose_checksum_was_being_made_at_the_end_can_be_finalized(tmp_path: Path) -> None:
+    with running_archive(tmp_path / "z") as first:
+        api = Api(first.url, first.token)
+        zarr_id = api.zarr(api.dandiset(), "x.zarr")
+        api.zarr_file(zarr_id, ".zgroup", b"{}")
+    with contextlib.closing(sqlite3.connect(tmp_path / "z" / "archive.sqlite")) as c, c:
+        c.execute("UPDATE zarrs SET status = 'Ingesting'")
+    with running_archive(tmp_path / "z") as second:
+        api = Api(second.url, second.token)
+        api.ok("POST", f"/zarr/{zarr_id}/finalize/")
+        assert api.ok("GET", f"/zarr/{zarr_id}/")["status"] == "Complete"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot limit the size of files")

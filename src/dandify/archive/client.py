@@ -16,6 +16,7 @@ from dandify.errors import BadRequest, DandifyError
 
 _SHORT_NAMES = {"sandbox": "dandi-sandbox"}
 _TIMEOUT_SECONDS = 20
+_SAID = 300  # characters of an error
 KEY_VARIABLE = "DANDIFY_API_KEY"  # for archives given by URL, whose variable of dandi's cannot be exported in a shell
 
 
@@ -162,9 +163,29 @@ def session(target: Target, token: str | None) -> Iterator[Any]:
 
 def reason(error: Any) -> str:
     """Return what the archive said when it refused a request; never the request, which carries the key."""
-    if error.response is None:
+    answer = error.response
+    if answer is None:
         return f"no answer ({type(error).__name__})"
-    return f"HTTP {error.response.status_code}: {error.response.text[:300].strip()}"
+    if "json" in answer.headers.get("Content-Type", ""):
+        try:
+            said = _sentences(answer.json())
+        except ValueError:
+            said = answer.text
+    elif "html" in answer.headers.get("Content-Type", ""):  # the page of a proxy, or of a crash
+        said = answer.reason or ""
+    else:
+        said = answer.text
+    return f"HTTP {answer.status_code}: {said[:_SAID].strip()}"
+
+
+def _sentences(said: Any) -> str:
+    """Return the words of an error of Django's REST framework: a text, a list, or texts by field."""
+    if isinstance(said, dict):
+        plain = {"detail", "non_field_errors"}
+        return "; ".join(_sentences(v) if k in plain else f"{k}: {_sentences(v)}" for k, v in said.items())
+    if isinstance(said, list):
+        return "; ".join(map(_sentences, said))
+    return str(said)
 
 
 def _trouble(target: Target, error: Any) -> DandifyError:
