@@ -17,7 +17,9 @@ import pytest
 import requests
 
 from archive_api import MEBIBYTE, PART, Api, dandi_etag, unique
-from dandify.archive.serve import RunningArchive, Serving, running_archive, serve
+from dandify.archive.client import find_archive
+from dandify.archive.loopback import listening
+from dandify.archive.serve import RunningArchive, Serving, _listening, running_archive, serve
 from dandify.errors import BadRequest, BadSource, DandifyError
 
 
@@ -83,10 +85,28 @@ def stop(process: subprocess.Popen[str]) -> None:
     process.communicate(timeout=10)
 
 
-def test_it_says_how_to_use_it() -> None:
-    said = Serving("http://127.0.0.1:8765", "secret", Path("lab")).how_to
-    assert "dandi upload -i http://127.0.0.1:8765" in said
-    assert "127.0.0.1:8765_API_KEY=secret" in said
+@pytest.mark.parametrize(("port", "to"), [(8765, "local"), (8766, "http://127.0.0.1:8766")])
+def test_it_says_how_to_use_it(port: int, to: str) -> None:
+    said = Serving(f"http://127.0.0.1:{port}", "secret", Path("lab")).how_to
+    assert f"dandi upload -i http://127.0.0.1:{port}" in said
+    assert f"127.0.0.1:{port}_API_KEY=secret" in said
+    assert f"DANDIFY_API_KEY=secret dandify upload DANDISET --to {to} --create" in said
+
+
+def test_it_takes_its_usual_port_or_a_free_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dandify.archive import client
+
+    with listening("127.0.0.1", 0) as free:
+        usual = free.getsockname()[1]
+    monkeypatch.setattr("dandify.archive.serve.LOCAL_PORT", usual)
+    monkeypatch.setitem(client._SHORT_NAMES, "local", f"http://127.0.0.1:{usual}")
+    with _listening("127.0.0.1", None) as first, _listening("127.0.0.1", None) as second:
+        assert first.getsockname()[1] == usual != second.getsockname()[1]
+    with running_archive(tmp_path / "archive", port=usual) as running:
+        assert find_archive("local").api_url == f"{running.url}/api"
+    with pytest.raises(DandifyError, match="cannot be reached") as caught:
+        find_archive("local")
+    assert "dandify archive serve DIR" in str(caught.value.remedy)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")

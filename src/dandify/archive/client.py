@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from dandify.environment import environment, for_dandi
 from dandify.errors import BadRequest, DandifyError
 
-_SHORT_NAMES = {"sandbox": "dandi-sandbox"}
+LOCAL_PORT = 8765  # where `dandify archive serve` serves if nothing else does
+_SHORT_NAMES = {"sandbox": "dandi-sandbox", "local": f"http://127.0.0.1:{LOCAL_PORT}"}
 _TIMEOUT_SECONDS = 20
 _SAID = 300  # characters of an error
 KEY_VARIABLE = "DANDIFY_API_KEY"  # for archives given by URL, whose variable of dandi's cannot be exported in a shell
@@ -71,7 +72,7 @@ def quiet_dandi(to: str) -> Iterator[None]:
 
 
 def find_archive(to: str) -> Target:
-    """Return the archive called ``to``: a name that dandi knows, ``sandbox``, or a URL.
+    """Return the archive called ``to``: a name that dandi knows, ``sandbox``, ``local`` on this machine, or a URL.
 
     Raises
     ------
@@ -90,7 +91,7 @@ def find_archive(to: str) -> Target:
     if not is_url and name not in known_instances:
         raise BadRequest(
             f"no archive is called {to!r}",
-            remedy=f"give a URL, or one of: sandbox, {', '.join(sorted(known_instances))}",
+            remedy=f"give a URL, or one of: {', '.join([*_SHORT_NAMES, *sorted(known_instances)])}",
         )
     # The client retries for minutes and falls back to what it knows; one look first tells the user at once.
     address = name if is_url else known_instances[name].api
@@ -206,7 +207,7 @@ def _from_keyring(target: Target) -> str | None:
 
 
 def _is_local(to: str) -> bool:
-    host = urlsplit(to).hostname
+    host = urlsplit(_SHORT_NAMES.get(to, to)).hostname
     if host is None:
         return False
     try:

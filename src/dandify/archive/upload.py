@@ -87,7 +87,8 @@ def upload(
     dandiset
         A folder with ``dandiset.yaml``.
     to
-        ``dandi``, ``sandbox``, another name that dandi knows, or the URL of an archive.
+        ``dandi``, ``sandbox``, ``local`` (`dandify.serve_archive` at its usual port), another name that dandi knows, or
+        the URL of an archive.
     token
         The API key; without it the environment and the keyring are asked (see `dandify.archive.client.session`).
     create

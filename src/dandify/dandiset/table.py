@@ -57,8 +57,10 @@ class Table:
         """Whether a row is about a file."""
         return any(row.is_of(path) for row in self.rows)
 
-    def supply(self, files: Sequence[Facts], ignored: Sequence[Path] = ()) -> list[Facts]:
+    def supply(self, files: Sequence[Facts], ignored: Sequence[Path] = (), *, continued: bool = False) -> list[Facts]:
         """Return the files' facts with those of the table; rows about ignored files are passed over.
+
+        So are rows about none of the files if a run that moves them is ``continued``: they were moved before.
 
         Raises
         ------
@@ -67,7 +69,7 @@ class Table:
             file states: to call it by another subject is no way to change the subject in it.
         """
         for row in self.rows:
-            if not any(row.is_of(path) for path in (*(f.path for f in files), *ignored)):
+            if not continued and not any(row.is_of(path) for path in (*(f.path for f in files), *ignored)):
                 raise BadRequest(
                     f"{row.path} is none of the files to be organized", file=self.path, place=f"line {row.line}",
                     remedy="paths are relative to the table, and may be patterns such as 'raw/*.ome.tif'",
