@@ -173,7 +173,10 @@ def _remote(client: Any, target: Target, root: Path, record: Record) -> tuple[An
         return client.get_dandiset(record.identifier, "draft", lazy=False), False
     if record.name is None:
         raise BadRequest(
-            "a dandiset is created with a name", file=root / YAML, place="name", remedy="add a line: name: TITLE"
+            "a dandiset is created with a name",
+            file=root / YAML,
+            place="name",
+            remedy=f"dandify describe {root.name} --name TITLE",
         )
     try:
         made = client.create_dandiset(record.name, record.metadata)

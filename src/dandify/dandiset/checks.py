@@ -236,6 +236,11 @@ def dandiset(base: Path, *, assets: int, zarrs: int, doi: bool = False) -> Itera
             remedy=REMEDIES["DANDI.NO_DANDISET_FOUND"],
         )  # fmt: skip
         return
+    if not document.get("identifier") and not document.get("name"):
+        yield Finding(
+            "dandify.no_name", "dandify", "dandiset", "WARNING", "it has no name, and an archive creates none without",
+            file, remedy="dandify describe DANDISET --name TITLE", key="name",
+        )  # fmt: skip
     problems = list(problems_in(document))
     for problem in problems:
         if problem.blocks == "draft":
