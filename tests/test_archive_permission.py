@@ -83,8 +83,18 @@ TARGET = Target(SimpleNamespace(gui=None), "dandi", "https://api.example/api", k
         {"me": ME, "dandiset": OPEN | {"embargo_status": "EMBARGOED"}, "owners": MINE},
         {"me": 404, "dandiset": OPEN, "owners": 404},
         {"me": ME, "dandiset": OPEN},
+        {"me": 500, "dandiset": OPEN, "owners": 500},
+        {"me": ME | {"username": "j@x.org", "name": "Doe, Jane"}, "dandiset": OPEN, "owners": MINE},
     ],
-    ids=["an owner", "an admin", "embargoed, of the owner", "does not say who I am", "does not say who owns it"],
+    ids=[
+        "an owner",
+        "an admin",
+        "embargoed, of the owner",
+        "does not say who I am",
+        "does not say who owns it",
+        "fails to say either",
+        "by another login",
+    ],
 )
 def test_who_may_change_a_dandiset(answers: dict[str, Any], tmp_path: Path) -> None:
     require_permission(Answers(**answers), TARGET, tmp_path, "000001")
@@ -110,7 +120,7 @@ def test_who_may_not(answers: dict[str, Any], identifier: str | None, cause: str
 
 def test_an_archive_that_fails_is_not_taken_for_one_that_refuses(tmp_path: Path) -> None:
     with pytest.raises(requests.HTTPError):
-        require_permission(Answers(me=500), TARGET, tmp_path, "000001")
+        require_permission(Answers(me=ME, dandiset=500), TARGET, tmp_path, "000001")
 
 
 @pytest.mark.parametrize(

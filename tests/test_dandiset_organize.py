@@ -259,6 +259,16 @@ def test_move_leaves_nothing_but_what_was_relinked(mixed: Path, tmp_path: Path) 
     }  # fmt: skip
 
 
+def test_what_a_killed_run_had_put_aside_is_removed(tmp_path: Path) -> None:
+    """Killed after the old folder had left its place, and before the new one took it."""
+    write(add_position(session("m1", "1")), tmp_path / "in" / "x.nwb.zarr")
+    (file,) = organize(tmp_path / "in", tmp_path / "out").files
+    target = tmp_path / "out" / file.path
+    target.rename(target.with_name(f"{target.name}.replaced"))
+    organize(tmp_path / "in", tmp_path / "out")
+    assert [p.name for p in target.parent.iterdir()] == [target.name]
+
+
 def test_the_command_says_that_nothing_was_done(mixed: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["organize", str(mixed), "--dandiset", str(tmp_path / "out"), "--dry-run"])
     assert "dry run, nothing was changed; it would be: " in done.output, done.output

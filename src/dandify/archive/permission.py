@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +34,7 @@ def require_permission(client: Any, target: Target, root: Path, identifier: str 
         The account is not approved; there is no such dandiset, or it is embargoed and of others; the account is none of
         its owners; its embargo is being lifted, during which the archive takes nothing.
     """
-    me = _asked(client, "/users/me/")
+    me = _asked(client, "/users/me/", needed=False)
     if me and me.get("status") in _UNAPPROVED:
         raise BadRequest(
             f"{target.name} has not approved your account {me.get('username')} (it is {me['status'].lower()})",
@@ -54,8 +55,8 @@ def require_permission(client: Any, target: Target, root: Path, identifier: str 
             f"the embargo of dandiset {identifier} is being lifted; {target.name} takes no changes meanwhile",
             remedy="upload again when its page says that it is open",
         )
-    owners = _asked(client, f"/dandisets/{identifier}/users/")
-    if me and owners and not me.get("admin") and me.get("username") not in {o.get("username") for o in owners}:
+    owners = _asked(client, f"/dandisets/{identifier}/users/", needed=False)
+    if me and owners and not me.get("admin") and not any(_is_same(me, owner) for owner in owners):
         names = ", ".join(sorted(str(o.get("name") or o.get("username")) for o in owners))
         raise BadRequest(
             f"your account {me.get('username')} may not change dandiset {identifier} at {target.name}",
@@ -63,13 +64,18 @@ def require_permission(client: Any, target: Target, root: Path, identifier: str 
         )
 
 
-def _asked(client: Any, place: str) -> Any:
-    """Return what the archive says there; None if it keeps that to others, or has nothing there."""
+def _is_same(me: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    """Whether an owner is the account: of one with several logins the archive may tell one here and another there."""
+    return any(me.get(key) and me.get(key) == owner.get(key) for key in ("username", "name"))
+
+
+def _asked(client: Any, place: str, *, needed: bool = True) -> Any:
+    """Return what the archive says there; None if it keeps that to others, has nothing there, or we can do without."""
     import requests
 
     try:
         return client.get(place)
     except requests.HTTPError as error:  # a 404 too
-        if error.response is None or error.response.status_code not in _CLOSED:
+        if needed and (error.response is None or error.response.status_code not in _CLOSED):
             raise
         return None
