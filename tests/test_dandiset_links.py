@@ -48,6 +48,16 @@ def test_links_are_validated_as_what_dandi_takes_them_for(linked: Path) -> None:
     assert [v.path.name for v in report.files if v.ok] == ["dandiset.yaml", "notes.json", "sub-m1_ses-1_ecephys.nwb"]
 
 
+def test_a_link_is_a_way_to_what_lies_in_no_dandiset(linked: Path, tmp_path: Path) -> None:
+    here = tmp_path / "here.ome.zarr"
+    here.symlink_to(tmp_path / "elsewhere" / "sub-m2" / "z.ome.zarr")
+    (tmp_path / "there").symlink_to(linked)
+    assert validate(here).errors == ()
+    assert [v.kind for v in validate(here).files] == ["ome-zarr"]
+    assert len(validate(tmp_path / "there").files) == len(validate(linked).files)
+    assert [f.id for f in validate(linked / "sub-m1" / "there.ome.zarr").errors] == ["dandify.linked_folder"]
+
+
 def test_links_are_not_uploaded_and_named(linked: Path, tmp_path: Path) -> None:
     with running_archive(tmp_path / "archive") as archive:
         report = upload(linked, to=archive.url, token=archive.token, create=True)

@@ -160,7 +160,11 @@ def validate(
     dandiset = next((f for f in (root, *root.parents) if (f / YAML).is_file()), None)
     base = dandiset or (root if _is_folder(root) else root.parent)
     bids = _bids_datasets(base) if _is_folder(root) else []
-    jobs = [_job(p, base, bids, data) for p in _files(root)]
+    jobs = [
+        # A link is a way to an image that is checked for itself; in a dandiset it is one that dandi does not take.
+        _job(p, base, bids, data, linked=_is_linked(p) and (p != root or dandiset not in (None, root)))
+        for p in _files(root)
+    ]
     findings: list[Finding] = []
     verdicts: list[FileVerdict] = []
     for folder in bids:
@@ -290,9 +294,10 @@ def _bids_datasets(base: Path) -> list[Path]:
     return found
 
 
-def _job(path: Path, base: Path, bids: Sequence[Path], data: Share) -> _Job:
+def _job(path: Path, base: Path, bids: Sequence[Path], data: Share, *, linked: bool) -> _Job:
     in_bids = any(folder in path.parents for folder in bids)
-    return _Job(path, base, _kind(path, base, in_bids=in_bids), in_bids, data)
+    kind = "linked" if linked else _kind(path, base, in_bids=in_bids)
+    return _Job(path, base, kind, in_bids, data)
 
 
 def _kind(path: Path, base: Path, *, in_bids: bool) -> str:
@@ -304,8 +309,6 @@ def _kind(path: Path, base: Path, *, in_bids: bool) -> str:
         return "partial"
     if path.name.endswith(MANIFEST):
         return "manifest"
-    if path != base and _is_linked(path):
-        return "linked"
     if path.is_dir():
         return kind_of(path) or "zarr"
     if path.suffix == ".nwb":
