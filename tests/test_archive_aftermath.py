@@ -117,6 +117,20 @@ def test_what_the_archive_has_not_checked_is_no_error(archive: RunningArchive, a
     assert "the archive says: Pending, 1 asset(s) not checked yet" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
+def test_who_fails_is_told_what_to_do_next(archive: RunningArchive, tmp_path: Path) -> None:
+    root = dandiset(tmp_path / "d")
+    (root / "empty.mp4").touch()
+    report = sent(archive, root, create=True, wait=0)
+    said = io.StringIO()
+    print_upload(report, Console(file=said, width=200))
+    assert "1 failed" in said.getvalue()
+    assert "dandify validate says what mends what failed" in said.getvalue()
+    (root / "empty.mp4").unlink()
+    said.truncate(0)
+    print_upload(sent(archive, root, wait=0), Console(file=said, width=200))
+    assert "mends" not in said.getvalue()
+
+
 PERSON = {"schemaKey": "Person", "name": "Doe, Jane", "email": "j@x.org", "roleName": ["dcite:ContactPerson"]}
 
 

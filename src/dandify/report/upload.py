@@ -59,6 +59,8 @@ def print_upload(report: UploadReport, console: Console) -> None:
         f"dandiset {report.dandiset_id} at {report.archive}: {text.size(report.bytes_sent)} sent in "
         f"{text.duration(report.seconds)}; {len(report.failed)} failed; {report.url}", soft_wrap=True,
     )  # fmt: skip
+    if report.failed:
+        console.print("dandify validate says what mends what failed; the next upload sends only that", soft_wrap=True)
 
 
 @contextmanager
