@@ -104,6 +104,24 @@ def two_probes() -> NWBFile:
     return nwb
 
 
+def two_bands() -> NWBFile:
+    """Two sites recorded in two bands, of which a cell names both channels, as neuroconv writes it."""
+    nwb = session("m1", "1")
+    device = nwb.create_device(name="Probe", description="unknown")
+    group = nwb.create_electrode_group(name="Shank", description="A shank.", location="unknown", device=device)
+    nwb.add_electrode_column(name="channel_name", description="Names.")
+    for i in (6, 7):
+        nwb.add_electrode(group=group, location="unknown", channel_name=f"AP{i},LF{i}")
+    values = np.zeros((100, 2), np.int16)
+    nwb.add_acquisition(ElectricalSeries(name="SeriesAP", data=values, electrodes=region_of(nwb, 0, 1), rate=30_000.0))
+    bands = LFP()
+    nwb.create_processing_module(name="ecephys", description="Made of it.").add(bands)
+    bands.add_electrical_series(
+        ElectricalSeries(name="low", data=values[:, :1], electrodes=region_of(nwb, 0), rate=2500.0)
+    )
+    return nwb
+
+
 def patch_clamp() -> NWBFile:
     """Two pipettes, one of which recorded in three modes; sweeps; a stimulus, which is no recording."""
     nwb = session("m1", "1")
@@ -183,4 +201,27 @@ PATCH_CLAMP = Case(
         "BodyPartDetails": "VISp2/3",
     },
 )  # fmt: skip
-CASES = {"two probes": TWO_PROBES, "patch clamp": PATCH_CLAMP}
+BANDS = Case(
+    two_bands,
+    "ecephys",
+    probes="""
+        probe_name type
+        Probe      n/a
+    """,
+    electrodes="""
+        name probe_name x   y   z   shank_id
+        e000 Probe      n/a n/a n/a Shank
+        e001 Probe      n/a n/a n/a Shank
+    """,
+    channels="""
+        name electrode_name type units sampling_frequency stream_id conversion
+        AP6  e000           n/a  V     30000              SeriesAP  1
+        AP7  e001           n/a  V     30000              SeriesAP  1
+        LF6  e000           LFP  V     2500               low       1
+    """,
+    sidecar={
+        "InstitutionName": "Test University", "PowerLineFrequency": "n/a", "SamplingFrequency": 30000,
+        "RecordingDuration": 0.04, "SoftwareFilters": "n/a", "HardwareFilters": "n/a",
+    },
+)  # fmt: skip
+CASES = {"two probes": TWO_PROBES, "patch clamp": PATCH_CLAMP, "two bands": BANDS}

@@ -13,10 +13,13 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from archive_api import Api
+from dandify.archive.aftermath import differences
+from dandify.archive.local import Record
+from dandify.archive.send import UploadProgress
 from dandify.archive.serve import RunningArchive, running_archive
-from dandify.archive.upload import UploadProgress, upload
+from dandify.archive.upload import upload
 from dandify.cli.main import main
-from dandify.report.upload import live_upload
+from dandify.report.upload import live_upload, print_upload
 
 YAML = """\
 # by hand
@@ -99,6 +102,68 @@ def test_it_ends_with_what_the_archive_says(
     assert report.verdict.status == status
     assert {(e.path, e.field.split(".")[0]) for e in report.verdict.errors} == ({(None, field)} if field else set())
     assert report.url == f"{archive.url}/dandiset/{report.dandiset_id}/draft"
+
+
+def test_what_the_archive_has_not_checked_is_no_error(archive: RunningArchive, api: Api, tmp_path: Path) -> None:
+    """A Zarr without a checksum is not checked; DANDI says of the dandiset's own metadata that they are valid."""
+    root = dandiset(tmp_path / "d")
+    here = sent(archive, root, create=True).dandiset_id
+    api.put_asset(here, "other.zarr", zarr_id=api.zarr(here, "other.zarr"))
+    assert api.ok("GET", f"/dandisets/{here}/versions/draft/info/")["status"] == "Valid"
+    report = sent(archive, root, wait=1.5)
+    assert (report.verdict.status, report.verdict.errors, report.verdict.unchecked) == ("Pending", (), 1)
+    console = Console(file=io.StringIO(), width=200)
+    print_upload(report, console)
+    assert "the archive says: Pending, 1 asset(s) not checked yet" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_who_fails_is_told_what_to_do_next(archive: RunningArchive, tmp_path: Path) -> None:
+    root = dandiset(tmp_path / "d")
+    (root / "empty.mp4").touch()
+    report = sent(archive, root, create=True, wait=0)
+    said = io.StringIO()
+    print_upload(report, Console(file=said, width=200))
+    assert "1 failed" in said.getvalue()
+    assert "dandify validate says what mends what failed" in said.getvalue()
+    (root / "empty.mp4").unlink()
+    said.truncate(0)
+    print_upload(sent(archive, root, wait=0), Console(file=said, width=200))
+    assert "mends" not in said.getvalue()
+
+
+PERSON = {"schemaKey": "Person", "name": "Doe, Jane", "email": "j@x.org", "roleName": ["dcite:ContactPerson"]}
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "fields"),
+    [
+        ({"contributor": [PERSON]}, {"contributor": [PERSON | {"includeInCitation": True, "affiliation": []}]}, []),
+        ({"contributor": [PERSON]}, {"contributor": [PERSON | {"includeInCitation": False}]}, ["contributor"]),
+        ({"contributor": [PERSON | {"name": "nobody"}]}, {"contributor": [PERSON]}, ["contributor"]),
+        ({"license": ["spdx:CC0-1.0"]}, {"license": ["spdx:CC-BY-4.0"]}, ["license"]),
+        ({"schemaVersion": "0.8.0", "schemaKey": "Dandiset"}, {"schemaVersion": "0.7.0"}, []),
+        ({"keywords": ["a"], "started": "2024"}, {"keywords": ["a"], "started": "2023"}, ["started"]),
+        ({"keywords": []}, {"keywords": ["a"]}, []),
+    ],
+    ids=["taken for granted", "not cited", "no such name", "license", "schema", "none of the schema", "says nothing"],
+)  # fmt: skip
+def test_what_differs(here: dict[str, Any], there: dict[str, Any], fields: list[str]) -> None:
+    assert [c.field for c in differences(Record("000001", None, here), there)] == fields
+
+
+def test_what_the_archive_states_is_not_taken_from_a_file(archive: RunningArchive, api: Api, tmp_path: Path) -> None:
+    """`dandi download` writes all of it into dandiset.yaml; who may read a dandiset is decided by its embargo."""
+    stated = (
+        "access: [{schemaKey: AccessRequirements, status: 'dandi:EmbargoedAccess'}]\nrepository: https://elsewhere.org\n"
+        "dateCreated: 2020-01-01\nversion: draft\ncitation: x\nschemaVersion: 0.7.0\nschemaKey: Dandiset\n"
+    )
+    root = dandiset(tmp_path / "d", YAML + stated)
+    report = sent(archive, root, create=True)
+    again = sent(archive, root, metadata=True)
+    assert (again.changes, again.changed) == ((), False)
+    found = api.ok("GET", f"/dandisets/{report.dandiset_id}/versions/draft/")
+    assert found["access"][0]["status"] == "dandi:OpenAccess"
+    assert found["repository"] == archive.url
 
 
 def test_nobody_waits_who_does_not_want_to(archive: RunningArchive, tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archive_api import dandi_cli
+from archive_api import Api, dandi_cli
 from dandify.archive.download import compare_trees, download
 from dandify.archive.local import read_record, write_identifier
+from dandify.archive.send import UploadProgress
 from dandify.archive.serve import RunningArchive, running_archive
-from dandify.archive.upload import UploadProgress, UploadReport, upload
+from dandify.archive.upload import UploadReport, upload
 from dandify.errors import BadRequest, BadSource, DandifyError
 
 NWB = "sub-m1/sub-m1_ses-a_ecephys.nwb"
@@ -240,6 +241,37 @@ def test_one_bad_file_does_not_stop_the_others(archive: RunningArchive, tmp_path
     assert "not allowed" in messages["a@b.mp4"]
     assert "empty" in messages["empty.mp4"]
     assert [asset.path for asset in report.assets if asset.status == "uploaded"] == ["clip.mp4"]
+
+
+def test_a_zarr_whose_upload_was_stopped_at_its_end_is_completed(archive: RunningArchive, tmp_path: Path) -> None:
+    """All files are there, and nobody has asked for the checksum: the client itself leaves it so."""
+    root = small(tmp_path / "d")
+    here = upload(root, to=archive.url, token=archive.token, create=True).dandiset_id
+    write_ome_zarr(root / "x.ome.zarr", zarr_format=2)
+    api = Api(archive.url, archive.token)
+    zarr_id = api.zarr(here, "x.ome.zarr")
+    api.put_asset(here, "x.ome.zarr", zarr_id=zarr_id)
+    for file in (root / "x.ome.zarr").rglob("*"):
+        if file.is_file():
+            api.zarr_file(zarr_id, file.relative_to(root / "x.ome.zarr").as_posix(), file.read_bytes())
+    report = upload(root, to=archive.url, token=archive.token)
+    assert (report.failed, report.bytes_sent) == ((), 0)
+    assert api.ok("GET", f"/zarr/{zarr_id}/")["status"] == "Complete"
+    assert report.verdict is not None
+    assert report.verdict.unchecked == 0
+
+
+def test_who_waits_for_the_archive_lets_others_go_on(archive: RunningArchive, tmp_path: Path) -> None:
+    """The client sleeps for two seconds after each Zarr; with one job, the second must not wait for that."""
+    root = small(tmp_path / "d")
+    names = [f"{name}.ome.zarr" for name in "abc"]
+    for name in names:
+        write_ome_zarr(root / name, zarr_format=2)
+    steps: list[UploadProgress] = []
+    upload(root, to=archive.url, token=archive.token, create=True, jobs=1, progress=steps.append)
+    order = [(step.path, step.step) for step in steps]
+    waits = [order.index((name, "server calculating checksum")) for name in names]
+    assert max(waits) < min(order.index((name, "uploaded")) for name in names)
 
 
 # --- refusals ------------------------------------------------------------------------------------------------------

@@ -35,6 +35,16 @@ def dandiset(api: Api) -> str:
     return api.dandiset()
 
 
+def test_it_says_what_instance_it_is(api: Api) -> None:
+    from dandischema.conf import Config, get_instance_config
+
+    said = api.ok("GET", "/info/")
+    assert Config.model_validate(said["instance_config"]) == get_instance_config()
+    here = api.dandiset()
+    me = api.ok("GET", "/users/me/")["username"]
+    assert [owner["username"] for owner in api.ok("GET", f"/dandisets/{here}/users/")] == [me]
+
+
 # --- who may do what -------------------------------------------------------------------------------------------------
 
 WRITES = [
@@ -213,10 +223,23 @@ def test_an_asset_is_replaced_by_a_new_one(api: Api) -> None:
     assert new["asset_id"] != old["asset_id"]
     assert api("GET", f"/assets/{old['asset_id']}/").status_code == 404
     assert [row["path"] for row in api.ok("GET", draft)["results"]] == ["b/a.nwb"]
+    assert api.ok("PUT", f"{draft}{new['asset_id']}/", json=body)["asset_id"] == new["asset_id"], "the same stays"
     wrong = {**body, "metadata": {"path": "c.nwb", "digest": {"dandi:dandi-etag": "0" * 32 + "-1"}}}
     assert api("POST", draft, json=wrong).status_code == 400
+    for nothing in ({"blob_id": str(uuid.uuid4())}, {"zarr_id": str(uuid.uuid4())}):
+        assert api("POST", draft, json={"metadata": {"path": "c.nwb"}, **nothing}).status_code == 404
     assert api("DELETE", f"{draft}{new['asset_id']}/").status_code == 204
     assert api.ok("GET", draft)["count"] == 0
+
+
+def test_the_same_metadata_do_not_modify_a_dandiset(api: Api) -> None:
+    draft = f"/dandisets/{api.dandiset()}/versions/draft/"
+    first = api.ok("PUT", draft, json={"name": "A", "metadata": {"keywords": ["x"]}})
+    whole = api.ok("GET", draft)
+    again = api.ok("PUT", draft, json={"name": "A", "metadata": {**whole, "version": "9", "doi": "10.1/x"}})
+    assert api.ok("GET", draft) == whole | {"citation": api.ok("GET", draft)["citation"]}
+    assert again["modified"] == api.ok("PUT", draft, json={"name": "A", "metadata": whole})["modified"]
+    assert again["modified"] > first["modified"], "the schema's version was new"
 
 
 @pytest.mark.parametrize("metadata", [None, [], "x", {}, {"path": 3}], ids=repr)

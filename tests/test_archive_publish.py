@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from archive_api import Api, dandi_etag
 from dandify.archive import database
 from dandify.archive.serve import RunningArchive, running_archive
+from dandify.archive.validation import UNCHECKED
 
 COMPLETE = {
     "description": "Two recordings of <b>one</b> mouse.",
@@ -55,7 +56,7 @@ def checked(api: Api, dandiset: str) -> dict[str, Any]:
     """The draft's summary once all its assets are checked."""
     for _ in range(200):
         found = api.ok("GET", f"/dandisets/{dandiset}/versions/draft/info/")
-        if found["status"] not in ("Pending", "Validating"):
+        if all(e["message"] != UNCHECKED for e in found["asset_validation_errors"]):
             assert isinstance(found, dict)
             return found
         time.sleep(0.1)
@@ -89,7 +90,9 @@ def test_what_an_asset_lacks_is_named_with_its_path_until_it_is_mended(api: Api)
     here = made(api)
     asset = add(api, here, "sub-1/b.nwb", b"b", encodingFormat=None)
     found = checked(api, here)
-    assert found["status"] == "Invalid"
+    assert found["status"] == "Valid", "of the dandiset's own metadata"
+    refused = api("POST", f"/dandisets/{here}/versions/draft/publish/")
+    assert (refused.status_code, "its draft is Invalid" in refused.text) == (400, True)
     assert [(e["path"], e["field"]) for e in found["asset_validation_errors"]] == [("sub-1/b.nwb", "encodingFormat")]
     body = {
         "metadata": {"path": "sub-1/b.nwb", "schemaVersion": "0.8.0", "encodingFormat": "application/x-nwb"},
@@ -106,13 +109,14 @@ def test_a_zarr_is_checked_when_it_has_a_checksum_and_cannot_be_published(api: A
     api.ok("POST", f"/dandisets/{here}/versions/draft/assets/", json={"metadata": about, "zarr_id": zarr_id})
     api.zarr_file(zarr_id, ".zgroup", b"{}")
     time.sleep(1)
-    assert api.ok("GET", f"/dandisets/{here}/versions/draft/info/")["status"] == "Pending"
+    unchecked = [{"path": "a.ome.zarr", "field": "", "message": UNCHECKED}]
+    assert api.ok("GET", f"/dandisets/{here}/versions/draft/info/")["asset_validation_errors"] == unchecked
     api.ok("POST", f"/zarr/{zarr_id}/finalize/")
     assert checked(api, here)["status"] == "Valid"
     refused = api("POST", f"/dandisets/{here}/versions/draft/publish/")
     assert (refused.status_code, "contain zarrs" in refused.text) == (400, True)
     api.zarr_file(zarr_id, "0", b"more")
-    assert api.ok("GET", f"/dandisets/{here}/versions/draft/info/")["status"] == "Pending"
+    assert api.ok("GET", f"/dandisets/{here}/versions/draft/info/")["asset_validation_errors"] == unchecked
 
 
 def test_the_client_publishes_and_the_version_stays_when_the_draft_changes(api: Api, archive: RunningArchive) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -15,7 +17,9 @@ import pytest
 import requests
 
 from archive_api import MEBIBYTE, PART, Api, dandi_etag, unique
-from dandify.archive.serve import RunningArchive, Serving, running_archive, serve
+from dandify.archive.client import find_archive
+from dandify.archive.loopback import listening
+from dandify.archive.serve import RunningArchive, Serving, _listening, running_archive, serve
 from dandify.errors import BadRequest, BadSource, DandifyError
 
 
@@ -81,10 +85,28 @@ def stop(process: subprocess.Popen[str]) -> None:
     process.communicate(timeout=10)
 
 
-def test_it_says_how_to_use_it() -> None:
-    said = Serving("http://127.0.0.1:8765", "secret", Path("lab")).how_to
-    assert "dandi upload -i http://127.0.0.1:8765" in said
-    assert "127.0.0.1:8765_API_KEY=secret" in said
+@pytest.mark.parametrize(("port", "to"), [(8765, "local"), (8766, "http://127.0.0.1:8766")])
+def test_it_says_how_to_use_it(port: int, to: str) -> None:
+    said = Serving(f"http://127.0.0.1:{port}", "secret", Path("lab")).how_to
+    assert f"dandi upload -i http://127.0.0.1:{port}" in said
+    assert f"127.0.0.1:{port}_API_KEY=secret" in said
+    assert f"DANDIFY_API_KEY=secret dandify upload DANDISET --to {to} --create" in said
+
+
+def test_it_takes_its_usual_port_or_a_free_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dandify.archive import client
+
+    with listening("127.0.0.1", 0) as free:
+        usual = free.getsockname()[1]
+    monkeypatch.setattr("dandify.archive.serve.LOCAL_PORT", usual)
+    monkeypatch.setitem(client._SHORT_NAMES, "local", f"http://127.0.0.1:{usual}")
+    with _listening("127.0.0.1", None) as first, _listening("127.0.0.1", None) as second:
+        assert first.getsockname()[1] == usual != second.getsockname()[1]
+    with running_archive(tmp_path / "archive", port=usual) as running:
+        assert find_archive("local").api_url == f"{running.url}/api"
+    with pytest.raises(DandifyError, match="cannot be reached") as caught:
+        find_archive("local")
+    assert "dandify archive serve DIR" in str(caught.value.remedy)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
@@ -97,6 +119,19 @@ def test_ctrl_c_stops_it_cleanly(tmp_path: Path) -> None:
         assert (process.returncode, errors) == (0, "")
     finally:
         stop(process)
+
+
+def test_a_zarr_whose_checksum_was_being_made_at_the_end_can_be_finalized(tmp_path: Path) -> None:
+    with running_archive(tmp_path / "z") as first:
+        api = Api(first.url, first.token)
+        zarr_id = api.zarr(api.dandiset(), "x.zarr")
+        api.zarr_file(zarr_id, ".zgroup", b"{}")
+    with contextlib.closing(sqlite3.connect(tmp_path / "z" / "archive.sqlite")) as c, c:
+        c.execute("UPDATE zarrs SET status = 'Ingesting'")
+    with running_archive(tmp_path / "z") as second:
+        api = Api(second.url, second.token)
+        api.ok("POST", f"/zarr/{zarr_id}/finalize/")
+        assert api.ok("GET", f"/zarr/{zarr_id}/")["status"] == "Complete"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot limit the size of files")

@@ -10,7 +10,9 @@ from ruamel.yaml import YAML
 
 from dandify.dandiset.describe import DandisetMetadata, document_of, problems_in, read_description, write_description
 from dandify.dandiset.people import parse_contributor, parse_related
+from dandify.dandiset.validate import validate
 from dandify.errors import BadRequest, BadSource
+from dandiset_cases import add_units, session, write
 
 DOE = {"name": "Doe, Jane", "roles": ["ContactPerson", "Author"], "email": "jane@example.org"}
 COMPLETE = {
@@ -188,3 +190,11 @@ def test_what_a_contributor_lacks_is_said_in_words() -> None:
     said = {p.place: p.message for p in problems_in(document)}
     assert said["contributor.0.name"] == "a person is written 'Last, First'"
     assert "0000-0000" in said["contributor.0.identifier"]
+
+
+def test_a_new_dandiset_needs_a_name(tmp_path: Path) -> None:
+    write(add_units(session("m1", "1")), tmp_path / "sub-m1/sub-m1_ses-1_ecephys.nwb")
+    file = tmp_path / "dandiset.yaml"
+    for text, warned in (("schemaKey: Dandiset\n", 1), ("name: x\n", 0), ("identifier: '000001'\n", 0)):
+        file.write_text(text, encoding="utf-8")
+        assert [f.path for f in validate(tmp_path).findings if f.id == "dandify.no_name"] == [file] * warned

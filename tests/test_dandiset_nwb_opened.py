@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from pynwb import NWBFile
 
 from dandify.dandiset import checks, checks_nwb, nwb_opened
 from dandify.dandiset.nwb_opened import alone, opened
+from dandify.dandiset.organize import organize
+from dandify.dandiset.validate import validate
+from dandify.findings import Finding
 from dandiset_cases import (
     add_ecephys,
     add_icephys,
@@ -150,6 +153,75 @@ def test_files_with_defects(edit: Edit, once: bool, tmp_path: Path) -> None:
     # Where one reading is not enough, the client's own way is taken, so nothing is missing.
     found = {(f.id, f.message[:40]) for f in checks_nwb.nwb(path, tmp_path, "nwb")}  # what follows are addresses
     assert found >= {(f.id, f.message[:40]) for f in checks.dandi(path, tmp_path)}
+
+
+def _bids(root: Path) -> dict[str, Path]:
+    """Make a BIDS dataset of NWB files: one for each of some defects, one of junk, a link to nothing."""
+    root.mkdir()
+    (root / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.10.0"}', encoding="utf-8")
+    (root / "dandiset.yaml").write_text("name: x\n", encoding="utf-8")
+    (root / ".bidsignore").write_text("dandiset.yaml\n**/ecephys/\n", encoding="utf-8")
+    (root / "odd.txt").write_text("odd", encoding="utf-8")
+    made = {}
+    edits = {name: edit for name, edit, _ in EDITS}
+    for number, name in enumerate(("no description", "a negative spike", "no specifications", "broken link")):
+        path = root / f"sub-m1/ses-{number}/ecephys/sub-m1_ses-{number}_ecephys.nwb"
+        made[name] = write(add_units(add_ecephys(session("m1", str(number)))), path)
+        with h5py.File(path, "r+") as file:
+            edits[name](file)
+    made["junk"] = root / "sub-m1/ses-8/ecephys/sub-m1_ses-8_ecephys.nwb"
+    made["not there"] = root / "sub-m1/ses-9/ecephys/sub-m1_ses-9_ecephys.nwb"
+    for name in ("junk", "not there"):
+        made[name].parent.mkdir(parents=True)
+    made["junk"].write_bytes(b"junk")
+    made["not there"].symlink_to("nowhere/annexed")
+    return made
+
+
+def _listed(findings: Iterable[Finding]) -> set[tuple[str, str, str, str]]:
+    # dandi words its own differently where a link is broken; in others an address may follow.
+    return {
+        (f.id, f.severity, str(f.path), "" if f.id == "DANDI.FILE_CONTENT_MISSING" else f.message[:40])
+        for f in findings
+    }  # fmt: skip
+
+
+def test_nwb_in_a_bids_dataset_is_found_the_same(tmp_path: Path) -> None:
+    from dandi.files import find_dandi_files
+    from dandi.validate._core import validate as client_validate
+
+    made = _bids(tmp_path / "bids")
+    with checks.quiet_dandi():
+        theirs = _listed(f for r in client_validate(tmp_path / "bids") for f in checks.translate(r, tmp_path / "bids"))
+        assets = {a.filepath: a for a in find_dandi_files(tmp_path / "bids", dandiset_path=tmp_path / "bids")}
+        for name in ("no description", "a negative spike"):
+            asset = assets[made[name]]
+            assert _listed(checks_nwb.client_findings(asset)) == _listed(checks.of_asset(asset)), name
+    report = validate(tmp_path / "bids")
+    assert {str(path) for path in made.values()} <= {path for _, _, path, _ in theirs}
+    assert "BIDS.NOT_INCLUDED" in {code for code, *_ in theirs}
+    ours = _listed(report.findings)
+    assert theirs <= ours
+    assert {code for code, *_ in ours - theirs if not code.startswith("dandify.")} == set()
+    bad = {path for _, severity, path, _ in ours if severity == "ERROR"}
+    verdicts = {str(tmp_path / "bids" / v.path): v.ok for v in report.files}
+    assert {path for path, ok in verdicts.items() if not ok} == bad & verdicts.keys()
+    assert sum(not verdicts[str(path)] for path in made.values()) == 5
+
+
+def test_a_bids_dataset_has_its_nwb_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(MADE["ecephys"](), tmp_path / "x.nwb")
+    organize(source, tmp_path / "out", layout="bids", metadata={"name": "x"})
+    read: list[object] = []
+
+    def by_the_client(*given: object, **named: object) -> list[object]:
+        read.append((given, named))
+        return []
+
+    monkeypatch.setattr("dandi.pynwb_utils.validate", by_the_client)
+    monkeypatch.setattr("nwbinspector.inspect_nwbfile", by_the_client)
+    assert validate(tmp_path / "out").errors == ()
+    assert read == []
 
 
 def test_junk_is_left_to_the_client(tmp_path: Path) -> None:

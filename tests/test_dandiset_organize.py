@@ -11,7 +11,9 @@ from typing import Any
 
 import h5py
 import pytest
+from click.testing import CliRunner
 
+from dandify.cli.main import main
 from dandify.dandiset.organize import organize
 from dandify.errors import (
     BadRequest,
@@ -255,6 +257,43 @@ def test_move_leaves_nothing_but_what_was_relinked(mixed: Path, tmp_path: Path) 
     assert {p.name for p in mixed.rglob("*")} == {
         "g.nwb", "sub-mouse01_ses-s1", "sub-m3_ses-s1_stack.ome.zarr.manifest.json"
     }  # fmt: skip
+
+
+def test_what_a_killed_run_had_put_aside_is_removed(tmp_path: Path) -> None:
+    """Killed after the old folder had left its place, and before the new one took it."""
+    write(add_position(session("m1", "1")), tmp_path / "in" / "x.nwb.zarr")
+    (file,) = organize(tmp_path / "in", tmp_path / "out").files
+    target = tmp_path / "out" / file.path
+    target.rename(target.with_name(f"{target.name}.replaced"))
+    organize(tmp_path / "in", tmp_path / "out")
+    assert [p.name for p in target.parent.iterdir()] == [target.name]
+
+
+def test_the_command_says_that_nothing_was_done(mixed: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["organize", str(mixed), "--dandiset", str(tmp_path / "out"), "--dry-run"])
+    assert "dry run, nothing was changed; it would be: " in done.output, done.output
+    assert "next:" not in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_stopped_move_is_continued_though_its_files_are_gone(tmp_path: Path) -> None:
+    """Killed after the last file had its place, and before dandiset.yaml was written; the table names them still."""
+    for name in ("a", "b"):
+        write(add_units(session(None, name)), tmp_path / "in" / f"{name}.nwb")
+    image(tmp_path / "in" / "stack.ome.zarr", {"subject_id": "m1"})
+    table = tmp_path / "t.csv"
+    table.write_text("path,subject_id,session_id\nin/*.nwb,m1,\nin/stack.ome.zarr,,s1\n", encoding="utf-8")
+    with pytest.raises(BadRequest, match="is none of the files"):
+        organize(tmp_path / "in" / "a.nwb", tmp_path / "out", table=table, mode="move")
+    organize(tmp_path / "in", tmp_path / "out", table=table, mode="move", metadata={"name": "x"})
+    (tmp_path / "out" / "dandiset.yaml").unlink()
+    again = organize(tmp_path / "in", tmp_path / "out", table=table, mode="move", metadata={"name": "x"})
+    assert (again.changed, again.description) == ((), "created")
+    shutil.rmtree(tmp_path / "in")
+    last = organize(tmp_path / "in", tmp_path / "out", mode="move")
+    assert (last.files, last.description, last.layout) == ((), "unchanged", "dandi")
+    with pytest.raises(BadRequest, match="no such file or folder"):
+        organize(tmp_path / "in", tmp_path / "out")
 
 
 def test_move_across_file_systems_copies_first(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,11 @@ def state_of(path: Path, *, inodes: bool = False) -> str:
     return digest.hexdigest()
 
 
+def missing_target(path: Path) -> str | None:
+    """Return where a link leads if nothing is there, as with git-annex where content was not got; else None."""
+    return os.readlink(path) if path.is_symlink() and not path.exists() else None
+
+
 def files_below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Yield the files in a folder at any depth by their names below it, with slashes, and their sizes and times.
 

@@ -11,6 +11,10 @@ from dandify.archive.local import Record
 
 _POLL_SECONDS: Final = 1.0
 _UNDECIDED: Final = ("Pending", "Validating")
+# What the archive says in place of the errors of an asset that it has not checked yet; the status is of the dandiset's
+# own metadata, and does not wait for assets (dandi-archive, Version.asset_validation_errors).
+_UNCHECKED: Final = "asset is currently being validated"
+_OF_THE_SCHEMA: Final = frozenset({"schemaKey", "schemaVersion"})  # not of the dandiset: the archive keeps its own
 
 
 @dataclass(frozen=True)
@@ -57,14 +61,19 @@ class Verdict:
         ``Valid``, ``Invalid``, ``Published``; ``Pending`` if it has not checked all of it yet.
     errors
         What keeps it from being published.
+    unchecked
+        Assets that it has not checked yet.
     """
 
     status: str
     errors: tuple[ArchiveError, ...]
+    unchecked: int = 0
 
 
 def differences(record: Record, there: Mapping[str, Any]) -> tuple[FieldChange, ...]:
     """Compare ``dandiset.yaml`` with the archive's metadata; what only the archive says is no difference.
+
+    Nor is what the schema takes for granted, such as the ``schemaKey`` of a person, which the archive's page adds.
 
     Parameters
     ----------
@@ -74,7 +83,11 @@ def differences(record: Record, there: Mapping[str, Any]) -> tuple[FieldChange, 
         The archive's.
     """
     ours = {**({"name": record.name} if record.name else {}), **record.metadata}
-    return tuple(FieldChange(k, there.get(k), v) for k, v in ours.items() if v not in (None, [], there.get(k)))
+    return tuple(
+        FieldChange(key, there.get(key), value)
+        for key, value in ours.items()
+        if key not in _OF_THE_SCHEMA and value not in (None, []) and not _same(key, value, there.get(key))
+    )
 
 
 def send(remote: Any, changes: tuple[FieldChange, ...], there: Mapping[str, Any]) -> None:
@@ -98,16 +111,52 @@ def verdict(client: Any, identifier: str, seconds: float, tell: Callable[[str], 
     """
     end = time.monotonic() + seconds
     while True:
-        info = client.get(f"/dandisets/{identifier}/versions/draft/info/")
-        status = str(info.get("status", ""))
+        found = _verdict(client.get(f"/dandisets/{identifier}/versions/draft/info/"))
         if tell is not None:
-            tell(status)
-        if status not in _UNDECIDED or time.monotonic() >= end:
-            break
+            tell(found.status)
+        if found.status not in _UNDECIDED or time.monotonic() >= end:
+            return found
         time.sleep(min(_POLL_SECONDS, max(0.0, end - time.monotonic())))
-    own = (ArchiveError(None, *_said(e)) for e in info.get("version_validation_errors") or ())
-    assets = (ArchiveError(str(e.get("path", "")), *_said(e)) for e in info.get("asset_validation_errors") or ())
-    return Verdict(status, (*own, *assets))
+
+
+def _verdict(info: Mapping[str, Any]) -> Verdict:
+    """Return what a version's summary says, its own metadata and its assets together."""
+    own = [ArchiveError(None, *_said(e)) for e in info.get("version_validation_errors") or ()]
+    said = [ArchiveError(str(e.get("path", "")), *_said(e)) for e in info.get("asset_validation_errors") or ()]
+    of_assets = [e for e in said if not e.message.startswith(_UNCHECKED)]
+    unchecked = len(said) - len(of_assets)
+    status = str(info.get("status", ""))
+    if unchecked:
+        status = "Pending"
+    elif of_assets and status == "Valid":
+        status = "Invalid"
+    return Verdict(status, (*own, *of_assets), unchecked)
+
+
+def _same(field: str, here: Any, there: Any) -> bool:
+    return here == there or (there is not None and _plain(field, here) == _plain(field, there))
+
+
+def _plain(field: str, value: Any) -> Any:
+    """Return a value of a field without what its model takes for granted; as it is where it is none of the model's."""
+    from dandischema.models import Dandiset
+    from pydantic import TypeAdapter, ValidationError
+
+    known = Dandiset.model_fields.get(field)
+    if known is None:
+        return value
+    kind: TypeAdapter[Any] = TypeAdapter(known.annotation)
+    try:
+        read = kind.validate_python(value)
+    except ValidationError:
+        return value
+    return _without_empty(kind.dump_python(read, mode="json", exclude_none=True))
+
+
+def _without_empty(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_empty(item) for key, item in value.items() if item not in (None, [])}
+    return [_without_empty(item) for item in value] if isinstance(value, list) else value
 
 
 def _said(error: Mapping[str, Any]) -> tuple[str, str]:

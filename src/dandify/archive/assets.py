@@ -65,25 +65,29 @@ def listing(
 def put(
     c: sqlite3.Connection, version: sqlite3.Row, body: dict[str, Any], *, replacing: str | None = None
 ) -> sqlite3.Row:
-    """Add an asset to a draft, or put it in the place of another; return it.
+    """Add an asset to a draft, or put it in the place of another; return it, or that other where they are the same.
 
     Raises
     ------
     Refused
-        400: no metadata, a path that is not allowed, not exactly one of ``blob_id`` and ``zarr_id``, one that does not
-        exist, or a digest that is not its own. 404: nothing to replace. 409: the path is taken, or is a folder's.
+        400: no metadata, a path that is not allowed, not exactly one of ``blob_id`` and ``zarr_id``, a Zarr of another
+        dandiset, or a digest that is not its own. 404: nothing to replace, no such blob or Zarr. 409: the path is
+        taken, or is a folder's.
     """
     metadata = body.get("metadata")
     if not isinstance(metadata, dict):
         raise Refused(400, "metadata: a JSON object is required.")
     path = asset_path(metadata.get("path"))
     blob_id, zarr_id = _data(c, version["dandiset"], body, metadata)
+    kept = {key: value for key, value in metadata.items() if key not in _COMPUTED}
     old = None if replacing is None else find(c, replacing, version_id=version["id"])
     if old is not None:
+        same = (old["blob_id"], old["zarr_id"], old["path"]) == (blob_id, zarr_id, path)
+        if same and json.loads(old["metadata"]) == kept:
+            return old
         c.execute("DELETE FROM version_assets WHERE version_id = ? AND path = ?", (version["id"], old["path"]))
     _check_place(c, version["id"], path)
     asset_id, time = str(uuid.uuid4()), now()
-    kept = {key: value for key, value in metadata.items() if key not in _COMPUTED}
     c.execute(
         "INSERT INTO assets VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
@@ -124,15 +128,17 @@ def _data(
     if blob_id is not None:
         blob = c.execute("SELECT blob_id, etag FROM blobs WHERE blob_id = ?", (str(blob_id),)).fetchone()
         if blob is None:
-            raise Refused(400, f"Blob {blob_id} does not exist.")
+            raise Refused(404, f"Blob {blob_id} does not exist.")
         digest = metadata.get("digest")
         stated = digest.get("dandi:dandi-etag") if isinstance(digest, dict) else None
         if stated not in (None, blob["etag"]):
             raise Refused(400, f"metadata.digest states dandi-etag {stated}; the blob's is {blob['etag']}.")
         return blob["blob_id"], None
     zarr = c.execute("SELECT zarr_id, dandiset FROM zarrs WHERE zarr_id = ?", (str(zarr_id),)).fetchone()
-    if zarr is None or zarr["dandiset"] != dandiset:
-        raise Refused(400, f"Zarr {zarr_id} does not exist in this dandiset; a Zarr belongs to one dandiset.")
+    if zarr is None:
+        raise Refused(404, f"Zarr {zarr_id} does not exist.")
+    if zarr["dandiset"] != dandiset:
+        raise Refused(400, f"Zarr {zarr_id} belongs to a different dandiset.")
     return None, zarr["zarr_id"]
 
 

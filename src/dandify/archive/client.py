@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 from dandify.environment import environment, for_dandi
 from dandify.errors import BadRequest, DandifyError
 
-_SHORT_NAMES = {"sandbox": "dandi-sandbox"}
+LOCAL_PORT = 8765  # where `dandify archive serve` serves if nothing else does
+_SHORT_NAMES = {"sandbox": "dandi-sandbox", "local": f"http://127.0.0.1:{LOCAL_PORT}"}
 _TIMEOUT_SECONDS = 20
+_SAID = 300  # characters of an error
 KEY_VARIABLE = "DANDIFY_API_KEY"  # for archives given by URL, whose variable of dandi's cannot be exported in a shell
 
 
@@ -70,7 +72,7 @@ def quiet_dandi(to: str) -> Iterator[None]:
 
 
 def find_archive(to: str) -> Target:
-    """Return the archive called ``to``: a name that dandi knows, ``sandbox``, or a URL.
+    """Return the archive called ``to``: a name that dandi knows, ``sandbox``, ``local`` on this machine, or a URL.
 
     Raises
     ------
@@ -89,7 +91,7 @@ def find_archive(to: str) -> Target:
     if not is_url and name not in known_instances:
         raise BadRequest(
             f"no archive is called {to!r}",
-            remedy=f"give a URL, or one of: sandbox, {', '.join(sorted(known_instances))}",
+            remedy=f"give a URL, or one of: {', '.join([*_SHORT_NAMES, *sorted(known_instances)])}",
         )
     # The client retries for minutes and falls back to what it knows; one look first tells the user at once.
     address = name if is_url else known_instances[name].api
@@ -162,9 +164,29 @@ def session(target: Target, token: str | None) -> Iterator[Any]:
 
 def reason(error: Any) -> str:
     """Return what the archive said when it refused a request; never the request, which carries the key."""
-    if error.response is None:
+    answer = error.response
+    if answer is None:
         return f"no answer ({type(error).__name__})"
-    return f"HTTP {error.response.status_code}: {error.response.text[:300].strip()}"
+    if "json" in answer.headers.get("Content-Type", ""):
+        try:
+            said = _sentences(answer.json())
+        except ValueError:
+            said = answer.text
+    elif "html" in answer.headers.get("Content-Type", ""):  # the page of a proxy, or of a crash
+        said = answer.reason or ""
+    else:
+        said = answer.text
+    return f"HTTP {answer.status_code}: {said[:_SAID].strip()}"
+
+
+def _sentences(said: Any) -> str:
+    """Return the words of an error of Django's REST framework: a text, a list, or texts by field."""
+    if isinstance(said, dict):
+        plain = {"detail", "non_field_errors"}
+        return "; ".join(_sentences(v) if k in plain else f"{k}: {_sentences(v)}" for k, v in said.items())
+    if isinstance(said, list):
+        return "; ".join(map(_sentences, said))
+    return str(said)
 
 
 def _trouble(target: Target, error: Any) -> DandifyError:
@@ -185,7 +207,7 @@ def _from_keyring(target: Target) -> str | None:
 
 
 def _is_local(to: str) -> bool:
-    host = urlsplit(to).hostname
+    host = urlsplit(_SHORT_NAMES.get(to, to)).hostname
     if host is None:
         return False
     try:

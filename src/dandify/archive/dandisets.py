@@ -12,6 +12,13 @@ from dandify.archive.rules import Refused, now
 
 DRAFT = "draft"
 
+# The archive states these itself; what a client sends for them is dropped (dandi-archive, Version.strip_metadata), or
+# written over whenever it is shown.
+_COMPUTED = frozenset({
+    "@context", "access", "assetsSummary", "citation", "dateCreated", "datePublished", "doi", "id", "identifier",
+    "manifestLocation", "name", "publishedBy", "repository", "url", "version",
+})  # fmt: skip
+
 _ORDER = {"id": "d.number", "name": "v.name", "modified": "d.modified", "created": "d.created", "size": "bytes"}
 _VERSION = """
     SELECT d.number, d.owner, d.created AS dandiset_created, d.modified AS dandiset_modified, v.*{more}
@@ -85,27 +92,29 @@ def versions(c: sqlite3.Connection, text: object) -> list[sqlite3.Row]:
 
 def create(c: sqlite3.Connection, *, name: object, metadata: object, user: str) -> sqlite3.Row:
     """Add a dandiset with its draft."""
-    _check(name, metadata)
+    kept = _check(name, metadata)
     time = now()
     number = c.execute(
         "INSERT INTO dandisets (owner, created, modified) VALUES (?, ?, ?)", (user, time, time)
     ).lastrowid
     c.execute(
         "INSERT INTO versions (dandiset, version, name, metadata, created, modified) VALUES (?, ?, ?, ?, ?, ?)",
-        (number, DRAFT, name, json.dumps(metadata, ensure_ascii=False), time, time),
+        (number, DRAFT, name, json.dumps(kept, ensure_ascii=False), time, time),
     )
     assert number is not None
     return version(c, identifier(number), DRAFT, sums=True)
 
 
-def update(c: sqlite3.Connection, version_id: int, *, name: object, metadata: object) -> None:
-    """Give a draft another name and metadata."""
-    _check(name, metadata)
+def update(c: sqlite3.Connection, draft: sqlite3.Row, *, name: object, metadata: object) -> None:
+    """Give a draft another name and metadata; the same do not make it a modified one."""
+    kept = _check(name, metadata)
+    if (name, kept) == (draft["name"], metadata_of(draft)):
+        return
     c.execute(
         "UPDATE versions SET name = ?, metadata = ? WHERE id = ?",
-        (name, json.dumps(metadata, ensure_ascii=False), version_id),
+        (name, json.dumps(kept, ensure_ascii=False), draft["id"]),
     )
-    touch(c, version_id)
+    touch(c, draft["id"])
 
 
 def publish(c: sqlite3.Connection, draft: sqlite3.Row, metadata: dict[str, Any]) -> str:
@@ -185,11 +194,13 @@ def listing(
     return count, rows
 
 
-def _check(name: object, metadata: object) -> None:
+def _check(name: object, metadata: object) -> dict[str, Any]:
+    """Return the metadata that are kept: all but what the archive states itself."""
     if not isinstance(name, str) or not name or len(name) > 300:
         raise Refused(400, "name: a text of 1 to 300 characters is required.")
     if not isinstance(metadata, dict):
         raise Refused(400, "metadata: a JSON object is required.")
+    return {key: value for key, value in metadata.items() if key not in _COMPUTED}
 
 
 def metadata_of(row: sqlite3.Row) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from typing import Any
 
+from dandischema.conf import get_instance_config
 from dandischema.consts import ALLOWED_INPUT_SCHEMAS, DANDI_SCHEMA_VERSION
 
 from dandify import __version__
@@ -24,6 +25,7 @@ _CONTACT = "dcite:ContactPerson"
 def info(archive: Archive) -> Json:
     """Return what ``/api/info/`` says of the instance."""
     return {
+        "instance_config": get_instance_config().model_dump(mode="json"),
         "schema_version": DANDI_SCHEMA_VERSION,
         "schema_url": _schema_url(DANDI_SCHEMA_VERSION, "dandiset.json"),
         "allowed_schema_versions": [*ALLOWED_INPUT_SCHEMAS],
@@ -64,15 +66,21 @@ def version(archive: Archive, row: sqlite3.Row) -> Json:
 
 
 def status(archive: Archive, row: sqlite3.Row) -> str:
-    """Return what the schema says of a version: Pending until all its assets are checked, Valid, or Invalid.
+    """Return what the schema says of a version's own metadata, whatever its assets are: Valid or Invalid.
 
     A draft that is as it was published is Published, as at DANDI.
     """
     if row["published"] or row["unchanged"]:
         return "Published"
-    if row["unchecked"]:
-        return "Pending"
-    return "Invalid" if row["invalid"] or version_errors(archive, row) else "Valid"
+    return "Invalid" if version_errors(archive, row) else "Valid"
+
+
+def status_of_all(archive: Archive, row: sqlite3.Row) -> str:
+    """Return what the schema says of a version and its assets: Pending until all of them are checked."""
+    own = status(archive, row)
+    if own == "Published":
+        return own
+    return "Pending" if row["unchecked"] else "Invalid" if row["invalid"] else own
 
 
 def version_errors(archive: Archive, row: sqlite3.Row) -> list[Json]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,12 @@ YAML = "dandiset.yaml"
 _PARTIAL = ".partial"
 _MANIFEST = ".manifest.json"
 
-# The archive states these itself; they are not sent when a dandiset is created.
-_COMPUTED = ("id", "identifier", "version", "url", "doi", "citation", "assetsSummary", "manifestLocation", "@context")
+# The archive states these itself, also who may read it, which an embargo decides (dandi-archive, Version.strip_metadata
+# and _populate_metadata). They are not sent: `dandi download` writes them into dandiset.yaml, maybe of another archive.
+_COMPUTED = frozenset({
+    "@context", "access", "assetsSummary", "citation", "dateCreated", "dateModified", "datePublished", "doi", "id",
+    "identifier", "manifestLocation", "publishedBy", "releaseNotes", "repository", "url", "version",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,18 @@ def survey(dandiset: Path) -> Survey:
             assets.append(found)
     reason = "unfinished; dandify convert completes it"
     left.extend(Left(name, size, reason) for name, size in partial.items())
+    left.extend(Left(name, 0, "a link to a folder, which dandi does not follow") for name in _linked_folders(dandiset))
     return Survey(tuple(sorted(assets, key=lambda a: str(a.path))), tuple(sorted(left, key=lambda item: item.path)))
+
+
+def _linked_folders(dandiset: Path) -> Iterator[str]:
+    """Yield the links to folders, by their names below the dandiset; what is hidden and Zarrs are not looked into."""
+    for folder, names, _ in os.walk(dandiset):
+        for name in names:
+            path = Path(folder, name)
+            if path.is_symlink():
+                yield path.relative_to(dandiset).as_posix()
+        names[:] = [n for n in names if not n.startswith(".") and not n.endswith((".zarr", ".ngff"))]
 
 
 def asset_bytes(asset: Any) -> int:
@@ -86,7 +103,7 @@ def asset_bytes(asset: Any) -> int:
 def _size(path: Path) -> int:
     if path.is_dir():
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return path.stat().st_size
+    return path.stat().st_size if path.exists() else 0  # a link may lead to nothing
 
 
 @dataclass(frozen=True)

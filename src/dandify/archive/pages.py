@@ -19,7 +19,7 @@ from dandify.archive.bucket import blob_key, zarr_key
 from dandify.archive.open_with import Asked, services_for
 from dandify.archive.page_style import STYLE, page
 from dandify.archive.state import Archive
-from dandify.archive.validation import asset_errors
+from dandify.archive.validation import UNCHECKED, asset_errors
 from dandify.archive.web import archive_of
 
 Json = Mapping[str, Any]
@@ -72,7 +72,7 @@ def _home(archive: Archive, c: sqlite3.Connection, request: Request) -> str:
     count, rows = dandisets.listing(c, limit=_LISTED, offset=0, order="-modified", search=search, empty=True, user=None)
     lines = []
     for row in rows:
-        number, state = dandisets.identifier(row["number"]), documents.status(archive, row)
+        number, state = dandisets.identifier(row["number"]), documents.status_of_all(archive, row)
         lines.append(
             f'<tr><td><a href="/dandiset/{number}/draft">{number}</a></td>'
             f'<td><a href="/dandiset/{number}/draft">{escape(row["name"])}</a></td>'
@@ -98,7 +98,7 @@ def _dandiset(archive: Archive, c: sqlite3.Connection, request: Request) -> str:
     row = dandisets.version(c, params["dandiset"], params.get("version", dandisets.DRAFT), sums=True)
     number, name = dandisets.identifier(row["number"]), row["version"]
     metadata = documents.version_metadata(archive, row)
-    state = documents.status(archive, row)
+    state = documents.status_of_all(archive, row)
     versions = " ".join(
         f'<a class="{"here" if v["version"] == name else ""}" href="/dandiset/{number}/{v["version"]}">'
         f"{escape(v['version'])}</a>"
@@ -184,7 +184,7 @@ def _trouble(archive: Archive, c: sqlite3.Connection, row: sqlite3.Row) -> str:
     if row["published"]:
         return ""
     own = documents.version_errors(archive, row)
-    of_assets = asset_errors(c, row["id"])
+    of_assets = [e for e in asset_errors(c, row["id"]) if e["message"] != UNCHECKED]
     items = [f"<li>dandiset: {_error(e)}</li>" for e in own]
     items += [f"<li>{escape(e['path'])}: {_error(e)}</li>" for e in of_assets[:_LISTED]]
     if row["zarrs"]:

@@ -98,6 +98,13 @@ async def delete_dandiset(request: Request) -> Response:
     return Response(status_code=204)
 
 
+async def list_owners(request: Request) -> Response:
+    """Say who may change a dandiset."""
+    return await _with_version(
+        request, lambda _, row: [{"username": row["owner"], "name": row["owner"]}], name=dandisets.DRAFT
+    )
+
+
 async def list_versions(request: Request) -> Response:
     """List the versions of a dandiset: its draft, and those that were published."""
     user_of(request)
@@ -132,7 +139,7 @@ async def put_version(request: Request) -> Response:
     def run() -> Json:
         with archive_of(request).db.writing() as c:
             row = _draft(c, request, user)
-            dandisets.update(c, row["id"], name=body.get("name"), metadata=body.get("metadata"))
+            dandisets.update(c, row, name=body.get("name"), metadata=body.get("metadata"))
             return documents.version_info(archive_of(request), c, _summary(c, request, dandisets.DRAFT))
 
     return JSONResponse(await run_in_threadpool(run))
@@ -148,7 +155,7 @@ async def publish(request: Request) -> Response:
             draft = _summary(c, request, dandisets.DRAFT)
             if draft["zarrs"]:
                 raise Refused(400, "Cannot publish dandisets which contain zarrs.")
-            if (state := documents.status(archive, draft)) != "Valid":
+            if (state := documents.status_of_all(archive, draft)) != "Valid":
                 raise Refused(400, f"Dandiset cannot be published: its draft is {state}; see versions/draft/info/.")
             moment = now()
             metadata = {**documents.published_metadata(archive, draft, "0.000101.0000"), **publication(moment)}
@@ -252,11 +259,11 @@ async def _put_asset(request: Request, replacing: str | None) -> Response:
 
 
 async def _with_version(
-    request: Request, show: Callable[[sqlite3.Connection, sqlite3.Row], Json], *, name: str | None = None
+    request: Request, show: Callable[[sqlite3.Connection, sqlite3.Row], Json | list[Json]], *, name: str | None = None
 ) -> Response:
     user_of(request)
 
-    def run() -> Json:
+    def run() -> Json | list[Json]:
         with archive_of(request).db.reading() as c:
             return show(c, _summary(c, request, name or request.path_params["version"]))
 
@@ -300,6 +307,7 @@ ROUTES: list[Route] = [
     *routes("/api/dandisets", create_dandiset, "POST"),
     *routes("/api/dandisets/{dandiset}", get_dandiset, "GET"),
     *routes("/api/dandisets/{dandiset}", delete_dandiset, "DELETE"),
+    *routes("/api/dandisets/{dandiset}/users", list_owners, "GET"),
     *routes("/api/dandisets/{dandiset}/versions", list_versions, "GET"),
     *routes(_VERSION, get_version, "GET"),
     *routes(_VERSION, put_version, "PUT"),

@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
+from dandify.archive.client import LOCAL_PORT
 from dandify.archive.loopback import STOP_SECONDS, listening, server_of, wait_until_started
 from dandify.archive.server import create_app
 from dandify.archive.state import URL_SECONDS, Archive
+from dandify.errors import BadRequest
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,10 @@ class Serving:
     def how_to(self) -> str:
         """How to use it, in commands."""
         instance = urlsplit(self.url).netloc
+        to = "local" if urlsplit(self.url).port == LOCAL_PORT else self.url
         return (
             f"archive of {self.folder} at {self.url}\n"
-            f"  DANDIFY_API_KEY={self.token} dandify upload DANDISET --to {self.url} --create\n"
+            f"  DANDIFY_API_KEY={self.token} dandify upload DANDISET --to {to} --create\n"
             f"  env '{instance}_API_KEY={self.token}' DANDI_NO_ET=1 dandi upload -i {self.url} DANDISET\n"
             f"  dandi download {self.url}/api/dandisets/000001/versions/draft\n"
             "  Ctrl-C stops it; what it was given stays in the folder."
@@ -50,7 +53,7 @@ class Serving:
 
 
 def serve(
-    folder: Path, *, host: str = "127.0.0.1", port: int = 0, ready: Callable[[Serving], None] | None = None
+    folder: Path, *, host: str = "127.0.0.1", port: int | None = None, ready: Callable[[Serving], None] | None = None
 ) -> None:
     """Serve the archive kept in ``folder`` until Ctrl-C.
 
@@ -61,7 +64,7 @@ def serve(
     host
         A loopback address: the archive has one key and no TLS, so it is not for a network.
     port
-        0 takes a free one.
+        0 takes a free one; None takes the usual one, 8765, or if that is taken a free one.
     ready
         Called when requests are answered.
 
@@ -72,7 +75,7 @@ def serve(
     DandifyError
         Another server has the folder.
     """
-    with listening(host, port) as listener:
+    with _listening(host, port) as listener:
         server, serving, archive = _prepare(folder, listener, host)
         watcher = threading.Thread(target=_announce, args=(server, serving, ready), daemon=True)
         watcher.start()
@@ -81,6 +84,20 @@ def serve(
                 server.run(sockets=[listener])
         finally:
             archive.close()
+
+
+@contextmanager
+def _listening(host: str, port: int | None) -> Iterator[socket.socket]:
+    """Listen on a port, or on the usual one, or where that is taken on a free one."""
+    with contextlib.ExitStack() as stack:
+        if port is not None:
+            yield stack.enter_context(listening(host, port))
+            return
+        try:
+            listener = stack.enter_context(listening(host, LOCAL_PORT))
+        except BadRequest:
+            listener = stack.enter_context(listening(host, 0))
+        yield listener
 
 
 class RunningArchive:

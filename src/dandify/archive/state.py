@@ -110,6 +110,7 @@ def _discard_stale_uploads(db: Database, bucket: Bucket) -> None:
         c.execute("DELETE FROM uploads WHERE created < ?", (before,))
         # The server that was assembling is gone; the parts are still there.
         c.execute("UPDATE uploads SET state = 'open' WHERE state = 'assembling'")
+        c.execute("UPDATE zarrs SET status = 'Pending' WHERE status = 'Ingesting'")
         open_ids = {row["upload_id"] for row in c.execute("SELECT upload_id FROM uploads")}
     for left in (bucket.folder / "uploads").iterdir():
         if left.name not in open_ids:

@@ -18,6 +18,7 @@ from dandify.archive.database import Database
 Json = dict[str, Any]
 
 _BRANCH = re.compile(r"str|int|float|bool|url|[A-Z]\w*|.*\[.*\]")  # no name of a field: these begin in small letters
+UNCHECKED = "asset is currently being validated, please wait."
 _AT_ONCE = 100  # assets of one transaction
 _SECONDS = 0.5  # between looks for what nobody told of: a Zarr whose checksum came
 _ASSETS = """
@@ -91,12 +92,16 @@ def dandiset_errors(text: str) -> tuple[Json, ...]:
 
 
 def asset_errors(c: sqlite3.Connection, version_id: int) -> list[Json]:
-    """Return the errors of all checked assets of a version: ``path``, ``field`` and ``message``."""
+    """Return what keeps the assets of a version from being published: ``path``, ``field`` and ``message``.
+
+    For one that is not checked yet that is `UNCHECKED`, in the words of the DANDI archive.
+    """
     rows = c.execute(
-        "SELECT va.path, n.errors FROM version_assets va JOIN validations n ON n.asset_id = va.asset_id"
-        " WHERE va.version_id = ? AND n.errors <> '[]' ORDER BY va.path", (version_id,),
+        "SELECT va.path, n.errors FROM version_assets va LEFT JOIN validations n ON n.asset_id = va.asset_id"
+        " WHERE va.version_id = ? AND n.errors IS NOT '[]' ORDER BY va.path", (version_id,),
     )  # fmt: skip
-    return [{**error, "path": row["path"]} for row in rows for error in json.loads(row["errors"])]
+    waiting = [{"field": "", "message": UNCHECKED}]
+    return [{**e, "path": row["path"]} for row in rows for e in (json.loads(row["errors"] or "null") or waiting)]
 
 
 class Validator:

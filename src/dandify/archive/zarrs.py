@@ -16,6 +16,7 @@ from dandify.archive.rules import Refused, asset_path, now, zarr_file_path
 from dandify.archive.state import Archive
 
 _PENDING, _INGESTING, _COMPLETE = "Pending", "Ingesting", "Complete"
+_INGESTED = "Zarr archive is currently ingesting or has already ingested"  # in the words of the DANDI archive
 _MAX_BATCH = 1000
 
 
@@ -90,7 +91,7 @@ def upload_urls(archive: Archive, zarr_id: str, requests: object, user: str) -> 
         raise Refused(400, f"A list of at most {_MAX_BATCH} objects with path and base64md5 is required.")
     wanted = [(zarr_file_path(r.get("path")), _base64md5(r.get("base64md5"))) for r in requests]
     with archive.db.writing() as c:
-        owned(c, zarr_id, user)
+        _require_open(owned(c, zarr_id, user))
         _mark_pending(c, zarr_id)
     return [archive.signed_url("PUT", zarr_key(zarr_id, path), md5=md5) for path, md5 in wanted]
 
@@ -117,15 +118,15 @@ def keep_file(archive: Archive, zarr_id: str, path: str, md5: str, received: Rec
 
 
 def remove_files(archive: Archive, zarr_id: str, requests: object, user: str) -> None:
-    """Remove files of a Zarr, all or, if one of them is not there (404), none."""
+    """Remove files of a Zarr, all or, if one of them is not there (400), none."""
     if not isinstance(requests, list) or len(requests) > _MAX_BATCH or not all(isinstance(r, dict) for r in requests):
         raise Refused(400, f"A list of at most {_MAX_BATCH} objects with path is required.")
     paths = [zarr_file_path(r.get("path")) for r in requests]
     with archive.db.writing() as c:
-        owned(c, zarr_id, user)
+        _require_open(owned(c, zarr_id, user))
         for path in paths:
-            file(c, zarr_id, path)
-            _forget(c, zarr_id, path)
+            if not _forget(c, zarr_id, path):
+                raise Refused(400, f"File {path!r} of Zarr {zarr_id} does not exist.")
         _mark_pending(c, zarr_id)
     with archive.db.writing() as c:  # a file without a record is garbage; a record without its file would be a loss
         for path in paths:
@@ -134,16 +135,21 @@ def remove_files(archive: Archive, zarr_id: str, requests: object, user: str) ->
 
 
 def finalize(archive: Archive, zarr_id: str, user: str) -> None:
-    """Compute the checksum of a Zarr (zarr_checksum) unless it has one of its present files."""
+    """Compute the checksum of a Zarr (zarr_checksum); refuse with 400 one that has it, or is about to get it."""
     with archive.db.writing() as c:
-        if owned(c, zarr_id, user)["status"] == _COMPLETE:
-            return
+        if owned(c, zarr_id, user)["status"] != _PENDING:
+            raise Refused(400, _INGESTED)
         c.execute("UPDATE zarrs SET status = ? WHERE zarr_id = ?", (_INGESTING, zarr_id))
         rows = c.execute("SELECT path, size, md5 FROM zarr_files WHERE zarr_id = ?", (zarr_id,)).fetchall()
-    tree = ZarrChecksumTree()
-    for row in rows:
-        tree.add_leaf(Path(row["path"]), row["size"], row["md5"])
-    checksum = str(tree.process())
+    try:
+        tree = ZarrChecksumTree()
+        for row in rows:
+            tree.add_leaf(Path(row["path"]), row["size"], row["md5"])
+        checksum = str(tree.process())
+    except BaseException:  # Ctrl-C too: the client may finalize it again
+        with archive.db.writing() as c:
+            c.execute("UPDATE zarrs SET status = ? WHERE zarr_id = ? AND status = ?", (_PENDING, zarr_id, _INGESTING))
+        raise
     with archive.db.writing() as c:  # files that came meanwhile have put it back to Pending, and it stays so
         c.execute(
             "UPDATE zarrs SET status = ?, checksum = ? WHERE zarr_id = ? AND status = ?",
@@ -151,13 +157,20 @@ def finalize(archive: Archive, zarr_id: str, user: str) -> None:
         )
 
 
-def _forget(c: sqlite3.Connection, zarr_id: str, path: str) -> None:
-    """Take a file out of the records, if it is there."""
+def _require_open(zarr: sqlite3.Row) -> None:
+    """Refuse with 400 to change a Zarr whose checksum is being computed."""
+    if zarr["status"] == _INGESTING:
+        raise Refused(400, _INGESTED)
+
+
+def _forget(c: sqlite3.Connection, zarr_id: str, path: str) -> bool:
+    """Take a file out of the records; whether it was there."""
     row = c.execute("DELETE FROM zarr_files WHERE zarr_id = ? AND path = ? RETURNING size", (zarr_id, path)).fetchone()
     if row is not None:
         c.execute(
             "UPDATE zarrs SET file_count = file_count - 1, size = size - ? WHERE zarr_id = ?", (row["size"], zarr_id)
         )
+    return row is not None
 
 
 def _mark_pending(c: sqlite3.Connection, zarr_id: str) -> None:

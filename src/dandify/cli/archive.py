@@ -14,8 +14,11 @@ def command() -> None:
 
 @command.command("serve")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1.  [default: a free one]")
-def serve(folder: Path, port: int) -> None:
+@click.option(
+    "--port", type=click.IntRange(0, 65535),
+    help="Port on 127.0.0.1; 0 takes a free one.  [default: 8765, where `--to local` looks, or else a free one]",
+)  # fmt: skip
+def serve(folder: Path, port: int | None) -> None:
     """Serve the archive kept in FOLDER on 127.0.0.1 until Ctrl-C. FOLDER is made if it is not there."""
     import dandify
 

@@ -13,7 +13,7 @@ import click
     "--to",
     required=True,
     metavar="NAME|URL",
-    help="dandi, sandbox, or the URL of an archive such as `dandify archive serve` prints.",
+    help="dandi, sandbox, local (`dandify archive serve` on this computer), or the URL of an archive.",
 )
 @click.option(
     "--create", is_flag=True, help="Create the dandiset at the archive if dandiset.yaml has no identifier yet."

@@ -15,6 +15,7 @@ from dandify.dandiset.describe import YAML, problems_in, read_description
 from dandify.environment import environment, for_dandi
 from dandify.errors import BadSource
 from dandify.findings import Finding, Severity
+from dandify.tree_state import missing_target
 
 _PATH_LENGTH: Final = 512
 _ZARR_OBJECT_BYTES: Final = 5 * 2**30  # dandi sends each file of a Zarr in one part
@@ -43,8 +44,11 @@ REMEDIES: Final = {
 }
 
 
-def dandi(path: Path, base: Path) -> Iterator[Finding]:
-    """Yield what the dandi client finds in one asset: pynwb, nwbinspector, Zarr structure, names in the dandiset."""
+def dandi(path: Path, base: Path | None) -> Iterator[Finding]:
+    """Yield what the dandi client finds in one asset: pynwb, nwbinspector, Zarr structure, names in the dandiset.
+
+    Without a ``base``, the folder of the dandiset, names are not looked at.
+    """
     with quiet_dandi():
         from dandi.exceptions import UnknownAssetError
         from dandi.files import dandi_file
@@ -67,13 +71,24 @@ def of_asset(asset: Any) -> Iterator[Finding]:
         yield from translate(result, asset.filepath)
 
 
-def dandi_bids(folder: Path) -> Iterator[Finding]:
-    """Yield what the dandi client finds in a BIDS dataset, which it validates as a whole."""
-    with quiet_dandi():
-        from dandi.validate._core import validate  # the package itself does not export it: its imports are circular
+def dandi_bids(folder: Path, base: Path) -> Iterator[Finding]:
+    """Yield what the dandi client finds in a BIDS dataset, but inside of NWB files.
 
+    Those are `dandify.dandiset.checks_nwb`'s; what the BIDS validator says of their names is here.
+
+    Parameters
+    ----------
+    folder, base
+        Of the dataset, and of the dandiset.
+    """
+    with quiet_dandi():
+        from dandi.files import NWBBIDSAsset, find_dandi_files
+
+        found: list[Finding] = []
         try:
-            results = list(validate(folder))
+            for asset in find_dandi_files(folder, dandiset_path=base):
+                if not isinstance(asset, NWBBIDSAsset) and missing_target(asset.filepath) is None:
+                    found += (f for result in asset.get_validation_errors() for f in translate(result, folder))
         except (OSError, RuntimeError, ValueError) as error:  # it runs a program of its own, and reads its JSON
             yield Finding(
                 "dandify.bids_validator", "dandi", "folder", "ERROR",
@@ -81,8 +96,17 @@ def dandi_bids(folder: Path) -> Iterator[Finding]:
                 remedy="pip install bids-validator-deno",
             )  # fmt: skip
             return
-    for result in results:
-        yield from translate(result, folder)
+    yield from dict.fromkeys(found)  # what is said of a file is said with the dataset too
+
+
+def content(path: Path) -> Iterator[Finding]:
+    """Say that a file is a link to nothing; of such, nothing else can be said."""
+    if target := missing_target(path):
+        yield Finding(
+            "DANDI.FILE_CONTENT_MISSING", "dandi", "file", "ERROR",
+            f"its content is not there: it is a link to {target}", path,
+            remedy=REMEDIES["DANDI.FILE_CONTENT_MISSING"],
+        )  # fmt: skip
 
 
 def translate(result: Any, path: Path) -> Iterator[Finding]:
@@ -125,7 +149,9 @@ def _bids_line(message: str) -> str:
 
 
 def inspector_failure(code: str, message: str) -> tuple[str, str]:
-    """Shorten what nwbinspector reports where one of its checks fails itself: a traceback, and a sentence as the id."""
+    """Shorten what nwbinspector says where reading or a check of its own fails: a traceback, with a sentence as id."""
+    if code.startswith("NWBI.During io.read()"):
+        return "NWBI.unreadable", f"pynwb cannot read it: {message.strip().splitlines()[-1]}"
     found = re.match(r"NWBI\.During evaluation of '(\w+)' - (.*)", code, re.DOTALL)
     if found is None:
         return code, message
@@ -210,6 +236,11 @@ def dandiset(base: Path, *, assets: int, zarrs: int, doi: bool = False) -> Itera
             remedy=REMEDIES["DANDI.NO_DANDISET_FOUND"],
         )  # fmt: skip
         return
+    if not document.get("identifier") and not document.get("name"):
+        yield Finding(
+            "dandify.no_name", "dandify", "dandiset", "WARNING", "it has no name, and an archive creates none without",
+            file, remedy="dandify describe DANDISET --name TITLE", key="name",
+        )  # fmt: skip
     problems = list(problems_in(document))
     for problem in problems:
         if problem.blocks == "draft":

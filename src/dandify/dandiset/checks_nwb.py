@@ -60,10 +60,10 @@ def nwb(path: Path, base: Path, kind: Kind, *, in_bids: bool = False) -> Iterato
     kind
         ``nwb`` or ``nwb-zarr``.
     in_bids
-        The dandi client has seen it already, as a part of its BIDS dataset.
+        It is of a BIDS dataset, whose validator has seen its name (`dandify.dandiset.checks.dandi_bids`).
     """
-    with quiet_dandi(), opened(path, inspected=not in_bids) if kind == "nwb" else nullcontext() as file:
-        found = [] if in_bids else list(_said(file, path, base) if file else dandi(path, base))
+    with quiet_dandi(), opened(path) if kind == "nwb" else nullcontext() as file:
+        found = list(_of_client(file, path, base, kind, in_bids=in_bids))
         try:
             facts = read_facts(path, kind)
         except BadSource as error:
@@ -82,16 +82,32 @@ def nwb(path: Path, base: Path, kind: Kind, *, in_bids: bool = False) -> Iterato
 
 def client_findings(asset: Any) -> Iterator[Finding]:
     """Yield what the dandi client finds in one of its assets (`dandi.files.LocalAsset`), sooner where that is known."""
-    from dandi.files import NWBAsset
+    from dandi.files import BIDSAsset, NWBAsset
 
-    if type(asset) is not NWBAsset or asset.dandiset_path is None:  # those of a BIDS dataset go by other rules
+    if not isinstance(asset, NWBAsset):
         yield from of_asset(asset)
         return
+    in_bids = isinstance(asset, BIDSAsset)
     with opened(asset.filepath) as file:
-        yield from _said(file, asset.filepath, asset.dandiset_path) if file else of_asset(asset)
+        if file is None:
+            yield from of_asset(asset)
+            return
+        yield from _said(file, asset.filepath, None if in_bids else asset.dandiset_path)
+    if in_bids:
+        for result in BIDSAsset.get_validation_errors(asset):
+            yield from translate(result, asset.filepath)
 
 
-def _said(file: OpenedNwb, path: Path, base: Path) -> Iterator[Finding]:
+def _of_client(file: OpenedNwb | None, path: Path, base: Path, kind: Kind, *, in_bids: bool) -> Iterator[Finding]:
+    """Return what the client finds in a file, open if it could be opened; names in a BIDS dataset are not looked at."""
+    if file is not None:
+        return _said(file, path, None if in_bids else base)
+    if in_bids and kind == "nwb-zarr":  # said with the dataset
+        return iter(())
+    return dandi(path, None if in_bids else base)
+
+
+def _said(file: OpenedNwb, path: Path, base: Path | None) -> Iterator[Finding]:
     """Yield what the dandi client finds in a file (`dandify.dandiset.checks.dandi`), of one that is open."""
     from dandi.files.bases import NWBI_IMPORTANCE_TO_DANDI_SEVERITY
     from dandi.organize import validate_organized_path
@@ -103,8 +119,9 @@ def _said(file: OpenedNwb, path: Path, base: Path) -> Iterator[Finding]:
         severity = NWBI_IMPORTANCE_TO_DANDI_SEVERITY[said.importance.name].name
         code = f"NWBI.{said.check_function_name}"
         yield finding(code, "nwbinspector", "file", severity, said.message, path, inside=[said.location])
-    for result in validate_organized_path(path.relative_to(base).as_posix(), path, base):
-        yield from translate(result, path)
+    if base is not None:  # names in a BIDS dataset go by other rules
+        for result in validate_organized_path(path.relative_to(base).as_posix(), path, base):
+            yield from translate(result, path)
 
 
 def ids_in_path(facts: Facts, base: Path) -> Iterator[Finding]:

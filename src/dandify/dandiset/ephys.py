@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ _ICEPHYS: Final = "general/intracellular_ephys"
 _PLACES: Final = ("acquisition", "processing")  # what was recorded and made of it; not what was given as a stimulus
 _UNITS: Final = {"volts": "V", "volt": "V", "amperes": "A", "ampere": "A", "amps": "A"}
 _SHIFT: Final = "inter_sample_shift"  # SpikeInterface's column: a part of the sampling interval
+_BAND: Final = re.compile("[A-Za-z]+")
 _CLAMPS: Final = {  # kind of channel and mode: what is recorded is what is not clamped
     "VoltageClampSeries": ("IM", "voltage-clamp"), "CurrentClampSeries": ("VM", "current-clamp"),
     "IZeroClampSeries": ("VM", "I=0"),
@@ -117,11 +119,25 @@ def _electrical(recorded: Sequence[_Series], sites: Sites) -> Iterator[Channel]:
             )
             found.append((channel, row))
     streams = [channel.streams[0] for channel, _ in found]
-    own = [sites.channel_name(row) for _, row in found]
+    own = [_of_band(sites.channel_name(row), channel) for channel, row in found]
     numbered = [f"ch{sites.label(row)}" for _, row in found]
     plain_names = [own] if any(own) else [numbered]
     names = first_unique(*plain_names, joined(streams, own), joined(streams, numbered))
     yield from (replace(channel, name=name) for (channel, _), name in zip(found, names, strict=True))
+
+
+def _of_band(name: str | None, channel: Channel) -> str | None:
+    """Return which channel of an electrode a series holds: neuroconv names an electrode's both, ``AP0,LF0``.
+
+    It is the one whose letters are in the name of the series, or of LFP the one that begins with LF; else all of them.
+    """
+    names = [part.strip() for part in (name or "").split(",")]
+    if len(names) < 2:
+        return name
+    own = [one for one in names if (band := _BAND.match(one)) and band[0] in channel.streams[0]]
+    if len(own) != 1 and channel.kind == "LFP":
+        own = [one for one in names if one.startswith("LF")]
+    return own[0] if len(own) == 1 else name
 
 
 def _clamped(clamped: Sequence[_Series], named: Mapping[str, str]) -> Iterator[Channel]:

@@ -12,7 +12,8 @@ from dandify.dandiset.facts import MANIFEST, PARTIAL, Facts, kind_of, read_facts
 from dandify.dandiset.names import ids_in_name
 from dandify.dandiset.plain import plain_facts, plain_kind, sidecar_of
 from dandify.dandiset.table import Table
-from dandify.errors import BadRequest, UnknownFormat
+from dandify.errors import BadRequest, BadSource, UnknownFormat
+from dandify.tree_state import missing_target
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,12 @@ class LeftFile:
 
 
 def find(
-    inputs: Sequence[Path], root: Path, table: Table | None = None, ignore: Sequence[str] = ()
+    inputs: Sequence[Path],
+    root: Path,
+    table: Table | None = None,
+    ignore: Sequence[str] = (),
+    *,
+    continued: bool = False,
 ) -> tuple[list[Facts], list[LeftFile]]:
     """Read what is given, once each, whichever way it is reached.
 
@@ -41,21 +47,25 @@ def find(
         Names files, and says what they do not state.
     ignore
         Patterns of files and folders that are passed over, matched against names and against paths below an input.
+    continued
+        Files may have been moved into the dandiset by a run before, so that there may be none left.
 
     Raises
     ------
     UnknownFormat
-        If there is nothing to organize.
+        If there is nothing to organize, and nothing was.
     BadRequest
         If a path does not exist, or lies in the dandiset; or as `Table.supply`.
     dandify.errors.BadSource
-        If a file is damaged.
+        If a file is damaged, or a link to nothing.
     """
     facts: dict[Path, Facts] = {}
     left: dict[Path, LeftFile] = {}
     ignored: list[Path] = []
     for given in inputs:
         if not given.exists():
+            if continued:
+                continue
             raise BadRequest("no such file or folder", file=given)
         if given == root or root in given.parents:
             raise BadRequest(
@@ -69,20 +79,25 @@ def find(
                 left.setdefault(path, LeftFile(path, reason))
             elif path not in facts:
                 kind, plain = kind_of(path), plain_kind(path)
+                if (kind or plain) and (target := missing_target(path)):
+                    raise BadSource(
+                        f"its content is not there: it is a link to {target}", file=path,
+                        remedy="get it (datalad get), or pass it over with --ignore",
+                    )  # fmt: skip
                 if kind is not None:
                     facts[path] = read_facts(path, kind)
                 elif plain is not None:
                     facts[path] = plain_facts(path, plain)
     referred = {e.resolve(f.path) for f in facts.values() for e in f.external_files if not e.is_url}
     taken = [f for f in facts.values() if f.path not in referred]
-    if not taken:
+    if not taken and not continued:
         raise UnknownFormat(
             "no NWB file and no OME-Zarr is here", file=inputs[0] if len(inputs) == 1 else None,
             remedy="dandify convert makes them from recordings; dandify scan shows what is here",
         )  # fmt: skip
     sidecars = {sidecar_of(f.path) for f in taken if f.kind in ("image", "ome-zarr")}
     kept = [item for item in left.values() if item.path not in referred and item.path not in sidecars]
-    return (table.supply(taken, ignored) if table else taken), kept
+    return (table.supply(taken, ignored, continued=continued) if table else taken), kept
 
 
 def _ignored(path: Path, given: Path, patterns: Sequence[str]) -> bool:

@@ -94,15 +94,13 @@ class OpenedNwb:
 
 
 @contextmanager
-def opened(path: Path, *, inspected: bool = True) -> Iterator[OpenedNwb | None]:
+def opened(path: Path) -> Iterator[OpenedNwb | None]:
     """Open a file, validate it by the specifications in it, read it, and have it inspected.
 
     Parameters
     ----------
     path
         An HDF5 file.
-    inspected
-        False leaves the two lists empty, and only reads.
 
     Yields
     ------
@@ -119,9 +117,9 @@ def opened(path: Path, *, inspected: bool = True) -> Iterator[OpenedNwb | None]:
 
                 io = NWBHDF5IO(str(path), "r", manager=BuildManager(prepared.type_map))
                 builder = io.read_builder()  # `io` keeps it, and makes the objects of it
-                errors = tuple(e for one in prepared.validators for e in one.validate(builder)) if inspected else ()
+                errors = tuple(e for one in prepared.validators for e in one.validate(builder))
                 nwb = io.read()
-                found = OpenedNwb(path, nwb, errors, _inspected(nwb) if inspected else ())
+                found = OpenedNwb(path, nwb, errors, _inspected(nwb))
     except Exception:  # hdmf raises many kinds; the client makes findings of them, each in its place
         found = None
     try:

@@ -176,11 +176,12 @@ def organize(
     given = [converted] if isinstance(converted, (str, Path)) else converted
     inputs = [Path(os.path.abspath(path)) for path in given]  # without "..": paths are compared
     document_of(metadata)  # refused before any work
-    found, left = find(inputs, root, read_table(Path(table)) if table else None, ignore)
+    continued = mode == "move" and any(root.glob("sub-*/*"))
+    found, left = find(inputs, root, read_table(Path(table)) if table else None, ignore, continued=continued)
     chosen, because = choose_layout(layout, found, root)
     reasons = {f.path: reason for f in found if (reason := unplaceable(f, chosen))}
     facts = [f for f in found if f.path not in reasons]
-    if not facts:
+    if reasons and not facts:
         path, reason = next(iter(reasons.items()))
         raise UnknownFormat(f"nothing can be organized: {reason}", file=path)
     left += [LeftFile(path, reason) for path, reason in reasons.items()]

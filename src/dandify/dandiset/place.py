@@ -127,8 +127,8 @@ def _partial(target: Path) -> Iterator[Path]:
 
 
 def _take_place(temporary: Path, target: Path) -> None:
+    old = target.with_name(target.name + _REPLACED)
     if target.is_dir() or (temporary.is_dir() and os.path.lexists(target)):
-        old = target.with_name(target.name + _REPLACED)
         remove(old)
         target.rename(old)
         try:
@@ -136,9 +136,9 @@ def _take_place(temporary: Path, target: Path) -> None:
         except BaseException:  # Ctrl-C too: what was there goes back
             old.rename(target)
             raise
-        remove(old)
     else:
         temporary.replace(target)
+    remove(old)  # also that of a run that was killed between the two
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -72,8 +72,10 @@ class Table:
     def _patterns(self) -> Sequence[Row]:
         return [row for row in self.rows if row.pattern]
 
-    def supply(self, files: Sequence[Facts], ignored: Sequence[Path] = ()) -> list[Facts]:
+    def supply(self, files: Sequence[Facts], ignored: Sequence[Path] = (), *, continued: bool = False) -> list[Facts]:
         """Return the files' facts with those of the table; rows about ignored files are passed over.
+
+        So are rows about none of the files if a run that moves them is ``continued``: they were moved before.
 
         Raises
         ------
@@ -83,7 +85,7 @@ class Table:
         """
         used = {row.line for path in (*(f.path for f in files), *ignored) for row in self.rows_of(path)}
         for row in self.rows:
-            if row.line not in used:
+            if not continued and row.line not in used:
                 raise BadRequest(
                     f"{row.path} is none of the files to be organized", file=self.path, place=f"line {row.line}",
                     remedy="paths are relative to the table, and may be patterns such as 'raw/*.ome.tif'",

@@ -39,7 +39,8 @@ class FileVerdict:
         Below the dandiset.
     kind
         ``nwb``, ``nwb-zarr``, ``ome-zarr``, ``zarr``, ``video``, ``picture``, ``bids`` (a file of a BIDS dataset);
-        ``dandiset.yaml``, ``manifest``, ``partial``, ``hidden`` and ``unknown`` are not uploaded.
+        ``dandiset.yaml``, ``manifest``, ``partial``, ``hidden``, ``linked`` (a link to a folder) and ``unknown`` are
+        not uploaded.
     ok
         No error was found in it.
     """
@@ -159,11 +160,15 @@ def validate(
     dandiset = next((f for f in (root, *root.parents) if (f / YAML).is_file()), None)
     base = dandiset or (root if _is_folder(root) else root.parent)
     bids = _bids_datasets(base) if _is_folder(root) else []
-    jobs = [_job(p, base, bids, data) for p in _files(root)]
+    jobs = [
+        # A link is a way to an image that is checked for itself; in a dandiset it is one that dandi does not take.
+        _job(p, base, bids, data, linked=_is_linked(p) and (p != root or dandiset not in (None, root)))
+        for p in _files(root)
+    ]
     findings: list[Finding] = []
     verdicts: list[FileVerdict] = []
     for folder in bids:
-        findings += checks.dandi_bids(folder)
+        findings += checks.dandi_bids(folder, base)
     bad = {f.path for f in findings if f.severity == "ERROR"}
     for job, found in zip(jobs, _run(jobs, _processes(workers, jobs), progress), strict=True):
         findings += found
@@ -176,7 +181,8 @@ def validate(
     elif root == base or dandiset is None:
         assets = [v for v in verdicts if v.kind in _ASSETS]
         findings += checks.dandiset(base, assets=len(assets), zarrs=sum("zarr" in v.kind for v in assets), doi=doi)
-        findings += duplicates((base / v.path, v.kind) for v in assets if _holds_data(v))
+        held = [(base / v.path, v.kind) for v in assets if _holds_data(v)]
+        findings += duplicates((path, kind) for path, kind in held if path.exists())
     findings = sorted(dict.fromkeys(findings), key=lambda f: (str(f.path or ""), _ORDER[f.severity], f.id))
     return ValidationReport(root, tuple(findings), tuple(verdicts))
 
@@ -209,10 +215,19 @@ def _check(job: _Job) -> tuple[Finding, ...]:
 
 def _findings(job: _Job) -> Iterator[Finding]:
     path, base = job.path, job.base
+    if job.kind in _ASSETS and (missing := list(checks.content(path))):
+        yield from missing
+        return
     if job.kind == "partial":
         yield Finding(
             "dandify.partial", "dandify", "file", "WARNING", "is unfinished, and is not uploaded", path,
             remedy="run dandify organize again, or remove it",
+        )  # fmt: skip
+    elif job.kind == "linked":
+        yield Finding(
+            "dandify.linked_folder", "dandi", "folder", "ERROR",
+            "is a link to a folder, which dandi does not follow: nothing in it is uploaded", path,
+            remedy="put the folder itself there; dandify organize --mode symlink links file by file",
         )  # fmt: skip
     elif job.kind == "unknown":
         yield _unknown(path)
@@ -253,13 +268,18 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and path.suffix not in _ZARRS and kind_of(path) != "ome-zarr"
 
 
+def _is_linked(path: Path) -> bool:
+    """Whether it is a link to a folder, or is called a Zarr and leads nowhere."""
+    return path.is_symlink() and (path.is_dir() or (path.suffix in _ZARRS and not path.exists()))
+
+
 def _files(root: Path) -> Iterator[Path]:
     """Every file, and every Zarr and hidden folder as a whole, by path."""
     if not _is_folder(root) or root.name.endswith(PARTIAL):
         yield root
         return
     for path in sorted(root.iterdir()):
-        if path.name.startswith("."):
+        if path.name.startswith(".") or _is_linked(path):
             yield path
         else:
             yield from _files(path)
@@ -274,9 +294,10 @@ def _bids_datasets(base: Path) -> list[Path]:
     return found
 
 
-def _job(path: Path, base: Path, bids: Sequence[Path], data: Share) -> _Job:
+def _job(path: Path, base: Path, bids: Sequence[Path], data: Share, *, linked: bool) -> _Job:
     in_bids = any(folder in path.parents for folder in bids)
-    return _Job(path, base, _kind(path, base, in_bids=in_bids), in_bids, data)
+    kind = "linked" if linked else _kind(path, base, in_bids=in_bids)
+    return _Job(path, base, kind, in_bids, data)
 
 
 def _kind(path: Path, base: Path, *, in_bids: bool) -> str:

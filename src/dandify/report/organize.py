@@ -31,8 +31,11 @@ def print_organize(report: OrganizeReport, console: Console) -> None:
         shown = ", ".join(names[:_SHOWN]) + (f" and {number - _SHOWN} more" if number > _SHOWN else "")
         console.print(f"[yellow]left out:[/] {escape(shown)} ({escape(reason)})", soft_wrap=True)
     counts = Counter(file.status for file in report.files)
-    counted = ", ".join(f"{number} {status}" for status, number in counts.items())
-    console.print(f"{counted}; dandiset.yaml {report.description}: {escape(str(report.dandiset))}", soft_wrap=True)
+    counted = ", ".join(f"{number} {status}" for status, number in counts.items()) or "nothing is left to organize"
+    trial = "dry run, nothing was changed; it would be: " if report.dry_run else ""
+    console.print(
+        f"{trial}{counted}; dandiset.yaml {report.description}: {escape(str(report.dandiset))}", soft_wrap=True
+    )
     if not report.dry_run:
         console.print(f"next: dandify validate {escape(str(report.dandiset))}", soft_wrap=True)
 

@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from dandify.archive.upload import ProgressCallback, UploadProgress, UploadReport
+from dandify.archive.send import ProgressCallback, UploadProgress
+from dandify.archive.upload import UploadReport
 from dandify.report import text
 
 _SHOWN = 20
@@ -42,7 +43,9 @@ def print_upload(report: UploadReport, console: Console) -> None:
             console.print(f"  {change.field}: {_short(change.there)} -> {_short(change.here)}", markup=False)
     if report.verdict is not None:
         errors = report.verdict.errors
-        console.print(f"the archive says: {report.verdict.status}" + (f", {len(errors)} error(s)" if errors else ""))
+        waiting = f", {report.verdict.unchecked} asset(s) not checked yet" if report.verdict.unchecked else ""
+        found = f", {len(errors)} error(s)" if errors else ""
+        console.print(f"the archive says: {report.verdict.status}{found}{waiting}")
         for error in errors[:_SHOWN]:
             where = ": ".join(part for part in (error.path or "dandiset", error.field) if part)
             console.print(f"  {where}: {error.message}", markup=False, soft_wrap=True)
@@ -56,6 +59,8 @@ def print_upload(report: UploadReport, console: Console) -> None:
         f"dandiset {report.dandiset_id} at {report.archive}: {text.size(report.bytes_sent)} sent in "
         f"{text.duration(report.seconds)}; {len(report.failed)} failed; {report.url}", soft_wrap=True,
     )  # fmt: skip
+    if report.failed:
+        console.print("dandify validate says what mends what failed; the next upload sends only that", soft_wrap=True)
 
 
 @contextmanager

@@ -1,0 +1,81 @@
+"""Whether an account may change a dandiset: asked before anything is validated or sent, which can take hours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from dandify.archive.client import Target
+from dandify.archive.local import YAML
+from dandify.errors import BadRequest
+
+_UNAPPROVED: Final = ("INCOMPLETE", "PENDING", "REJECTED")  # dandi-archive, UserMetadata.Status
+_CLOSED: Final = (401, 403, 404)
+
+
+def require_permission(client: Any, target: Target, root: Path, identifier: str | None) -> None:
+    """Refuse what the archive would refuse at the first file.
+
+    Parameters
+    ----------
+    client
+        Of dandi, authenticated.
+    target
+        Its archive.
+    root
+        The folder of the dandiset.
+    identifier
+        Six digits; None for one that is to be created.
+
+    Raises
+    ------
+    BadRequest
+        The account is not approved; there is no such dandiset, or it is embargoed and of others; the account is none of
+        its owners; its embargo is being lifted, during which the archive takes nothing.
+    """
+    me = _asked(client, "/users/me/", needed=False)
+    if me and me.get("status") in _UNAPPROVED:
+        raise BadRequest(
+            f"{target.name} has not approved your account {me.get('username')} (it is {me['status'].lower()})",
+            remedy="log in on its page, answer what it asks, and wait for the mail; then upload again",
+        )
+    if identifier is None:
+        return
+    dandiset = _asked(client, f"/dandisets/{identifier}/")
+    if dandiset is None:
+        raise BadRequest(
+            f"{target.name} has no dandiset {identifier}, or it is embargoed and your key does not open it",
+            file=root / YAML,
+            place="identifier",
+            remedy="upload to the archive it is of; or remove the line and upload with --create",
+        )
+    if dandiset.get("embargo_status") == "UNEMBARGOING":
+        raise BadRequest(
+            f"the embargo of dandiset {identifier} is being lifted; {target.name} takes no changes meanwhile",
+            remedy="upload again when its page says that it is open",
+        )
+    owners = _asked(client, f"/dandisets/{identifier}/users/", needed=False)
+    if me and owners and not me.get("admin") and not any(_is_same(me, owner) for owner in owners):
+        names = ", ".join(sorted(str(o.get("name") or o.get("username")) for o in owners))
+        raise BadRequest(
+            f"your account {me.get('username')} may not change dandiset {identifier} at {target.name}",
+            remedy=f"ask one of its owners to add you on its page: {names}",
+        )
+
+
+def _is_same(me: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    """Whether an owner is the account: of one with several logins the archive may tell one here and another there."""
+    return any(me.get(key) and me.get(key) == owner.get(key) for key in ("username", "name"))
+
+
+def _asked(client: Any, place: str, *, needed: bool = True) -> Any:
+    """Return what the archive says there; None if it keeps that to others, has nothing there, or we can do without."""
+    import requests
+
+    try:
+        return client.get(place)
+    except requests.HTTPError as error:  # a 404 too
+        if needed and (error.response is None or error.response.status_code not in _CLOSED):
+            raise
+        return None
