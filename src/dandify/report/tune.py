@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,9 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from dandify.report import text
+from dandify.tuning.readers import Readers
 from dandify.tuning.result import Prediction, Row, StreamResult, TuningResult
 
 ROLES = {"default": "default", "usual": "neuroconv", "": ""}
+SCHEMA = 1  # of the record; raised when a field changes its meaning or goes
 _MOST_TRIED = 5
 
 
@@ -29,11 +32,14 @@ def print_tuning(result: TuningResult, console: Console) -> None:
 
 
 def tuning_record(result: TuningResult) -> dict[str, Any]:
-    """Return every measurement as JSON-ready values."""
-    record = asdict(result)
-    record["archive"] = asdict(result.archive)
-    record["touched_bytes"] = result.touched_bytes
+    """Return every measurement as JSON-ready values: the fields of `TuningResult`, and what follows from them."""
+    record = {"schema": SCHEMA, **asdict(result)}
+    record |= {"raw_bytes": result.raw_bytes, "touched_bytes": result.touched_bytes}
+    if result.prediction is not None:
+        record["prediction"]["saved_bytes"] = result.prediction.saved_bytes
     for stream, found in zip(record["streams"], result.streams, strict=True):
+        for row, measured in zip(stream["rows"], found.rows, strict=True):
+            row["written"] = measured.written
         stream["path"] = str(found.path)
         stream["best"] = {o: row.name for o in ("balanced", "size", "speed", "read") if (row := found.best(o))}
         stream["front"] = [row.name for row in found.front]
@@ -57,12 +63,25 @@ def tables_of(stream: StreamResult, objective: str) -> tuple[Table, Table]:
     for letter, _ in zip("abc", stream.rows[0].reads, strict=True):
         reads.add_column(f"read {letter}\nlocal", justify="right", no_wrap=True)
         reads.add_column("\narchive", justify="right", no_wrap=True)
-    shown = [r for r in stream.rows if r in stream.front or r is best or r.role]
-    for number, row in enumerate(shown, 1):
+    for number, row in enumerate(shown_rows(stream, objective), 1):
         sizes.add_row(str(number), *_size_cells(row, recommended=row is best))
         costs = (text.duration_short(s) for r in row.reads for s in (r.local_s, r.archive_s))
         reads.add_row(str(number), *costs)
     return sizes, reads
+
+
+def shown_rows(stream: StreamResult, objective: str) -> list[Row]:
+    """Rows of the front, the best and what there is to compare with, as the tables number them."""
+    best = stream.best(objective)
+    return [r for r in stream.rows if r in stream.front or r is best or r.role]
+
+
+def readers_of_rows(rows: Sequence[Row]) -> list[tuple[list[int], Readers]]:
+    """Who can and who cannot read rows, with the numbers of those for which it is the same, from 1."""
+    found: dict[Readers, list[int]] = {}
+    for number, row in enumerate(rows, 1):
+        found.setdefault(row.readers, []).append(number)
+    return [(numbers, readers) for readers, numbers in found.items()]
 
 
 def _size_cells(row: Row, *, recommended: bool) -> list[str]:
@@ -73,6 +92,17 @@ def _size_cells(row: Row, *, recommended: bool) -> list[str]:
         "\n".join(marks), "x".join(map(str, row.chunks)), escape(codec), f"{row.ratio:.2f}", interval,
         text.size(row.stored_bytes), f"{row.encode_mbs:.0f}", f"{row.write_mbs:.0f}",
     ]  # fmt: skip
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """``1-4, 6`` of sorted numbers."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def prediction_lines(prediction: Prediction, result: TuningResult) -> list[str]:
@@ -88,6 +118,8 @@ def prediction_lines(prediction: Prediction, result: TuningResult) -> list[str]:
         f"{size}: you would save {saved} of {raw}.",
         f"Writing takes about {text.duration(prediction.write_s)} on {result.workers} core(s), not verified; {upload}.",
     ]
+    if not prediction.by_convert:
+        lines.append("Some of it is measured only: convert does not write it. See what it writes at each stream.")
     if prediction.unmeasured_bytes:
         lines.append(f"{text.size(prediction.unmeasured_bytes)} more are in streams of which no like was measured.")
     return lines
@@ -127,7 +159,8 @@ def _print_stream(stream: StreamResult, result: TuningResult, console: Console) 
             console.print("* measured only: convert does not write it")
         for sentence in stream.why(result.objective) or ():
             console.print(escape(sentence), soft_wrap=True)
-        console.print(f"readers: {escape(best.readers.text)}", soft_wrap=True)
+        for numbers, readers in readers_of_rows(shown_rows(stream, result.objective)):
+            console.print(f"readers of {ranges(numbers)}: {escape(readers.text)}", soft_wrap=True)
         applied = stream.best(result.objective, written=True)
         if not best.written and applied is not None:
             console.print(

@@ -12,6 +12,7 @@ from pathlib import Path
 from dandify.errors import BadRequest
 from dandify.project.config import read_config
 from dandify.project.tuned import TunedStream, write_tuned
+from dandify.runs.choices import ANY_IMAGE
 from dandify.runs.materials import Session, opened_sessions, project_sessions
 from dandify.tuning.material import LEAST_BYTES, Archive, Material
 from dandify.tuning.result import Prediction, Row, StreamResult, TuningResult
@@ -95,17 +96,34 @@ def tune(
         into = read_config(config).output.backend
     archive = Archive(latency_s, bandwidth_mbs * 1e6)
     with opened_sessions([Path(s) for s in sources], backend=backend, recordings=into, ignore=ignore) as sessions:
+        materials = representatives(sessions)
+        if config is not None:
+            _require_one_backend(materials, into, config)
         result = tune_materials(
-            representatives(sessions), objective=objective, readers=readers, budget_s=parse_seconds(budget), seed=seed,
+            materials, objective=objective, readers=readers, budget_s=parse_seconds(budget), seed=seed,
             workers=workers or os.cpu_count() or 1, archive=archive, progress=progress,
         )  # fmt: skip
         everything = sessions
         if config is not None:
-            everything = project_sessions(config, backend=backend, recordings=into)
-        result = replace(result, prediction=predict(result, everything))
+            try:
+                everything = project_sessions(config, backend=backend, recordings=into)
+            except KeyboardInterrupt:  # what was measured is not lost for it
+                result = replace(result, stopped=True)
+        result = replace(result, prediction=predict(result, everything, written=config is not None))
     if config is not None and not result.stopped:
         apply_choice(result, config, everything)
     return result
+
+
+def _require_one_backend(materials: Sequence[Material], into: str | None, config: Path) -> None:
+    """Refuse, before anything is measured, streams of NWB files of another backend than the sessions shall have."""
+    other = sorted({m.backend for m in materials} - {"ome-zarr", into})
+    if other:
+        name = next(m.path for m in materials if m.backend == other[0])
+        raise BadRequest(
+            f"{name} is an NWB file of backend {other[0]}, and the sessions are to be {into}", file=config,
+            remedy=f"tune what the sessions are made of, or say output: {{backend: {other[0]}}} there",
+        )  # fmt: skip
 
 
 def apply_choice(result: TuningResult, config: Path, sessions: Sequence[Session] = ()) -> None:
@@ -136,7 +154,8 @@ def apply_choice(result: TuningResult, config: Path, sessions: Sequence[Session]
     }
     for material in (m for session in sessions for m in session.materials if m.raw_bytes >= LEAST_BYTES):
         like = _like(material, result.streams)
-        if like is None or like.name not in streams or "Image" in (material.kind, material.name):
+        # convert takes what is said of `Image` for every image that is not named
+        if like is None or like.name not in rows or like.name == ANY_IMAGE:
             continue
         known = streams[like.name]
         streams.setdefault(
@@ -182,17 +201,27 @@ def representatives(sessions: Sequence[Session]) -> tuple[Material, ...]:
     largest = [(max(group, key=lambda m: m.raw_bytes), len(group)) for group in alike.values()]
     images = sum(m.backend == "ome-zarr" for m, _ in largest)
     return tuple(
-        replace(m, name="Image") if m.backend == "ome-zarr" and count > 1 and images == 1 else m for m, count in largest
+        replace(m, name=ANY_IMAGE) if m.backend == "ome-zarr" and count > 1 and images == 1 else m for m, count in largest
     )
 
 
-def predict(result: TuningResult, sessions: Sequence[Session]) -> Prediction | None:
-    """Say what the best rows come to for all streams of all sessions; None where nothing was measured."""
-    best = result.best()
+def predict(result: TuningResult, sessions: Sequence[Session], *, written: bool = False) -> Prediction | None:
+    """Say what the best rows come to for all streams of all sessions; None where nothing was measured.
+
+    Parameters
+    ----------
+    result
+        Of `tune`.
+    sessions
+        All of them.
+    written
+        Take the best of what `dandify convert` writes.
+    """
+    best = {name: row for name, (_, row) in chosen_rows(result).items()} if written else result.best()
     if not best:
         return None
     measured = {s.name: s for s in result.streams}
-    raw, unmeasured, stored, default, write_s = 0, 0, 0.0, 0.0, 0.0
+    raw, unmeasured, stored, default, write_s, used = 0, 0, 0.0, 0.0, 0.0, set[bool]()
     for material in (m for session in sessions for m in session.materials):
         like = _like(material, result.streams)
         row = best.get(like.name) if like else None
@@ -207,8 +236,10 @@ def predict(result: TuningResult, sessions: Sequence[Session]) -> Prediction | N
         stored += row.stored_bytes * share
         default += usual.stored_bytes * share
         write_s += material.raw_bytes / 1e6 / row.write_mbs
+        used.add(row.written)
     return Prediction(
-        len(sessions), raw, stored, default, unmeasured, write_s, stored / result.archive.bytes_per_s
+        len(sessions), raw, stored, default, unmeasured, write_s, stored / result.archive.bytes_per_s,
+        by_convert=False not in used,
     )  # fmt: skip
 
 
