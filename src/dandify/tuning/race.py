@@ -181,7 +181,7 @@ class Race:
 
     def cost(self, pattern: Pattern, one: Standing, stored: float, chunk_s: float) -> ReadCost:
         """Cost of a way of reading."""
-        return count(pattern, self.material.shape, one.candidate.chunks, stored, chunk_s, self.archive)
+        return count(pattern, self.material, one.candidate.chunks, stored, chunk_s, self.archive)
 
     def steady(self, stated: float, measured: float) -> float:
         """Speed that choices are made by: what is usual, moved by steps of two towards what was measured.
