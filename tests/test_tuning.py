@@ -259,6 +259,15 @@ def test_a_stream_is_measured(backend: str) -> None:
     assert sum(record["recommended"] for record in table) == 1
 
 
+def test_each_way_of_reading_decodes_what_it_reads() -> None:
+    """All of them read the same chunk, and HDF5 would keep it decoded for the second."""
+    (stream,) = tuned(material(noise(8000, 16)), budget_s=2.0).streams
+    whole = next(row for row in stream.rows if row.chunks == (8000, 16))
+    seconds = [read.local_s for read in whole.reads]
+    assert {read.requests for read in whole.reads} == {2}  # a chunk, and the node that lists it
+    assert min(seconds) > max(seconds) / 6
+
+
 def test_the_same_seed_gives_the_same_choice() -> None:
     values = noise(60_000)
     chosen = [{o: tuned(material(values)).best(o)["ElectricalSeries"].name for o in ("balanced", "size")}

@@ -71,7 +71,7 @@ def page_of(result: TuningResult) -> str:
     parts.append(
         f'<p class="small">Objective {escape(result.objective)}, readers {escape(result.readers)}, seed {result.seed}; '
         f"read {text.size(result.touched_bytes)} of {text.size(result.raw_bytes)}; archive: {result.archive}; "
-        f"{result.workers} core(s); measured in {text.duration(result.seconds)}.</p>"
+        f"{text.count(result.workers, 'core')}; measured in {text.duration(result.seconds)}.</p>"
     )
     for stream in result.streams:
         parts += _stream(stream, result)

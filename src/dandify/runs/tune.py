@@ -170,7 +170,7 @@ def _figures(row: Row, result: TuningResult) -> str:
     interval = "" if row.ratio_low is None else f" ({row.ratio_low:.2f}-{row.ratio_high:.2f})"
     return (
         f"{row.ratio:.2f} times smaller{interval}, {row.encode_mbs:.0f} MB/s a core, {row.write_mbs:.0f} MB/s on "
-        f"{result.workers} core(s)"
+        f"{result.workers} core{'' if result.workers == 1 else 's'}"
     )
 
 

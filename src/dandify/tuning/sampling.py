@@ -107,14 +107,14 @@ def take_sample(
     if material.raw_bytes <= min(allowed_bytes, WHOLE_BYTES) and not (
         material.raw_bytes > measured_bytes and _divisible(material)
     ):
-        reader = _Reader(material, material.raw_bytes, 1)
-        count = prod(material.shape[: material.leading - 1])
-        length = material.shape[material.leading - 1]
+        values = read_values(material.array, tuple(slice(0, n) for n in material.shape), material.dtype, material.name)
+        runs = list(np.ndindex(material.shape[: material.leading - 1]))
         found = [
-            Window(region, "all", reader.read(region), 1 / count)
-            for region in (reader.region(k, 0, length) for k in range(count))
-        ]
-        return Sample(tuple(found), reader.touched, whole=True)
+            Window((*(slice(k, k + 1) for k in run), *(slice(0, n) for n in material.shape[len(run) :])), "all",
+                   values[tuple(slice(k, k + 1) for k in run)], 1 / len(runs))
+            for run in runs
+        ]  # fmt: skip
+        return Sample(tuple(found), material.array.nbytes, whole=True)
     reader = _Reader(material, min(allowed_bytes, SAMPLE_BYTES) // LEAST_WINDOWS, rows)
     positions, loudness = _probe(reader, allowed_bytes // PROBE_SHARE)
     length, count = _window_length(reader, min(SAMPLE_BYTES, allowed_bytes - reader.touched), rows)
