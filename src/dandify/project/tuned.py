@@ -59,6 +59,8 @@ def write_tuned(config: Path, streams: Mapping[str, TunedStream], *, backend: st
     said = read_config(config)
     lines = config.read_bytes().decode("utf-8").split("\n")  # those of Windows keep their \r
     ending = "\r" if lines[0].endswith("\r") else ""
+    if lines[-1]:  # the last line has no end
+        lines = [*lines[:-1], lines[-1] + ending, ""]
     before = _load("\n".join(lines))
     try:
         lines = _in_blocks(lines, ending)
@@ -102,10 +104,7 @@ def _in_blocks(lines: list[str], ending: str) -> list[str]:
     """Make ``output`` and ``output.streams`` mappings of a key a line, if they are in braces or are not there."""
     tree = _load("\n".join(lines))
     if "output" not in tree:
-        while lines and not lines[-1].strip():
-            lines = lines[:-1]
-        last = lines[-1].removesuffix(ending) + ending  # the last line of a file may have no end
-        lines = [*lines[:-1], last, f"output:{ending}", f"  streams: {{}}{ending}", ""]
+        lines = [*lines[:-1], f"output:{ending}", f"  streams: {{}}{ending}", ""]
         tree = _load("\n".join(lines))
     output = tree["output"]
     if output is None or output.fa.flow_style() or "streams" not in output or not output["streams"]:
@@ -160,8 +159,7 @@ def _put(lines: list[str], place: Sequence[str], key: str, new: Sequence[str], e
             made = [*(" " * column + one for one in said), *above, own]
             return [*lines[:first], *(line + ending for line in made), *lines[last:]]
     last = max(_span(lines, node, other)[1] for other in node)
-    before = lines[last - 1].removesuffix(ending) + ending
-    return [*lines[: last - 1], before, *(line + ending for line in [*above, own]), *lines[last:]]
+    return [*lines[:last], *(line + ending for line in [*above, own]), *lines[last:]]
 
 
 def _comment(line: str) -> str:
