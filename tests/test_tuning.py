@@ -20,7 +20,7 @@ from dandify.sources.arrays import MemoryArray
 from dandify.sources.contract import Array
 from dandify.store.compression import COMPRESSIONS
 from dandify.store.region import Region, grid
-from dandify.tuning.candidates import Candidate, candidates_for
+from dandify.tuning.candidates import Candidate, candidates_for, default_image_chunks
 from dandify.tuning.codecs import Codec, codecs_for
 from dandify.tuning.coders import raw_of
 from dandify.tuning.material import BACKENDS, Archive, Material
@@ -447,6 +447,20 @@ def test_movies_and_images_have_shapes_of_their_own() -> None:
     assert image.rows[0].reads[0].name == "one full frame"
     assert image.role("default").chunks == (60, 64, 64)
     assert _all_named([nwb, image])
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [((3, 500, 600), (0.0, 1.0, 1.0)), ((2, 39, 500, 600), (0.0, 2.0, 1.0, 1.0)), ((1, 500, 600), (2.0, 1.0, 1.0)),
+     ((5, 3, 17, 90, 4000), (0.0, 0.0, 2.0, 1.0, 1.0)), ((501, 603), (1.0, 1.0))], ids=str,
+)  # fmt: skip
+def test_chunks_of_images_are_such_as_are_written(shape: tuple[int, ...], spacing: tuple[float, ...]) -> None:
+    """One along time and channels, and even along z, y and x or all there is: `write_ome_zarr` refuses others."""
+    image = material(np.broadcast_to(np.zeros((), "<u2"), shape), "ome-zarr", inner=2, spacing=spacing)
+    found, _ = candidates_for(image, "python", ())
+    for chunks in {c.chunks for c in found} | {default_image_chunks(image)}:
+        for chunk, length, far in zip(chunks, shape, spacing, strict=True):
+            assert (chunk % 2 == 0 or chunk == length) if far else chunk == 1
 
 
 def _all_named(streams: Sequence[StreamResult]) -> bool:

@@ -39,14 +39,14 @@ def image_choice(name: str, axes: int, streams: Mapping[str, StreamOutput]) -> d
     name
         Of the image.
     axes
-        Their number: chunks that are meant for all images hold for those that have as many.
+        Their number: chunks hold for images that have as many. Files that do not name their images give them all one name.
     streams
         Of dandify.yaml.
     """
-    own, said = streams.get(name), streams.get(name) or streams.get(ANY_IMAGE)
+    said = streams.get(name) or streams.get(ANY_IMAGE)
     if said is None:
         return {}
-    fitting = said.chunks is not None and (own is not None or len(said.chunks) == axes)
+    fitting = said.chunks is not None and len(said.chunks) == axes
     return ({"chunks": said.chunks} if fitting else {}) | (
         {"compression": said.compression} if said.compression else {}
     )

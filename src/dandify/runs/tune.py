@@ -148,21 +148,34 @@ def apply_choice(result: TuningResult, config: Path, sessions: Sequence[Session]
         raise BadRequest("nothing was measured that convert writes", file=config, remedy="tune with other --readers")
     today = datetime.now().astimezone().date().isoformat()
     backends = {stream.backend for stream, _ in rows.values()} - {"ome-zarr"}
+    everything = [m for session in sessions for m in session.materials if m.raw_bytes >= LEAST_BYTES]
     streams = {
-        name: TunedStream(row.compression or "", row.chunks, row.transforms, f"{today}: {_figures(row, result)}")
-        for name, (_, row) in rows.items()
-    }
-    for material in (m for session in sessions for m in session.materials if m.raw_bytes >= LEAST_BYTES):
+        name: TunedStream(
+            row.compression or "", _for_others(row.chunks, stream, everything, result.streams), row.transforms,
+            f"{today}: {_figures(row, result)}",
+        )
+        for name, (stream, row) in rows.items()
+        if stream.backend != "ome-zarr" or not everything or name in {ANY_IMAGE, *(m.name for m in everything)}
+    }  # fmt: skip
+    for material in everything:
         like = _like(material, result.streams)
         # convert takes what is said of `Image` for every image that is not named
-        if like is None or like.name not in rows or like.name == ANY_IMAGE:
+        if like is None or like.name not in streams or like.name == ANY_IMAGE:
             continue
         known = streams[like.name]
-        streams.setdefault(
-            material.name,
-            replace(known, chunks=tuple(map(min, known.chunks, material.shape)), comment=f"{today}: like {like.name}"),
-        )
+        chunks = known.chunks if like.backend == "ome-zarr" else tuple(map(min, known.chunks, material.shape))
+        streams.setdefault(material.name, replace(known, chunks=chunks, comment=f"{today}: like {like.name}"))
     write_tuned(config, streams, backend=next(iter(backends), None))
+
+
+def _for_others(
+    chunks: tuple[int, ...], stream: StreamResult, everything: Sequence[Material], streams: Sequence[StreamResult]
+) -> tuple[int, ...]:
+    """Make chunks of an image such as `convert` writes of others, too: even along axes of space; it clips them."""
+    if stream.backend != "ome-zarr":
+        return chunks
+    spacing = next((m.spacing for m in everything if _like(m, streams) is stream), ()) or (0.0,) * len(chunks)
+    return tuple(c + c % 2 if far else c for c, far in zip(chunks, spacing, strict=True))
 
 
 def _figures(row: Row, result: TuningResult) -> str:
@@ -191,18 +204,27 @@ def parse_seconds(text: str | float) -> float:
 def representatives(sessions: Sequence[Session]) -> tuple[Material, ...]:
     """Give the streams to measure: the largest of each name, and of images the largest of each type.
 
-    Images are named after their files; one that stands for others is called ``Image``.
+    Images have the names that files give them; one that stands for all others is called ``Image``, and of several of one
+    name, all but the largest say how they differ.
     """
     alike: dict[tuple[object, ...], list[Material]] = {}
     for material in (m for s in sessions for m in s.materials):
         image = material.backend == "ome-zarr"
         what = (material.dtype.str, len(material.shape)) if image else (material.name,)
         alike.setdefault((material.backend, *what), []).append(material)
-    largest = [(max(group, key=lambda m: m.raw_bytes), len(group)) for group in alike.values()]
-    images = sum(m.backend == "ome-zarr" for m, _ in largest)
-    return tuple(
-        replace(m, name=ANY_IMAGE) if m.backend == "ome-zarr" and count > 1 and images == 1 else m for m, count in largest
+    largest = sorted(
+        ((max(group, key=lambda m: m.raw_bytes), len(group)) for group in alike.values()),
+        key=lambda pair: pair[0].backend == "ome-zarr",
     )
+    images = [m for m, _ in largest if m.backend == "ome-zarr"]
+    if len(images) == 1 and largest[-1][1] > 1:
+        return (*(m for m, _ in largest[:-1]), replace(images[0], name=ANY_IMAGE))
+    first = {m.name: m for m in sorted(images, key=lambda m: m.raw_bytes)}  # files may give all images one name
+    return tuple(
+        m if m.backend != "ome-zarr" or first[m.name] is m
+        else replace(m, name=f"{m.name} ({len(m.shape)} axes, {m.dtype.str})")
+        for m, _ in largest
+    )  # fmt: skip
 
 
 def predict(result: TuningResult, sessions: Sequence[Session], *, written: bool = False) -> Prediction | None:
@@ -250,16 +272,14 @@ def chosen_rows(result: TuningResult) -> Mapping[str, tuple[StreamResult, Row]]:
 
 
 def _like(material: Material, streams: Sequence[StreamResult]) -> StreamResult | None:
-    """Give the measured stream that stands for another: of its name, or else of its kind, type and rate."""
-    same = [s for s in streams if s.rows and s.backend == material.backend and s.dtype == material.dtype.str]
-    named = [s for s in same if s.name == material.name]
-    kindred = [
-        s
-        for s in same
-        if s.kind == material.kind != _ANYTHING
+    """Give the measured stream that stands for another, of as many axes: of its name, or of its kind, type and rate."""
+    same = [
+        s for s in streams
+        if s.rows and s.backend == material.backend and s.dtype == material.dtype.str
         and len(s.shape) == len(material.shape)
-        and _alike(s.rate_hz, material.rate_hz)
-    ]
+    ]  # fmt: skip
+    named = [s for s in same if s.name == material.name]
+    kindred = [s for s in same if s.kind == material.kind != _ANYTHING and _alike(s.rate_hz, material.rate_hz)]
     return next(iter(named or kindred), None)
 
 
