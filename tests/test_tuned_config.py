@@ -16,37 +16,53 @@ MARK = "# dandify tune 2026-11-27: 3.43 times smaller"
 ENTRY = 'AP: {compression: "gzip:planar", chunks: [30000, 2], transforms: [divide]}'
 SESSIONS = "sessions: [{subject_id: m1, sources: [a]}]"
 
+STREAMS = "output:\n  streams:\n"
+OTHER = f"    # of B\n    B: {{chunks: [5]}}\n{SESSIONS}\n"
+MICE = "subjects: {m1: &mouse {species: Mus musculus}, m2: *mouse}\n"
+NARROW = f"{MICE}{STREAMS}    B: &narrow {{chunks: [5, 1]}}\n    C: *narrow  # the same\n"
+NESTED = """\
+sessions:
+- subject_id: m1
+  sources:
+  - path: a
+    options:
+      x: |
+        # text
+    metadata: {}
+  - b
+"""
 KEPT = {
-    "no end of the last line": (f"{SESSIONS}\noutput:\n  streams:\n    B: {{chunks: [5]}}",
-                                f"{SESSIONS}\noutput:\n  streams:\n    B: {{chunks: [5]}}\n    {MARK}\n    {ENTRY}\n"),
-    "no output and no end": (f"# lab\n{SESSIONS}", f"# lab\n{SESSIONS}\noutput:\n  streams:\n    {MARK}\n    {ENTRY}\n"),
-    "empty lines at the end": (f"{SESSIONS}\n\n\n", f"{SESSIONS}\n\n\noutput:\n  streams:\n    {MARK}\n    {ENTRY}\n"),
-    "tabs in comments": (f"#\ttabs\there\n{SESSIONS} # and\there\n",
-                         f"#\ttabs\there\n{SESSIONS} # and\there\noutput:\n  streams:\n    {MARK}\n    {ENTRY}\n"),
-    "line ends of both kinds": (f"# one\r\n# two\n{SESSIONS}\r\n",
-                                f"# one\r\n# two\n{SESSIONS}\r\noutput:\r\n  streams:\r\n    {MARK}\r\n    {ENTRY}\r\n"),
-    "anchors elsewhere": (
-        "subjects: {m1: &mouse {species: Mus musculus}, m2: *mouse}\n"
-        f"output:\n  streams:\n    B: &narrow {{chunks: [5, 1]}}\n    C: *narrow  # the same\n{SESSIONS}\n",
-        "subjects: {m1: &mouse {species: Mus musculus}, m2: *mouse}\n"
-        f"output:\n  streams:\n    B: &narrow {{chunks: [5, 1]}}\n    C: *narrow  # the same\n    {MARK}\n    {ENTRY}\n"
-        f"{SESSIONS}\n",
+    "no end of the last line": (
+        f"{SESSIONS}\noutput:\n  streams:\n    B: {{chunks: [5]}}",
+        f"{SESSIONS}\noutput:\n  streams:\n    B: {{chunks: [5]}}\n    {MARK}\n    {ENTRY}\n",
     ),
-    "a comment behind": (f"output:\n  streams:\n    AP: {{compression: gzip}}  # MATLAB: '#1'\n{SESSIONS}\n",
-                         f"output:\n  streams:\n    {MARK}\n    {ENTRY}  # MATLAB: '#1'\n{SESSIONS}\n"),
+    "no output and no end": (
+        f"# lab\n{SESSIONS}",
+        f"# lab\n{SESSIONS}\noutput:\n  streams:\n    {MARK}\n    {ENTRY}\n",
+    ),
+    "empty lines at the end": (f"{SESSIONS}\n\n\n", f"{SESSIONS}\n\n\noutput:\n  streams:\n    {MARK}\n    {ENTRY}\n"),
+    "tabs in comments": (
+        f"#\ttabs\there\n{SESSIONS} # and\there\n",
+        f"#\ttabs\there\n{SESSIONS} # and\there\noutput:\n  streams:\n    {MARK}\n    {ENTRY}\n",
+    ),
+    "line ends of both kinds": (
+        f"# one\r\n# two\n{SESSIONS}\r\n",
+        f"# one\r\n# two\n{SESSIONS}\r\noutput:\r\n  streams:\r\n    {MARK}\r\n    {ENTRY}\r\n",
+    ),
+    "anchors elsewhere": (f"{NARROW}{SESSIONS}\n", f"{NARROW}    {MARK}\n    {ENTRY}\n{SESSIONS}\n"),
+    "a comment behind": (
+        f"output:\n  streams:\n    AP: {{compression: gzip}}  # MATLAB: '#1'\n{SESSIONS}\n",
+        f"output:\n  streams:\n    {MARK}\n    {ENTRY}  # MATLAB: '#1'\n{SESSIONS}\n",
+    ),
     "comments within": (
-        f"output:\n  streams:\n    AP:   # the probe\n      compression: gzip\n      # asked by Ann\n      chunks: [5, 1]\n"
-        f"    # of B\n    B: {{chunks: [5]}}\n{SESSIONS}\n",
-        f"output:\n  streams:\n    # the probe\n    # asked by Ann\n    {MARK}\n    {ENTRY}\n    # of B\n"
-        f"    B: {{chunks: [5]}}\n{SESSIONS}\n",
+        f"{STREAMS}    AP:   # the probe\n      compression: gzip\n      # asked by Ann\n      chunks: [5, 1]\n{OTHER}",
+        f"{STREAMS}    # the probe\n    # asked by Ann\n    {MARK}\n    {ENTRY}\n{OTHER}",
     ),
     "nested sources": (
-        "output:\n  backend: hdf5\nsessions:\n- subject_id: m1\n  sources:\n  - path: a\n    options:\n      x: |\n        # text\n"
-        "    metadata: {}\n  - b\n",
-        f"output:\n  backend: hdf5\n  streams:\n    {MARK}\n    {ENTRY}\nsessions:\n- subject_id: m1\n  sources:\n"
-        "  - path: a\n    options:\n      x: |\n        # text\n    metadata: {}\n  - b\n",
+        f"output:\n  backend: hdf5\n{NESTED}",
+        f"output:\n  backend: hdf5\n  streams:\n    {MARK}\n    {ENTRY}\n{NESTED}",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", list(KEPT))

@@ -20,6 +20,7 @@ from dandify.sources.arrays import MemoryArray
 from dandify.sources.contract import Array
 from dandify.store.compression import COMPRESSIONS
 from dandify.store.region import Region, grid
+from dandify.store.zarr_image import COMPRESSIONS as IMAGE_COMPRESSIONS
 from dandify.tuning.candidates import Candidate, candidates_for, default_image_chunks
 from dandify.tuning.codecs import Codec, codecs_for
 from dandify.tuning.coders import raw_of
@@ -160,6 +161,8 @@ def test_what_convert_is_told_it_takes() -> None:
     for backend in ("hdf5", "zarr"):
         names = {c.compression for c in codecs_for(backend, "python", np.dtype("<i2"), signals=True) if c.compression}
         assert names <= set(COMPRESSIONS[backend])
+    images = {c.compression for c in codecs_for("ome-zarr", "any", np.dtype("<u2"), signals=False) if c.compression}
+    assert images == set(IMAGE_COMPRESSIONS)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

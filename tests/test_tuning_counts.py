@@ -38,7 +38,7 @@ class Counting(io.RawIOBase):
         return self.file.tell()
 
     def readinto(self, buffer: Any) -> int:
-        found = self.file.readinto(buffer)  # type: ignore[attr-defined]  # of a BufferedReader
+        found = self.file.readinto(buffer)
         self.reads.append(found)
         return int(found)
 

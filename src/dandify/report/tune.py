@@ -97,7 +97,8 @@ def _size_cells(row: Row, *, recommended: bool, intervals: bool) -> list[str]:
     codec = ", ".join((*row.transforms, row.codec)) + ("" if row.written or row.role else " *")
     return [
         "\n".join(marks), "x".join(map(str, row.chunks)), escape(codec), f"{row.ratio:.2f}",
-        *([interval] if intervals else []), text.size(row.stored_bytes), f"{row.encode_mbs:.0f}", f"{row.write_mbs:.0f}",
+        *([interval] if intervals else []), text.size(row.stored_bytes), f"{row.encode_mbs:.0f}",
+        f"{row.write_mbs:.0f}",
     ]  # fmt: skip
 
 
@@ -121,10 +122,8 @@ def prediction_lines(prediction: Prediction, result: TuningResult) -> list[str]:
     hours, speed = prediction.upload_s / 3600, result.archive.bytes_per_s / 1e6
     upload = f"uploading {f'{hours:.1f} h' if hours >= 1 else text.duration(prediction.upload_s)} at {speed:g} MB/s"
     size = f"All of {sessions}: {raw} become about {stored} ({default} if nothing is asked for)"
-    lines = [
-        f"{size}: you would save {saved} of {raw}.",
-        f"Writing takes about {text.duration(prediction.write_s)} on {text.count(result.workers, 'core')}, not verified; {upload}.",
-    ]
+    written = f"{text.duration(prediction.write_s)} on {text.count(result.workers, 'core')}, not verified"
+    lines = [f"{size}: you would save {saved} of {raw}.", f"Writing takes about {written}; {upload}."]
     if not prediction.by_convert:
         lines.append("Some of it is measured only: convert does not write it. See what it writes at each stream.")
     if prediction.unmeasured_bytes:
@@ -161,7 +160,8 @@ def _print_stream(stream: StreamResult, result: TuningResult, console: Console) 
         console.print(reads)
         ways = ", ".join(f"{k}: {read.name}" for k, read in zip("abc", best.reads, strict=True))
         _say(
-            f"read {ways}; from a local disk, and from an archive at {result.archive}, one request after another", console
+            f"read {ways}; from a local disk, and from an archive at {result.archive}, one request after another",
+            console,
         )  # fmt: skip
         if any(not row.written and not row.role for row in stream.rows):
             console.print("* measured only: convert does not write it")

@@ -186,7 +186,8 @@ class _Scale:
 def _table(stream: StreamResult, best: Row | None) -> str:
     reads = "".join(f"<th>{escape(r.name)}<br>requests; disk / archive</th>" for r in stream.rows[0].reads)
     head = (
-        '<tr><th>#</th><th class="t"></th><th class="t">chunks</th><th class="t">codec</th><th class="t">transforms</th>'
+        '<tr><th>#</th><th class="t"></th><th class="t">chunks</th><th class="t">codec</th>'
+        '<th class="t">transforms</th>'
         "<th>ratio</th><th>95 %</th><th>size</th><th>encode<br>MB/s a core</th><th>decode<br>MB/s a core</th>"
         f"<th>write<br>MB/s, all cores</th>{reads}</tr>"
     )

@@ -39,7 +39,7 @@ def image_choice(name: str, axes: int, streams: Mapping[str, StreamOutput]) -> d
     name
         Of the image.
     axes
-        Their number: chunks hold for images that have as many. Files that do not name their images give them all one name.
+        Their number: chunks hold for images that have as many. Files that do not name their images give them one name.
     streams
         Of dandify.yaml.
     """
@@ -94,6 +94,6 @@ def said_of_image(options: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _wanted(left_out: Mapping[str, str], asked: Iterable[str]) -> list[tuple[str, str]]:
-    """Transforms that were asked for and left out, with the reason."""
+    """Give transforms that were asked for and left out, with the reason."""
     asked = tuple(asked)
     return [(" and ".join(asked) if which == "all" else which, why) for which, why in left_out.items() if asked]

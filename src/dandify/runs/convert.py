@@ -21,7 +21,6 @@ from dandify.sources import Source
 from dandify.store.progress import ProgressCallback
 
 if TYPE_CHECKING:
-    from dandify.nwb.request import StreamChoice
     from dandify.store.report import WriteReport as WriteReport  # what reports show
 
 

@@ -204,8 +204,8 @@ def parse_seconds(text: str | float) -> float:
 def representatives(sessions: Sequence[Session]) -> tuple[Material, ...]:
     """Give the streams to measure: the largest of each name, and of images the largest of each type.
 
-    Images have the names that files give them; one that stands for all others is called ``Image``, and of several of one
-    name, all but the largest say how they differ.
+    Images have the names that files give them; one that stands for all others is called ``Image``, and of several of
+    one name, all but the largest say how they differ.
     """
     alike: dict[tuple[object, ...], list[Material]] = {}
     for material in (m for s in sessions for m in s.materials):

@@ -21,13 +21,16 @@ from dandify.store.shard import ShardFile
 from dandify.store.target import Place
 
 Index = tuple[int, ...]
-COMPRESSIONS: Final = {"blosc-zstd": ("zstd", 1), "blosc-lz4": ("lz4", 5), "blosc-zstd-5": ("zstd", 5)}
-"""Names of codecs, and what Blosc calls them: fast and small, faster, smaller."""
+COMPRESSIONS: Final = {
+    "blosc-zstd": ("zstd", 1), "blosc-lz4": ("lz4", 5), "blosc-zstd-5": ("zstd", 5), "blosc-zstd-bits": ("zstd", 1),
+}  # fmt: skip
+"""Names of codecs, and what Blosc calls them: fast and small, faster, smaller, and often smaller of noisy pixels."""
+BITS: Final = "-bits"  # ends the names of those that shuffle bits, not bytes
 
 
 @dataclass(frozen=True)
 class BloscCodec:
-    """Blosc frames with shuffled bytes, as both Zarr versions name them.
+    """Blosc frames with shuffled bytes or bits, as both Zarr versions name them.
 
     Parameters
     ----------
@@ -36,31 +39,38 @@ class BloscCodec:
     level
         Its level.
     itemsize
-        Bytes of a value; single bytes are not shuffled.
+        Bytes of a value; single bytes are not shuffled,
+    bits
+        but by their bits.
     """
 
     inner: str
     level: int
     itemsize: int
+    bits: bool = False
 
     @classmethod
     def named(cls, name: str, itemsize: int) -> BloscCodec:
         """Codec of one of `COMPRESSIONS`."""
         inner, level = COMPRESSIONS[name]
-        return cls(inner, level, itemsize)
+        return cls(inner, level, itemsize, name.endswith(BITS))
 
     @property
     def name(self) -> str:
         """In words."""
-        return f"blosc ({self.inner} {self.level}{', shuffle' if self.itemsize > 1 else ''})"
+        return f"blosc ({self.inner} {self.level}{('', ', shuffle', ', bit shuffle')[self.shuffle]})"
+
+    @property
+    def shuffle(self) -> int:
+        """Blosc's number: 0 for none, 1 for bytes, 2 for bits."""
+        return 2 if self.bits else int(self.itemsize > 1)
 
     @cached_property
     def _codec(self) -> Any:
         from numcodecs import Blosc, blosc
 
         blosc.use_threads = False  # Blosc's own threads have one lock for the whole process; ours encode side by side
-        shuffle = Blosc.SHUFFLE if self.itemsize > 1 else Blosc.NOSHUFFLE
-        return Blosc(self.inner, clevel=self.level, shuffle=shuffle, blocksize=blosc_block(self.inner))
+        return Blosc(self.inner, clevel=self.level, shuffle=self.shuffle, blocksize=blosc_block(self.inner))
 
     def encode(self, chunk: np.ndarray[Any, Any]) -> bytes:
         """Encode a contiguous chunk, without the GIL."""
@@ -68,7 +78,7 @@ class BloscCodec:
 
     def v2(self) -> dict[str, Any]:
         """As ``.zarray`` has it."""
-        return {"id": "blosc", "cname": self.inner, "clevel": self.level, "shuffle": int(self.itemsize > 1),
+        return {"id": "blosc", "cname": self.inner, "clevel": self.level, "shuffle": self.shuffle,
                 "blocksize": blosc_block(self.inner)}  # fmt: skip
 
     def v3(self) -> dict[str, Any]:
@@ -76,8 +86,9 @@ class BloscCodec:
         return {
             "name": "blosc",
             "configuration": {
-                "cname": self.inner, "clevel": self.level, "shuffle": "shuffle" if self.itemsize > 1 else "noshuffle",
-                "typesize": self.itemsize, "blocksize": blosc_block(self.inner),
+                "cname": self.inner, "clevel": self.level,
+                "shuffle": ("noshuffle", "shuffle", "bitshuffle")[self.shuffle], "typesize": self.itemsize,
+                "blocksize": blosc_block(self.inner),
             },
         }  # fmt: skip
 

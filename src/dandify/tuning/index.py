@@ -11,8 +11,8 @@ from dandify.store.region import Region
 from dandify.store.zarr_image import shard_shape
 from dandify.tuning.material import Material
 
-NODE_CHUNKS = 64  # of a node of HDF5's version 1 B-tree: twice the K of a chunk index, 32 (HDF5 file format, II.A and III.A.1)
-FILLED = 0.9  # of it, where chunks are added in order: so much stays behind when the last node is split (H5Pset_btree_ratios)
+NODE_CHUNKS = 64  # of a node of HDF5's version 1 B-tree: twice its K of 32 (HDF5 File Format Specification, III.A.1)
+FILLED = 0.9  # of it, where chunks are added in order: so much stays when the last node is split (H5Pset_btree_ratios)
 _NODE_HEAD, _KEY_HEAD, _OFFSET = 24, 8, 8  # bytes
 _SLOT, _CHECKSUM = 16, 4  # bytes of a shard's index: offset and length of a chunk, and CRC-32C
 _Places = tuple[tuple[int, int], ...]
@@ -21,8 +21,8 @@ _Places = tuple[tuple[int, int], ...]
 def finding(material: Material, region: Region, chunks: tuple[int, ...]) -> tuple[int, int]:
     """Count the requests, and their bytes, that reading a region takes beside one for each chunk.
 
-    Of HDF5, nodes of the tree that lists chunks by their place, each read once: from h5py's file objects exactly so many
-    reads were counted. Of an OME-Zarr 0.5, the index of each shard; a shard that is read as a whole is one request,
+    Of HDF5, nodes of the tree that lists chunks by their place, each read once: so many reads of a file object by h5py
+    were counted. Of an OME-Zarr 0.5, the index of each shard; a shard that is read as a whole is one request,
     so that fewer than nothing may be left. TensorStore also fetches neighbouring chunks of a shard in one, which is not
     counted. Of Zarr v2, nothing: chunks have names. What opening a file takes is left out: it depends on all else that
     lies in it.

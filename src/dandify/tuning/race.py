@@ -260,7 +260,7 @@ class Race:
         return [s for s in going if s.candidate.name in done and s in self.standings]
 
     def _timed(self, turn: int, going: Sequence[Standing], megabytes: float) -> None:
-        """Time finalists on one core each, on chunks as long as the file's: what rounds were timed on may be shorter."""
+        """Time finalists on one core each, on chunks as long as the file's: those of rounds may be shorter."""
 
         def one(standing: Standing) -> None:
             if time.monotonic() > self._deadline and turn:

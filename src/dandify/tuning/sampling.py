@@ -107,13 +107,13 @@ def take_sample(
     if material.raw_bytes <= min(allowed_bytes, WHOLE_BYTES) and not (
         material.raw_bytes > measured_bytes and _divisible(material)
     ):
-        values = read_values(material.array, tuple(slice(0, n) for n in material.shape), material.dtype, material.name)
+        every = tuple(slice(0, n) for n in material.shape)
+        whole = read_values(material.array, every, material.dtype, material.name)
         runs = list(np.ndindex(material.shape[: material.leading - 1]))
         found = [
-            Window((*(slice(k, k + 1) for k in run), *(slice(0, n) for n in material.shape[len(run) :])), "all",
-                   values[tuple(slice(k, k + 1) for k in run)], 1 / len(runs))
-            for run in runs
-        ]  # fmt: skip
+            Window((*first, *every[len(first) :]), "all", whole[first], 1 / len(runs))
+            for first in (tuple(slice(k, k + 1) for k in run) for run in runs)
+        ]
         return Sample(tuple(found), material.array.nbytes, whole=True)
     reader = _Reader(material, min(allowed_bytes, SAMPLE_BYTES) // LEAST_WINDOWS, rows)
     positions, loudness = _probe(reader, allowed_bytes // PROBE_SHARE)
