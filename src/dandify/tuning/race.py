@@ -255,9 +255,15 @@ class Race:
                     return
             done.add(standing.candidate.name)
 
-        self._each(one, sorted(going, key=lambda s: not s.candidate.role))
+        # what there is to compare with, and then the best: on a busy machine, those behind are left out
+        ordered = sorted(going, key=lambda s: (not s.candidate.role, self._score(s), s.candidate.name))
+        self._each(one, ordered)
         self._drop_faulty()
-        return [s for s in going if s.candidate.name in done and s in self.standings]
+        return [s for s in ordered if s.candidate.name in done and s in self.standings]
+
+    def _score(self, one: Standing) -> float:
+        """Score by the objective; nothing is known of a candidate that took part in no round."""
+        return score(self.objective, self.figures(one)) if one.tally.raw else 0.0
 
     def _timed(self, turn: int, going: Sequence[Standing], megabytes: float) -> None:
         """Time finalists on one core each, on chunks as long as the file's: those of rounds may be shorter."""
