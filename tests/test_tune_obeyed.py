@@ -29,12 +29,10 @@ from nwb_cases import ephys, recording
 AP = "ElectricalSeriesAPImec0"
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two mice, short recordings, and a dandify.yaml."""
-    folder = tmp_path_factory.mktemp("lab")
-    write_recordings(folder, seconds=0.6, channels=16)
-    return folder
+@pytest.fixture(scope="module", name="lab")
+def _lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    write_recordings(two_mice := tmp_path_factory.mktemp("two mice"), seconds=0.6, channels=16)
+    return two_mice
 
 
 def config_of(lab: Path, path: Path, streams: str) -> Path:

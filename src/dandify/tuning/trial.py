@@ -137,15 +137,7 @@ def chunks_of(values: NDArray[Any], chunks: tuple[int, ...]) -> list[NDArray[Any
 
 
 def run(candidate: Candidate, coder: Coder, number: int, values: NDArray[Any], weight: float, tally: Tally) -> None:
-    """Encode a window, decode it again, compare every bit, and note sizes and seconds of this thread.
-
-    Raises
-    ------
-    NotIdentical
-        If a chunk does not come back as it was.
-    Unfit
-        If it cannot be encoded.
-    """
+    """Note sizes and times of a window's chunks, see `time_chunks`, which raises what this does."""
     timed = time_chunks(coder, chunks_of(values, candidate.chunks))
     tally.raw[number], tally.weights[number], tally.stored[number] = timed.raw, weight, timed.stored
     tally.encode.append((timed.raw, timed.encode_s))
