@@ -276,8 +276,11 @@ class Race:
             pieces = [self._changed(p, standing.candidate) for p in whole_chunks(self.windows, chunks, axis, count)]
             try:
                 timed = time_chunks(standing.coder, pieces)
-            except (NotIdentical, Unfit) as error:
+            except NotIdentical as error:
                 self.faults.append(Fault(standing.candidate.name, str(error)))
+                return
+            except Unfit as error:
+                self.unfit[standing.candidate.name] = str(error)
                 return
             encode, decode = (timed.raw, timed.encode_s), (timed.raw, timed.decode_s)
             tally = standing.tally

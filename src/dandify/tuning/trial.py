@@ -99,7 +99,7 @@ def whole_chunks(
     """Cut chunks as long as those of a file out of windows: the first, the last, and others evenly in between.
 
     What a chunk costs that does not grow with its length - a table of codes, a sample that is looked at - makes short
-    ones slower: our own encoder takes up to 1.7 times as long for a megabyte in chunks of half the length. Windows
+    ones slower: our own encoder takes up to 1.6 times as long for a megabyte in chunks of half the length. Windows
     follow one another where a chunk is longer than one.
 
     Parameters
