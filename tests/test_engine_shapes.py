@@ -143,6 +143,23 @@ def test_narrow_chunks_favour_a_channel_and_cost_in_order() -> None:
     assert narrow[2] > wide[2]
 
 
+@pytest.mark.parametrize(
+    ("usual_ratio", "chunks", "measured"),
+    [(1.97, (15_000, 4), 0.67), (1.97, (25_000, 2), 0.86), (1.97, (30_000, 2), 0.92), (3.25, (15_000, 4), 0.89),
+     (3.25, (25_000, 2), 1.08), (3.25, (30_000, 2), 1.18), (1.42, (15_000, 4), 0.44), (1.42, (30_000, 2), 0.65)],
+)  # fmt: skip
+def test_costs_in_order_come_near_the_clock(usual_ratio: float, chunks: tuple[int, int], measured: float) -> None:
+    costs = read_costs((250_000, 384), 2, chunks, 30_000, usual_ratio=usual_ratio)
+    assert costs.ratios[2] == pytest.approx(measured, rel=0.2)
+
+
+def test_two_channels_a_chunk_where_the_usual_file_is_slow_to_inflate() -> None:
+    """Against a file that match search has made small, they would be read more slowly."""
+    for usual_ratio, allowed in ((1.97, True), (3.25, False)):
+        shapes = quick(shapes_of((HOUR // 20, 384), 2, rate_hz=30_000, usual_ratio=usual_ratio), HDF5_LIMITS)
+        assert any(s.chunks[1] == 2 for s in shapes) is allowed
+
+
 @pytest.fixture(scope="module")
 def ap_levels() -> NDArray[np.int16]:
     """Longer than one piece of reading in order: (104,165 samples, 384 channels)."""

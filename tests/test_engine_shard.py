@@ -5,30 +5,44 @@ from __future__ import annotations
 import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dandify.store import flush, shard
+from dandify.store import flush, md5
 from dandify.store.flush import Flusher
+from dandify.store.md5 import Hasher
 from dandify.store.shard import MISSING, ShardFile, read_index
 
 
-@pytest.mark.parametrize("waiting", [pytest.param(16_000_000, id="nobody-waits"), pytest.param(1, id="all-wait")])
+@pytest.mark.parametrize(
+    ("enough", "most"),
+    [pytest.param(8_000_000, 16_000_000, id="at-the-end"), pytest.param(1, 16_000_000, id="nobody-waits"),
+     pytest.param(1, 1, id="all-wait")],
+)  # fmt: skip
 @pytest.mark.parametrize("seed", range(5))
-def test_many_threads_fill_a_shard(tmp_path: Path, seed: int, waiting: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shard, "_WAITING_BYTES", waiting)
+def test_many_threads_fill_a_shard(
+    tmp_path: Path, seed: int, enough: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(md5, "_ENOUGH", enough)
+    monkeypatch.setattr(md5, "_MOST", most)
     rng = np.random.default_rng(seed)
     slots = 97
     used = rng.permutation(slots)[:80]
     pieces = {int(s): rng.bytes(int(rng.integers(1, 60_000))) for s in used}
-    file = ShardFile(tmp_path / "c" / "0", slots, len(pieces))
+    finished: list[tuple[str, int]] = []
+    hasher = Hasher()
+    file = ShardFile(tmp_path / "c" / "0", slots, len(pieces), hasher)
     with ThreadPoolExecutor(8) as pool:
-        results = dict(zip(pieces, pool.map(lambda s: file.add(s, pieces[s]), pieces), strict=True))
+        add = partial(file.add, done=lambda digits, size: finished.append((digits, size)))
+        results = dict(zip(pieces, pool.map(lambda s: add(s, pieces[s]), pieces), strict=True))
+    hasher.close()
 
     data = file.path.read_bytes()
-    assert [done for _, done in results.values() if done] == [(hashlib.md5(data).hexdigest(), len(data))]
+    assert finished == [(hashlib.md5(data).hexdigest(), len(data))]
+    assert [last for _, last in results.values()].count(True) == 1
     index = read_index(file.path, slots)
     for slot in range(slots):
         start, length = map(int, index[slot])
@@ -40,10 +54,10 @@ def test_many_threads_fill_a_shard(tmp_path: Path, seed: int, waiting: int, monk
 
 
 def test_a_chunk_comes_once(tmp_path: Path) -> None:
-    file = ShardFile(tmp_path / "0", 2, 2)
-    file.add(1, b"a")
+    file = ShardFile(tmp_path / "0", 2, 2, Hasher())
+    file.add(1, b"a", lambda *_: None)
     with pytest.raises(ValueError, match=r"inner chunk 1 .* before"):
-        file.add(1, b"b")
+        file.add(1, b"b", lambda *_: None)
 
 
 def test_growing_files_are_flushed_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

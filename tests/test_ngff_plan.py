@@ -91,13 +91,13 @@ class Planes(Array):
 def test_few_planes_are_read(tmp_path: Path) -> None:
     array = Planes()
     plan_ome_zarr(array, tmp_path / "a.ome.zarr", scale=SCALE)
-    assert 0 < sum(array.read_planes) <= 24
+    assert 0 < sum(array.read_planes) <= 32  # eight at three places; those in the middle also for the choice of codec
 
 
 def test_fewer_of_large_ones(tmp_path: Path) -> None:
     array = Planes((400, 4096, 4096))
     plan_ome_zarr(array, tmp_path / "a.ome.zarr", scale=SCALE)
-    assert sum(array.read_planes) == 6
+    assert sum(array.read_planes) == 8
 
 
 def test_a_plan_refuses_what_writing_would(tmp_path: Path) -> None:

@@ -66,6 +66,16 @@ def trailing_zeros(typing: Any, word: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
+@intrinsic
+def ones_of(typing: Any, word: Any) -> Any:
+    """Count the one bits of a uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.uint64(types.uint64), generate
+
+
 @compiled
 def put(out: NDArray[np.uint8], state: Bits, value: Any, count: Any) -> Bits:
     """Append up to 56 bits, lowest first. Eight bytes of ``out`` behind the position are overwritten.

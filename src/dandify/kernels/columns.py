@@ -24,6 +24,12 @@ def _gather(block: NDArray[np.uint64], first: int, width: int, chunks: NDArray[n
             if width == 1:
                 for r in range(start, stop):
                     chunks[k, r, 0] = block[r, column]
+            elif width == 4:  # 16 channels of int16
+                for r in range(start, stop):
+                    chunks[k, r, 0] = block[r, column]
+                    chunks[k, r, 1] = block[r, column + 1]
+                    chunks[k, r, 2] = block[r, column + 2]
+                    chunks[k, r, 3] = block[r, column + 3]
             else:
                 for r in range(start, stop):
                     for c in range(width):

@@ -45,18 +45,16 @@ LENGTHS_OF_MATCHES = _length_table()
 
 
 @compiled
-def distance_symbol(distance: Any) -> tuple[int, int, int]:
+def distance_symbol(distance: Any) -> tuple[Any, Any, Any]:
     """Symbol, number of extra bits, and extra bits of a match's distance (RFC 1951, 3.2.5)."""
     if distance <= 4:
         return distance - 1, 0, 0
-    extra = 0
-    while (distance - 1) >> (extra + 2):
-        extra += 1
+    extra = 62 - np.int64(leading_zeros(np.uint64(distance - 1)))
     return 2 * extra + 2 + (((distance - 1) >> extra) & 1), extra, (distance - 1) & ((1 << extra) - 1)
 
 
 @compiled
-def _count(
+def count_symbols(
     plane: NDArray[np.uint8], start: int, stop: int, four: NDArray[np.uint32], counts: NDArray[np.int64]
 ) -> None:
     """Add the symbols of a stretch to ``counts``: four tables, so that equal neighbours need not wait."""
@@ -151,7 +149,7 @@ def _tally(
         begin: Any = np.int64(runs[k, 0])
         left: Any = np.int64(runs[k, 1])
         if begin - position > 4096:
-            _count(plane, position, begin, four, counts)
+            count_symbols(plane, position, begin, four, counts)
         else:
             for i in range(position, begin):
                 counts[plane[i]] += 1
@@ -166,7 +164,7 @@ def _tally(
             counts[LENGTHS_OF_MATCHES[length] & 511] += 1
             matches += 1
             left -= length
-    _count(plane, position, stop, four, counts)
+    count_symbols(plane, position, stop, four, counts)
     return matches
 
 
@@ -185,7 +183,7 @@ def _bits(counts: NDArray[np.int64], matches: int, distance_bits: int) -> float:
 
 @compiled
 def estimate(plane: NDArray[np.uint8], distance: int, least: int) -> float:
-    """Bits that one block of `code_plane` would take for these bytes, nearly.
+    """Bits that one block of `code_plane` would take for these bytes, nearly; infinite where nothing repeats.
 
     Parameters
     ----------
@@ -198,6 +196,8 @@ def estimate(plane: NDArray[np.uint8], distance: int, least: int) -> float:
     four = np.empty((4, 256), np.uint32)
     runs = np.empty((plane.size // LEAST_RUN + 1 if distance else 0, 2), np.int32)
     found = find_runs(plane, np.int64(0), plane.size, distance, least, runs, 0) if distance else 0
+    if distance and not found:
+        return np.inf
     matches = _tally(plane, np.int64(0), plane.size, runs[:found], four, counts)
     counts[END] = 1
     distance_bits = distance_symbol(distance)[1] if distance else 0

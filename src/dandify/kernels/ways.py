@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from dandify.kernels.jit import compiled
 from dandify.kernels.planar import code_plane, estimate
 from dandify.kernels.repeats import code_repeats
+from dandify.kernels.two_symbols import code_two_symbols
 
 _STRETCHES = 3
 
@@ -33,6 +34,7 @@ def code_best(
     leasts: NDArray[np.int64],
     sampled: tuple[int, int],
     repeats: int,
+    two: bool,
     few_bits: tuple[float, float],
     out: NDArray[np.uint8],
     state: NDArray[np.uint64],
@@ -49,18 +51,22 @@ def code_best(
         Least and most bytes of the sample.
     repeats
         Least length of repeats that planes of few symbols get in place of runs; 0 for none.
+    two
+        The plane may be of two symbols; repeats are for those alone then.
     few_bits
         Bits of a symbol, with the best runs, between which repeats are taken.
     out, state
         As of `code_plane`.
     """
+    if two and code_two_symbols(plane, np.int64(repeats), out, state):
+        return
     sample = sample_of(plane, sampled[0], sampled[1])
     best, least_bits = 0, np.inf
     for k in range(distances.size):
         bits = estimate(sample, distances[k], leasts[k])
         if bits < least_bits:
             best, least_bits = k, bits
-    if repeats and few_bits[0] * sample.size < least_bits < few_bits[1] * sample.size:
+    if repeats and not two and few_bits[0] * sample.size < least_bits < few_bits[1] * sample.size:
         code_repeats(plane, repeats, out, state)
     else:
         code_plane(plane, distances[best], leasts[best], out, state)

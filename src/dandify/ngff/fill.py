@@ -16,6 +16,7 @@ from dandify.ngff.request import ImageRequest
 from dandify.ngff.verify import verify_levels
 from dandify.store.flush import Flusher
 from dandify.store.manifest import ManifestDataset
+from dandify.store.md5 import Hasher
 from dandify.store.progress import Progress, ProgressCallback
 from dandify.store.report import DatasetReport
 from dandify.store.resume import Attempt
@@ -127,8 +128,9 @@ def fill(
     earlier = [
         attempt.earlier(p, _finder(p, a)) for p, a in zip(array_places(place, request), request.arrays, strict=True)
     ]
+    hasher = Hasher()
     sinks = tuple(
-        Sink(root / p, a, flusher) for p, a in zip(array_places(place, request), request.arrays, strict=True)
+        Sink(root / p, a, flusher, hasher) for p, a in zip(array_places(place, request), request.arrays, strict=True)
     )  # fmt: skip
     with _reading(request, root / _KEPT) as read:
         written = Pyramid(

@@ -26,6 +26,7 @@ from dandify.ngff.request import (
 )
 from dandify.store.manifest import versions
 from dandify.store.memory import parse_bytes
+from dandify.store.zarr_image import BloscCodec
 
 METHODS: Final = ("mode", "max", "nearest")
 LabelMethod = Literal["mode", "max", "nearest"]
@@ -119,8 +120,9 @@ def request_labels(
     )  # fmt: skip
     above = len(image.path.relative_to(asset_of(image.path)).parts) + 2
     wanted = require_shards(shards, values, plan, image.version)
+    codec = BloscCodec.named(compression, values.dtype.itemsize)
     arrays = tuple(
-        array_of_level(plan, n, values, image.version, compression, wanted, above) for n in range(len(plan.levels))
+        array_of_level(plan, n, values, image.version, codec, wanted, above) for n in range(len(plan.levels))
     )
     return LabelsRequest(
         values, name, image.version, method, compression, plan, arrays, threads, files, above, labelled=image,

@@ -11,16 +11,14 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dandify.errors import BadSource
 from dandify.kernels.shrink import Method, shrink
-from dandify.ngff.image import ImageInput
 from dandify.ngff.label_request import LabelMethod, request_labels
 from dandify.ngff.label_values import Labels
 from dandify.ngff.labelled import read_labelled
 from dandify.ngff.labels import require_free
-from dandify.ngff.levels import Region5
 from dandify.ngff.original import original_xml
 from dandify.ngff.request import MAX_DEPTH, SHALLOWER, ImageRequest, request_image
+from dandify.ngff.samples import pieces_of
 from dandify.ngff.viewers import Viewer, openers
 from dandify.ngff.write import requests_of
 from dandify.sources.contract import Array, Channel, Stream
@@ -28,10 +26,6 @@ from dandify.store.zarr_image import BloscCodec
 
 NO_DOI: Final = "dandisets that hold Zarr cannot at present be published with a DOI; drafts can hold it"
 MOST_FILE_BYTES: Final = 5 * 2**30  # dandi sends each file of a Zarr in one part
-_PLACES: Final = (1 / 6, 1 / 2, 5 / 6)  # of the depth, where planes are sampled
-_PLANES: Final = 8  # decoded at each of them, or one block of the source if that is more;
-_SAMPLE_BYTES: Final = 64 * 2**20  # and fewer of large planes
-_SQUARES: Final = 3  # chunks of each of them that are encoded: a corner, the middle, the other corner
 _LEAST_SAMPLE: Final = 2**16  # bytes: what is smaller compresses unlike a chunk
 
 
@@ -270,7 +264,7 @@ def _ratios(request: ImageRequest) -> list[float]:
     """Raw bytes for each stored byte of each level, by samples: the levels above lose noise, and compress otherwise."""
     raw, stored = [0] * len(request.arrays), [0] * len(request.arrays)
     codec = request.arrays[0].codec
-    for piece in _pieces(request):
+    for piece in pieces_of(request.image, request.plan):
         block = piece
         for number, level in enumerate(request.plan.levels):
             if number:
@@ -283,40 +277,6 @@ def _ratios(request: ImageRequest) -> list[float]:
     for size, code in zip(raw, stored, strict=True):
         ratios.append(size / code if code else ratios[-1])
     return ratios
-
-
-def _pieces(request: ImageRequest) -> list[NDArray[Any]]:
-    """Read the samples: (z, y, x), of the length of a chunk along y and x."""
-    level, image = request.plan.levels[0], request.image
-    nt, nc, nz, ny, nx = level.shape
-    _, _, _, cy, cx = level.chunks
-    planes = max(1, min(_PLANES, _SAMPLE_BYTES // (ny * nx * image.dtype.itemsize)))
-    depth = min(nz, level.chunks[2], max(planes, image.block[2]))
-    found = []
-    for number, place in enumerate(_PLACES if nz > depth or nt * nc > 1 else _PLACES[:1]):
-        z = int(place * (nz - depth)) // image.block[2] * image.block[2]
-        t, c = int(place * nt), number % nc
-        where = (slice(t, t + 1), slice(c, c + 1), slice(z, z + depth))
-        corners = {(int(s * (ny - cy)), int(s * (nx - cx))) for s in np.linspace(0, 1, _SQUARES)}
-        whole = image.block[3] == ny and image.block[4] == nx  # one read for all, where planes are decoded as a whole
-        read = _read(image, (*where, slice(0, ny), slice(0, nx))) if whole else None
-        for y, x in sorted(corners):
-            if read is not None:
-                part = read[:, y : y + cy, x : x + cx]
-            else:
-                part = _read(image, (*where, slice(y, y + cy), slice(x, x + cx)))
-            found.append(np.ascontiguousarray(part, image.dtype))
-    return found
-
-
-def _read(image: ImageInput, region: Region5) -> NDArray[Any]:
-    """Read planes, (z, y, x)."""
-    _, _, z, y, x = region
-    try:
-        return np.asarray(image.read(region)).reshape(z.stop - z.start, y.stop - y.start, x.stop - x.start)
-    except (OSError, ValueError, EOFError) as error:
-        place = "t c z y x " + ", ".join(f"{s.start}:{s.stop}" for s in region)
-        raise BadSource(f"cannot be read: {error}", file=getattr(error, "filename", None), place=place) from error
 
 
 def _smaller(block: NDArray[Any], step: tuple[int, int, int], method: Method) -> NDArray[Any]:

@@ -257,7 +257,11 @@ class Pyramid:
             index = (t.start, c.start, z.start // cz, (y.start + row) // cy, column // cx)
             self._chunk(number, index, block, finer and target[:, row // finer[1] :, column // finer[2] :], finer)
 
-        return [pool.submit(work, row, column) for row in range(0, ny, cy) for column in range(0, nx, cx)]
+        *_, down, along = (1, *self._sinks[number].array.per_file)
+        places = [(row, column) for row in range(0, ny, cy) for column in range(0, nx, cx)]
+        # One shard after the other, so that their checksums can be taken side by side.
+        places.sort(key=lambda place: (place[0] // cy % down, place[1] // cx % along))
+        return [pool.submit(work, row, column) for row, column in places]
 
     def _next(
         self, number: int, values: NDArray[Any], region: Region5

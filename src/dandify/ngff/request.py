@@ -12,17 +12,20 @@ from typing import Any, Final, Literal, cast
 from numpy.typing import NDArray
 
 from dandify.errors import BadRequest
+from dandify.kernels.md5 import LANES
 from dandify.kernels.shrink import METHODS, Method
 from dandify.ngff.image import ImageInput, describe_image
 from dandify.ngff.levels import AXES, PyramidPlan, Shape5, kept_bytes, plan_pyramid, require_chunks
 from dandify.ngff.metadata import VERSIONS, Version
 from dandify.ngff.opened import open_image
+from dandify.ngff.samples import bits_are_smaller
 from dandify.sources.contract import Array, Channel, Stream
 from dandify.store.memory import parse_bytes
 from dandify.store.zarr_image import COMPRESSIONS, BloscCodec, ImageArray, shard_shape
 
 SUFFIX: Final = ".ome.zarr"
 SHARD_BYTES: Final = 256 * 2**20  # raw; encoded about half: what a failed upload sends again, far below DANDI's 5 GiB
+LEAST_SHARD_BYTES: Final = 32 * 2**20  # raw, of shards that are kept small so that there are several side by side
 MOST_SHARD_BYTES: Final = 5 * 2**30 - 2**24  # raw, of shards that are asked for: incompressible ones must fit too
 SHALLOWER: Final = "as OME-Zarr 0.5, or by itself rather than in a collection"
 MAX_DEPTH: Final = 7  # parts of a path within a Zarr that dandi 0.81 accepts
@@ -145,9 +148,9 @@ def request_image(
         memory_bytes=parse_bytes(memory), workers=threads, block=described.block,
     )  # fmt: skip
     wanted = require_shards(shards, described, plan, version)
-    arrays = tuple(
-        array_of_level(plan, n, described, version, compression, wanted, above) for n in range(len(plan.levels))
-    )
+    bits = bits_are_smaller(described, plan, compression)
+    codec = BloscCodec.named(compression, described.dtype.itemsize, bits=bits)
+    arrays = tuple(array_of_level(plan, n, described, version, codec, wanted, above) for n in range(len(plan.levels)))
     title = described.name or path.name.removesuffix(SUFFIX)
     return ImageRequest(
         described, title, cast("Version", version), method, compression, plan, arrays, threads, files, above
@@ -251,12 +254,25 @@ def require_shards(
     return tuple(asked)
 
 
+def _side_by_side(
+    shape: tuple[int, ...], chunks: tuple[int, ...], image: ImageInput, extents: tuple[float, ...]
+) -> tuple[int, ...]:  # fmt: skip
+    """Shards that are as large as they should be, but of which so many lie in a plane that their MD5s go together."""
+    most = SHARD_BYTES
+    while True:
+        shards = shard_shape(shape, chunks, image.dtype.itemsize, max_bytes=most, extents=extents)
+        beside = math.prod(-(-n // s) for n, s, a in zip(shape, shards, image.axes, strict=True) if a in "yx")
+        if beside >= LANES or most <= LEAST_SHARD_BYTES:
+            return shards
+        most //= 2
+
+
 def _of(values: Shape5, image: ImageInput) -> list[int]:
     return [v for v, a in zip(values, AXES, strict=True) if a in image.axes]
 
 
 def array_of_level(
-    plan: PyramidPlan, number: int, image: ImageInput, version: str, compression: str, asked: tuple[int, ...] | None,
+    plan: PyramidPlan, number: int, image: ImageInput, version: str, codec: BloscCodec, asked: tuple[int, ...] | None,
     above: int = 0,
 ) -> ImageArray:  # fmt: skip
     """Describe the array of a level, whose chunks' names are nested where DANDI takes that."""
@@ -270,12 +286,8 @@ def array_of_level(
         )
     elif version != "0.4":
         size = dict(zip(AXES, level.scale(image.voxel), strict=True))
-        shards = shard_shape(
-            shape, chunks, image.dtype.itemsize, max_bytes=SHARD_BYTES,
-            extents=tuple(size[a] if a in "zyx" else 0.0 for a in image.axes),
-        )  # fmt: skip
+        shards = _side_by_side(shape, chunks, image, tuple(size[a] if a in "zyx" else 0.0 for a in image.axes))
     parts = above + 1 + (version != "0.4") + len(shape)
     return ImageArray(
-        shape, chunks, shards, image.dtype, image.axes, BloscCodec.named(compression, image.dtype.itemsize),
-        key_separator(version, parts),
+        shape, chunks, shards, image.dtype, image.axes, codec, key_separator(version, parts)
     )  # fmt: skip

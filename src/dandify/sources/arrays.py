@@ -14,11 +14,25 @@ from dandify.store.region import Region, extent
 
 BLOCK_BYTES = 4 * 2**20  # one read of a flat file: large enough for a disk, small enough for a cache
 
+WORD_BYTES = 8  # what kernels move at one go
+
 
 def flat_block(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
     """Block of a C-ordered file: whole rows, about `BLOCK_BYTES`."""
     row = int(np.prod(shape[1:], dtype=object)) * dtype.itemsize
     return (max(1, min(shape[0], BLOCK_BYTES // max(1, row))), *shape[1:])
+
+
+def in_place(values: NDArray[Any]) -> NDArray[Any]:
+    """Give a view that cannot be written to, of values that kernels can take as they lie there; else a copy.
+
+    A memory map is read while it is encoded then, and costs neither the time of a copy nor its memory.
+    """
+    if not values.flags.c_contiguous or values.ctypes.data % WORD_BYTES:
+        return np.array(values)
+    view = values.view(np.ndarray)
+    view.flags.writeable = False
+    return view
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,14 +72,14 @@ class RawArray(Array):
         return flat_block(self.shape, self.dtype)
 
     def read(self, region: Region) -> NDArray[Any]:
-        """Copy of a region of the file's memory map."""
+        """Region of the file's memory map, or a copy of some of its columns."""
         time, column = region
         first = self.columns[0] if self.columns else 0
         raw = np.memmap(
             self.path, self.dtype, "r", self.header_bytes + time.start * self.channels * self.dtype.itemsize,
             (time.stop - time.start, self.channels),
         )  # fmt: skip
-        return np.array(raw[:, first + column.start : first + column.stop])
+        return in_place(raw[:, first + column.start : first + column.stop])
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +162,8 @@ class NpyArray(Array):
         return flat_block(self.shape, self.dtype)
 
     def read(self, region: Region) -> NDArray[Any]:
-        """Copy of a region of the memory map."""
-        return np.array(np.load(self.path, mmap_mode="r", allow_pickle=False)[region])
+        """Region of the memory map, or a copy of it."""
+        return in_place(np.load(self.path, mmap_mode="r", allow_pickle=False)[region])
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,8 +215,8 @@ class MemoryArray(Array):
         return self.values.shape
 
     def read(self, region: Region) -> NDArray[Any]:
-        """Copy of a region."""
-        return np.array(self.values[region])
+        """View of a region, or a copy of it."""
+        return in_place(self.values[region])
 
 
 @dataclass(frozen=True, eq=False)

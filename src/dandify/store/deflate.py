@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dandify.kernels.planar import WINDOW, align_state, bound, code_plane, estimate, find_period, finish
 from dandify.kernels.repeats import code_repeats
 from dandify.kernels.shuffle import shuffle
+from dandify.kernels.two_symbols import code_two_symbols
 from dandify.kernels.ways import code_best, sample_of
 from dandify.store.encode import Bytes, scratch
 
@@ -23,17 +24,20 @@ FARTHEST_PERIOD = 1024  # channels of a chunk, or so
 SAMPLED = (8192, 73_728)  # bytes of a plane that its way of coding is decided on: an eighth of it, within these
 LOOKED_AT = (8192, 32_768)  # the same, where it is known which ways pay
 MATCHED_GAIN = 0.985  # what ISA-L must leave of a plane's size: it is as fast as our own
+TWO_GAIN = 0.985  # what repeats of two symbols must leave: they are as fast as runs
 REPEATS_GAIN = 0.93  # what repeats must leave: they take twice as long, and are judged on one stretch
 HINT = 0.95  # of Huffman codes alone: where runs and ISA-L hardly gain, zlib-ng is not even tried
 SEARCHED_GAIN = 0.85  # what zlib-ng must leave of the best other size,
 SEARCHED_SAVES = 0.01  # or save of the plane's bytes: it takes two to four times as long
-MATCHED_SAVES, REPEATS_SAVES, SEARCHED_GAINS = 0.015, 0.03, 0.03  # of all that is stored: what each must save on pieces
+# Of all that is stored, what each must save on pieces.
+MATCHED_SAVES, TWO_SAVES, REPEATS_SAVES, SEARCHED_GAINS = 0.015, 0.01, 0.03, 0.03
 _LEARNT = 8  # pieces, at most, that an encoder learns from
 LEARNT_ITEMSIZES = (2, 4)  # samples of acquisition systems, and single floats
 UNLIKE = 1.03  # so much more than on the pieces, and a plane is weighed anew
 _HEADER = (0x78, 0x01)  # window of 32 KiB, fastest; RFC 1950
 _LEAST = (8, 12, 16, 32)
 _REPEATS = (13, 16)
+_TWO = 13  # samples of two symbols: 8,192 patterns, of which the window holds nearly all
 _MOST_RUNS = 2
 _FILLED = 49_152  # bytes behind a full window on which repeats are judged
 FEW_BITS = (0.05, 2.5)  # of a symbol: repeats are looked for above the first with runs, below the second without
@@ -164,7 +168,8 @@ class Planar:
                 _code(plane, way, out, state)
             elif known is not None and not known.others:
                 least = known.repeats.least if known.repeats else 0
-                code_best(plane, known.distances, known.leasts, LOOKED_AT, least, FEW_BITS, out, state)
+                two = known.repeats is not None and known.repeats.two
+                code_best(plane, known.distances, known.leasts, LOOKED_AT, least, two, FEW_BITS, out, state)
             else:
                 way = _way(plane, self.thorough, known)
                 _code(plane, way, out, state)
@@ -183,7 +188,10 @@ def _code(plane: Bytes, way: _Way, out: Bytes, state: NDArray[np.uint64]) -> Non
         code_plane(plane, way.distance, way.least, out, state)
         return
     if isinstance(way, _Repeats):
-        code_repeats(plane, way.least, out, state)
+        if not way.two:
+            code_repeats(plane, way.least, out, state)
+        elif not code_two_symbols(plane, way.least, out, state):
+            code_plane(plane, 1, _LEAST[0], out, state)
         return
     blocks = np.frombuffer(way(plane), np.uint8)
     if blocks.size > plane.size:  # the sample was not like the plane
@@ -217,9 +225,10 @@ _ALWAYS = (_Runs(0, _LEAST[0]), _Runs(1, _LEAST[0]))
 
 @dataclass(frozen=True)
 class _Repeats:
-    """Least length of the repeats of a plane."""
+    """Least length of the repeats of a plane, and whether it is of two symbols."""
 
     least: int
+    two: bool = False
 
 
 _Way = _Runs | _Repeats | Callable[[Bytes], bytes]
@@ -276,9 +285,10 @@ def _known(weighed: Sequence[_Weighed], stored: float) -> _Known:
         others.append(_matched)
     lesser = [min(b, w.repeats[0]) if w.repeats else b for b, w in zip(best, weighed, strict=True)]
     repeats = None
-    if sum(best) - sum(lesser) > REPEATS_SAVES * stored:
-        best = lesser
-        repeats = Counter(w.repeats[1] for w in weighed if w.repeats).most_common(1)[0][0]
+    if found := Counter(w.repeats[1] for w in weighed if w.repeats):
+        likely = found.most_common(1)[0][0]
+        if sum(best) - sum(lesser) > (TWO_SAVES if likely.two else REPEATS_SAVES) * stored:
+            best, repeats = lesser, likely
     lesser = [min(b, w.searched) if w.searched is not None else b for b, w in zip(best, weighed, strict=True)]
     if sum(best) - sum(lesser) > SEARCHED_GAINS * stored:
         others.append(_searched)
@@ -298,7 +308,9 @@ def _way(plane: Bytes, thorough: bool, known: _Known | None = None) -> _Way:
     sample = _sample(plane, LOOKED_AT)
     bits, runs = min((estimate(sample, w.distance, w.least), w) for w in known.runs)
     size, way = bits / 8, cast("_Way", runs)
-    if known.repeats and FEW_BITS[0] * sample.size < bits < FEW_BITS[1] * sample.size:
+    if known.repeats and known.repeats.two and code_two_symbols(sample, known.repeats.least, *_trial(sample.size)):
+        return known.repeats
+    if known.repeats and not known.repeats.two and FEW_BITS[0] * sample.size < bits < FEW_BITS[1] * sample.size:
         return known.repeats
     for encode, gain in ((_matched, MATCHED_GAIN), (_searched, SEARCHED_GAIN)):
         if encode in known.others and (coded := len(encode(sample))) < gain * size:
@@ -338,9 +350,13 @@ def _weigh(plane: Bytes, sample: Bytes, thorough: bool) -> _Weighed:
     runs = min(tried)
     best: tuple[float, _Way] = runs
     repeats = None
-    if FEW_BITS[0] * sample.size < 8 * runs[0] and 8 * tried[0][0] < FEW_BITS[1] * sample.size:
+    two = _repeats_size(plane, _TWO, code_two_symbols)
+    if two is not None:
+        if two * sample.size < TWO_GAIN * best[0]:
+            best = repeats = two * sample.size, _Repeats(_TWO, two=True)
+    elif FEW_BITS[0] * sample.size < 8 * runs[0] and 8 * tried[0][0] < FEW_BITS[1] * sample.size:
         for least in _REPEATS:
-            size = _repeats_size(plane, least) * sample.size
+            size = (_repeats_size(plane, least, code_repeats) or 1.0) * sample.size
             if size >= REPEATS_GAIN * best[0]:
                 break
             best = repeats = size, _Repeats(least)
@@ -362,17 +378,23 @@ def _sample(plane: Bytes, bounds: tuple[int, int] = SAMPLED) -> Bytes:
     return sample
 
 
-def _repeats_size(plane: Bytes, least: int) -> float:
-    """Bytes that a byte of a plane becomes with repeats, once the window is full."""
+def _repeats_size(plane: Bytes, least: int, code: Callable[..., object]) -> float | None:
+    """Bytes that a byte of a plane becomes with repeats, once the window is full; None where they are not for it."""
     sizes = []
     start = max(0, plane.size - WINDOW - _FILLED) // 2
     for length in (WINDOW, WINDOW + _FILLED):
         part = plane[start : start + length]
-        out, state = scratch("sampled", bound(part.size)), np.zeros(3, np.uint64)
-        code_repeats(part, least, out, state)
+        out, state = _trial(part.size)
+        if code(part, least, out, state) is False:
+            return None
         sizes.append((part.size, int(state[0])))
     (shorter, less), (longer, more) = sizes
     return (more - less) / (longer - shorter) if longer - shorter > WINDOW else more / longer
+
+
+def _trial(size: int) -> tuple[Bytes, NDArray[np.uint64]]:
+    """Output and state for bytes that nobody keeps."""
+    return scratch("sampled", bound(size)), np.zeros(3, np.uint64)
 
 
 def _matched(plane: Bytes) -> bytes:

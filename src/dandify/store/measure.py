@@ -21,6 +21,7 @@ from dandify.store.shapes import HDF5_LIMITS, Limits, Shape, best_lengths, quick
 
 CLOSE = 0.02  # of the size: shapes that are this near to the smallest count as equal, and the fastest to read is taken
 INDEX_BYTES = 40  # of a chunk in HDF5's tables: 38 measured
+USUAL_SAMPLE_BYTES = 131_072  # of each sample: what neuroconv's gzip makes of them says how fast its file is read
 TURNS = 2  # shape by encoder, encoder by shape: the second turn seldom changes anything
 
 Choose = Callable[[Sequence[Bytes]], Encoder]
@@ -107,7 +108,14 @@ def measure(
             name=name,
         )  # fmt: skip
 
-    possible = shapes_of(shape, itemsize, rate_hz=rate_hz, limits=limits, usual=usual) if chunks is None else ()
+    possible: tuple[Shape, ...] = ()
+    samples: list[NDArray[Any]] = []
+    if chunks is None:
+        samples = [read_values(source, region, dtype, name) for region in sample_regions(shape, itemsize)]
+        possible = shapes_of(
+            shape, itemsize, rate_hz=rate_hz, limits=limits, usual=usual,
+            usual_ratio=_usual_ratio(samples) if limits.deflated else None,
+        )  # fmt: skip
     fitting = tuple(
         s for s in possible if needed_bytes(row_of(shape, s.chunks), s.chunks, itemsize, workers) <= memory_bytes
     )
@@ -117,7 +125,6 @@ def measure(
         encoder = choose(pieces)
         return Measured(plan, encoder, _ratio(pieces, encoder, itemsize))
     shapes = best_lengths(quick(fitting, limits))
-    samples = [read_values(source, region, dtype, name) for region in sample_regions(shape, itemsize)]
     raw = sum(s.nbytes for s in samples)
     best, encoder, ratios = _smallest(shapes, samples, choose, itemsize, prod(shape))
     reason = _reason(
@@ -145,6 +152,14 @@ def sample_regions(shape: tuple[int, ...], itemsize: int) -> Iterator[Region]:
         if starts not in seen:
             seen.add(starts)
             yield tuple(slice(s, s + p) for s, p in zip(starts, part, strict=True))
+
+
+def _usual_ratio(samples: Sequence[NDArray[Any]]) -> float:
+    """Raw bytes for each stored byte of neuroconv's gzip: without shuffle, and near enough to zlib's level 4."""
+    from deflate import zlib_compress
+
+    parts = [sample.reshape(-1).view(np.uint8)[:USUAL_SAMPLE_BYTES] for sample in samples]
+    return sum(part.size for part in parts) / max(1, sum(len(zlib_compress(part, 4)) for part in parts))
 
 
 def cut(samples: Sequence[NDArray[Any]], chunks: tuple[int, ...]) -> list[Bytes]:

@@ -26,19 +26,22 @@ class Limits:
         Of a dataset: HDF5 finds a chunk among 200,000 seven times more slowly than among 20,000.
     slowest
         Time to read, of what it takes from neuroconv's chunks, see `readcost`.
+    deflated
+        Those would be gzip's, as ours are.
     """
 
     least_bytes: int = 100_000
     most_bytes: int = 4_000_000
     most_chunks: int = 200_000
     slowest: float = 1.0
+    deflated: bool = True
 
     def __str__(self) -> str:
         return f"{self.least_bytes / 1e6:g} to {self.most_bytes / 1e6:g} MB, at most {self.most_chunks:,} chunks"
 
 
 HDF5_LIMITS = Limits()
-ZARR_LIMITS = Limits(least_bytes=1_000_000)  # each chunk is a file
+ZARR_LIMITS = Limits(least_bytes=1_000_000, deflated=False)  # each chunk is a file
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Shape:
 
 def shapes_of(
     shape: tuple[int, ...], itemsize: int, *, rate_hz: float | None = None, limits: Limits = HDF5_LIMITS,
-    usual: tuple[int, ...] | None = None,
+    usual: tuple[int, ...] | None = None, usual_ratio: float | None = None,
 ) -> tuple[Shape, ...]:  # fmt: skip
     """Give the chunk shapes that keep to the limits of size and number, the widest first; at least one.
 
@@ -76,8 +79,8 @@ def shapes_of(
         Samples or frames a second, where known.
     limits
         To keep within; that of time to read is not applied here.
-    usual
-        Chunks that time to read is compared with; `usual_chunks` by default.
+    usual, usual_ratio
+        Chunks that time to read is compared with, and how well they are compressed, see `read_costs`.
     """
     raw = prod(shape) * itemsize
     tried = dict.fromkeys(_signals(shape, itemsize, rate_hz, limits) if len(shape) == 2 else _frames(shape, itemsize,
@@ -90,7 +93,7 @@ def shapes_of(
         least = min(count_of(shape, c) for c in sized)
         few = [c for c in sized if count_of(shape, c) == least]
     few.sort(key=lambda c: (c[1:], c), reverse=True)
-    return tuple(Shape(c, read_costs(shape, itemsize, c, rate_hz, usual)) for c in few)
+    return tuple(Shape(c, read_costs(shape, itemsize, c, rate_hz, usual, usual_ratio)) for c in few)
 
 
 def quick(shapes: Iterable[Shape], limits: Limits) -> tuple[Shape, ...]:

@@ -6,18 +6,17 @@ encoded by ``bytes`` (little-endian) and ``crc32c``.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import threading
-from collections import deque
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dandify.store.md5 import Done, Hasher
+
 MISSING: Final = 2**64 - 1  # offset and length of an inner chunk that is not stored
-_WAITING_BYTES: Final = 16_000_000  # a thread that finds more of them waits, instead of adding to them
 _CHECKSUM = struct.Struct("<I")
 _POLYNOMIAL: Final = 0x82F63B78  # Castagnoli's, reflected
 
@@ -47,8 +46,7 @@ class ShardFile:
     """A shard that grows by inner chunks in any order, from any thread; closed when the last one has come.
 
     The file is opened for each chunk and closed again: an image may have more growing shards than a process may have
-    open files. Each thread writes its own chunks; the checksum of the file, which takes one byte after the other, is
-    continued by whoever finds nobody at it, for all who came meanwhile.
+    open files. Each thread writes its own chunks.
 
     Parameters
     ----------
@@ -58,27 +56,36 @@ class ShardFile:
         Inner chunks in the index.
     expected
         Inner chunks that will come: those that lie inside the array.
+    hasher
+        Takes the file's MD5.
     """
 
-    def __init__(self, path: Path, slots: int, expected: int) -> None:
+    def __init__(self, path: Path, slots: int, expected: int, hasher: Hasher) -> None:
         self.path = path
+        self._hasher = hasher
         self._index = np.full((slots, 2), MISSING, "<u8")
         self._left = expected
         self._size = 0
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._turn, self._hashing = threading.Lock(), threading.Lock()
-        self._waiting: deque[bytes] = deque()  # for the checksum, in the order of the file
-        self._waiting_bytes = 0
+        self._turn = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(exist_ok=False)
 
-    def add(self, slot: int, payload: bytes) -> tuple[int, tuple[str, int] | None]:
+    def add(self, slot: int, payload: bytes, done: Done) -> tuple[int, bool]:
         """Append an encoded inner chunk.
+
+        Parameters
+        ----------
+        slot
+            Its place in the index.
+        payload
+            As stored.
+        done
+            Is told the MD5 and size of the file, some time after the last chunk.
 
         Returns
         -------
         tuple
-            Byte at which it begins; MD5 and size of the file if this call has completed it, else None.
+            Byte at which it begins; whether it was the last.
         """
         with self._turn:
             if self._index[slot, 0] != MISSING:
@@ -86,37 +93,18 @@ class ShardFile:
             start = self._size
             self._index[slot] = start, len(payload)
             self._left -= 1
+            last = not self._left
             pieces = [payload]
-            if not self._left:
+            if last:
                 index = self._index.tobytes()
                 pieces.append(index + _CHECKSUM.pack(crc32c(index)))
-            for piece in pieces:
-                self._size += len(piece)
-                self._waiting_bytes += len(piece)
-                self._waiting.append(piece)
+            self._size += sum(map(len, pieces))
+            self._hasher.note(self.path, pieces, done if last else None)
         with self.path.open("r+b") as file:
             file.seek(start)
-            file.write(b"".join(pieces) if len(pieces) > 1 else payload)
-        return start, self._continue_checksum()
-
-    def _continue_checksum(self) -> tuple[str, int] | None:
-        """Take in what waits, unless somebody is at it; the result if that was the end of the file."""
-        done = None
-        while self._waiting and self._hashing.acquire(blocking=self._waiting_bytes > _WAITING_BYTES):
-            try:
-                while True:
-                    with self._turn:
-                        if not self._waiting:
-                            break
-                        piece = self._waiting.popleft()
-                        self._waiting_bytes -= len(piece)
-                        last = not self._left and not self._waiting
-                    self._md5.update(piece)
-                    if last:
-                        done = self._md5.hexdigest(), self._size
-            finally:
-                self._hashing.release()
-        return done
+            file.write(b"".join(pieces) if last else payload)
+        self._hasher.work()
+        return start, last
 
 
 def read_index(path: Path, slots: int, *, at_end: bool = True, checksummed: bool = True) -> NDArray[Any]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,6 +17,7 @@ import numpy as np
 
 from dandify.store.flush import Flusher
 from dandify.store.frames import blosc_block
+from dandify.store.md5 import Hasher
 from dandify.store.shard import ShardFile
 from dandify.store.target import Place
 
@@ -28,9 +29,13 @@ COMPRESSIONS: Final = {
 BITS: Final = "-bits"  # ends the names of those that shuffle bits, not bytes
 
 
+Shuffle = Literal["noshuffle", "shuffle", "bitshuffle"]
+_SHUFFLES: Final[dict[Shuffle, int]] = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+
+
 @dataclass(frozen=True)
 class BloscCodec:
-    """Blosc frames with shuffled bytes or bits, as both Zarr versions name them.
+    """Blosc frames, as both Zarr versions name them.
 
     Parameters
     ----------
@@ -39,38 +44,40 @@ class BloscCodec:
     level
         Its level.
     itemsize
-        Bytes of a value; single bytes are not shuffled,
-    bits
-        but by their bits.
+        Bytes of a value.
+    shuffle
+        What is sorted before: bytes, bits, or nothing.
     """
 
     inner: str
     level: int
     itemsize: int
-    bits: bool = False
+    shuffle: Shuffle
 
     @classmethod
-    def named(cls, name: str, itemsize: int) -> BloscCodec:
-        """Codec of one of `COMPRESSIONS`."""
+    def named(cls, name: str, itemsize: int, *, bits: bool = False) -> BloscCodec:
+        """Codec of one of `COMPRESSIONS`; bytes of values are shuffled, or their bits."""
         inner, level = COMPRESSIONS[name]
-        return cls(inner, level, itemsize, name.endswith(BITS))
+        bits = bits or name.endswith(BITS)
+        return cls(inner, level, itemsize, "bitshuffle" if bits else "shuffle" if itemsize > 1 else "noshuffle")
 
     @property
     def name(self) -> str:
         """In words."""
-        return f"blosc ({self.inner} {self.level}{('', ', shuffle', ', bit shuffle')[self.shuffle]})"
+        kind = {"noshuffle": "", "shuffle": ", shuffle", "bitshuffle": ", bit shuffle"}[self.shuffle]
+        return f"blosc ({self.inner} {self.level}{kind})"
 
     @property
-    def shuffle(self) -> int:
-        """Blosc's number: 0 for none, 1 for bytes, 2 for bits."""
-        return 2 if self.bits else int(self.itemsize > 1)
+    def block_bytes(self) -> int:
+        """What is compressed at one go; 0 for Blosc's own choice."""
+        return blosc_block(self.inner, bits=self.shuffle == "bitshuffle")
 
     @cached_property
     def _codec(self) -> Any:
         from numcodecs import Blosc, blosc
 
         blosc.use_threads = False  # Blosc's own threads have one lock for the whole process; ours encode side by side
-        return Blosc(self.inner, clevel=self.level, shuffle=self.shuffle, blocksize=blosc_block(self.inner))
+        return Blosc(self.inner, clevel=self.level, shuffle=_SHUFFLES[self.shuffle], blocksize=self.block_bytes)
 
     def encode(self, chunk: np.ndarray[Any, Any]) -> bytes:
         """Encode a contiguous chunk, without the GIL."""
@@ -78,17 +85,16 @@ class BloscCodec:
 
     def v2(self) -> dict[str, Any]:
         """As ``.zarray`` has it."""
-        return {"id": "blosc", "cname": self.inner, "clevel": self.level, "shuffle": self.shuffle,
-                "blocksize": blosc_block(self.inner)}  # fmt: skip
+        return {"id": "blosc", "cname": self.inner, "clevel": self.level, "shuffle": _SHUFFLES[self.shuffle],
+                "blocksize": self.block_bytes}  # fmt: skip
 
     def v3(self) -> dict[str, Any]:
         """As ``zarr.json`` has it."""
         return {
             "name": "blosc",
             "configuration": {
-                "cname": self.inner, "clevel": self.level,
-                "shuffle": ("noshuffle", "shuffle", "bitshuffle")[self.shuffle], "typesize": self.itemsize,
-                "blocksize": blosc_block(self.inner),
+                "cname": self.inner, "clevel": self.level, "shuffle": self.shuffle, "typesize": self.itemsize,
+                "blocksize": self.block_bytes,
             },
         }  # fmt: skip
 
@@ -189,11 +195,16 @@ class Sink:
         What it is.
     flusher
         Is told of files that have grown.
+    hasher
+        Takes the MD5 of each file; better one for all arrays that are written together.
     """
 
-    def __init__(self, folder: Path, array: ImageArray, flusher: Flusher | None = None) -> None:
+    def __init__(
+        self, folder: Path, array: ImageArray, flusher: Flusher | None = None, hasher: Hasher | None = None
+    ) -> None:  # fmt: skip
         self.array = array
         self._flusher = flusher
+        self._hasher = hasher or Hasher()
         self.stored_bytes = 0
         self.files: dict[str, StoredFile] = {}
         self._folder = folder
@@ -220,7 +231,7 @@ class Sink:
         return (self._put_in_shard(index, payload),)
 
     def close(self) -> None:
-        """Make sure that nothing is missing.
+        """Make sure that nothing is missing; `files` is complete then.
 
         Raises
         ------
@@ -229,6 +240,7 @@ class Sink:
         """
         if self._growing:
             raise RuntimeError(f"{len(self._growing)} shards of {self._folder} are incomplete")
+        self._hasher.close()
 
     def _grown(self, path: Path, size: int) -> None:
         if self._flusher is not None:
@@ -242,7 +254,11 @@ class Sink:
             self._made.add(path.parent)
         path.write_bytes(payload)
         self._grown(path, len(payload))
-        self.files[name] = StoredFile(hashlib.md5(payload, usedforsecurity=False).hexdigest(), len(payload))
+        self._hasher.note(path, [payload], partial(self._finished, name))
+        self._hasher.work()
+
+    def _finished(self, name: str, md5: str, size: int) -> None:
+        self.files[name] = StoredFile(md5, size)
 
     def _put_in_shard(self, index: Index, payload: bytes) -> int:
         per = self.array.per_file
@@ -255,13 +271,14 @@ class Sink:
                 inside = (
                     min(p, n - q * p) for p, n, q in zip(per, self.array.grid, place, strict=True)
                 )  # fmt: skip
-                shard = ShardFile(self._folder / name, int(np.prod(per)), int(np.prod(tuple(inside))))
+                shard = ShardFile(
+                    self._folder / name, int(np.prod(per)), int(np.prod(tuple(inside))), self._hasher
+                )  # fmt: skip
                 self._growing[place] = shard
-        start, done = shard.add(slot, payload)
+        start, last = shard.add(slot, payload, partial(self._finished, name))
         self._grown(shard.path, len(payload))
-        if done is not None:
+        if last:
             with self._turn:
-                self.files[name] = StoredFile(*done)
                 del self._growing[place]
         return start
 

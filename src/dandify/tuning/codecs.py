@@ -185,8 +185,10 @@ def _ome_zarr(dtype: np.dtype[Any]) -> Iterator[Codec]:
     for key in IMAGE_COMPRESSIONS:
         codec = BloscCodec.named(key, dtype.itemsize)
         title = f"Blosc ({'Zstd' if codec.inner == 'zstd' else 'LZ4'} {codec.level})"
-        shuffled = ("", ", byte shuffle", ", bit shuffle")[codec.shuffle]
-        make = partial(_numcodecs, _blosc(codec.inner, codec.level, codec.shuffle), ())
+        shuffled, number = {
+            "noshuffle": ("", 0), "shuffle": (", byte shuffle", 1), "bitshuffle": (", bit shuffle", 2),
+        }[codec.shuffle]  # fmt: skip
+        make = partial(_numcodecs, _blosc(codec.inner, codec.level, number), ())
         yield Codec(key, title + shuffled, "any", *_IMAGE_SPEEDS[key], make, key)
     yield Codec("gzip", "gzip (ISA-L 1)", "any", 310, 400, _engine("zarr", "gzip"))
     yield Codec("zstd", "Zstd 3", "plugins", 140, 700, _engine("zarr", "zstd"))
