@@ -90,7 +90,7 @@ def judged(one: Whole, material: Any) -> Any:
     number = prod(ceil(n / c) for n, c in zip(material.shape, chunks, strict=True))
     stored = one.stored_bytes + INDEX_BYTES * number
     chunk_s = prod(chunks) * material.dtype.itemsize / 1e6 / one.candidate.codec.decode_mbs
-    reads = [count(p, material.shape, chunks, stored, chunk_s, Archive()) for p in patterns_of(material)]
+    reads = [count(p, material, chunks, stored, chunk_s, Archive()) for p in patterns_of(material)]
     return Figures(stored, one.encode_s, tuple(s for r in reads for s in (r.local_s, r.archive_s)))
 
 

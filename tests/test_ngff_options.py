@@ -55,6 +55,21 @@ def test_the_largest_is_not_nan_unless_all_are() -> None:
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize(("compression", "bits"), [("blosc-zstd-bits", True), ("blosc-zstd-5", False)])
+def test_tensorstore_reads_what_each_compression_makes(
+    compression: str, bits: bool, dtype: str, version: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.ome.zarr"
+    values = np.random.default_rng(4).poisson(20, (5, 70, 90)).astype(dtype)
+    assert write_ome_zarr(values, path, axes="zyx", scale=SCALE, version=version, compression=compression).verified
+    assert not check_ome_zarr(path)
+    np.testing.assert_array_equal(levels(path)[0], values)
+    said = (path / "0" / ("zarr.json" if version == "0.5" else ".zarray")).read_text(encoding="utf-8")
+    assert ('"shuffle": "bitshuffle"' in said or '"shuffle": 2' in said) == bits
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
 @pytest.mark.parametrize("method", ["mode", "max", "nearest"])
 def test_every_level_is_what_tensorstore_makes_of_the_one_above(method: Any, version: str, tmp_path: Path) -> None:
     path = tmp_path / "a.ome.zarr"

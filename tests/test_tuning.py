@@ -20,7 +20,8 @@ from dandify.sources.arrays import MemoryArray
 from dandify.sources.contract import Array
 from dandify.store.compression import COMPRESSIONS
 from dandify.store.region import Region, grid
-from dandify.tuning.candidates import Candidate, candidates_for
+from dandify.store.zarr_image import COMPRESSIONS as IMAGE_COMPRESSIONS
+from dandify.tuning.candidates import Candidate, candidates_for, default_image_chunks
 from dandify.tuning.codecs import Codec, codecs_for
 from dandify.tuning.coders import raw_of
 from dandify.tuning.material import BACKENDS, Archive, Material
@@ -31,7 +32,7 @@ from dandify.tuning.reading import chunks_touched, count, patterns_of
 from dandify.tuning.result import StreamResult
 from dandify.tuning.sampling import allowance, take_sample
 from dandify.tuning.schedule import plan_rounds
-from dandify.tuning.trial import Tally, Unfit, run
+from dandify.tuning.trial import Tally, Unfit, run, whole_chunks
 from dandify.tuning.tune import TuningStep, tune_materials
 
 EVEN = np.zeros((6000, 16), "<i2")
@@ -160,6 +161,8 @@ def test_what_convert_is_told_it_takes() -> None:
     for backend in ("hdf5", "zarr"):
         names = {c.compression for c in codecs_for(backend, "python", np.dtype("<i2"), signals=True) if c.compression}
         assert names <= set(COMPRESSIONS[backend])
+    images = {c.compression for c in codecs_for("ome-zarr", "any", np.dtype("<u2"), signals=False) if c.compression}
+    assert images == set(IMAGE_COMPRESSIONS)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -192,11 +195,12 @@ def test_reading_from_an_archive_is_requests_times_latency_and_bytes_over_bandwi
     recording = material(np.zeros((100_000, 64), "<i2"))
     one_second, one_channel, everything = patterns_of(recording)
     archive = Archive(0.1, 1e6)
-    whole = count(everything, recording.shape, (10_000, 16), 400_000, 0.0, archive)
+    recording = replace(recording, backend="zarr")  # whose chunks have names
+    whole = count(everything, recording, (10_000, 16), 400_000, 0.0, archive)
     assert (whole.requests, whole.stored_bytes) == (40, 400_000)
     assert whole.archive_s == pytest.approx(40 * 0.1 + 0.4)
-    assert count(one_channel, recording.shape, (10_000, 16), 400_000, 0.0, archive).requests == 10  # 100 s of it
-    assert count(one_second, recording.shape, (10_000, 16), 400_000, 0.0, archive).requests == pytest.approx(4, abs=2)
+    assert count(one_channel, recording, (10_000, 16), 400_000, 0.0, archive).requests == 10  # 100 s of it
+    assert count(one_second, recording, (10_000, 16), 400_000, 0.0, archive).requests == pytest.approx(4, abs=2)
 
 
 FIGURES = st.builds(
@@ -256,6 +260,27 @@ def test_a_stream_is_measured(backend: str) -> None:
     table = result.to_table()
     assert len(table) == len(names)
     assert sum(record["recommended"] for record in table) == 1
+
+
+def test_chunks_to_time_are_as_long_as_those_of_the_file() -> None:
+    """Half as long, and our own encoder takes up to 1.6 times as long for a megabyte."""
+    rows = np.arange(400)[:, None] * 10 + np.arange(6)
+    windows = [rows[start : start + 100].astype("<i4") for start in (0, 100, 200, 300)]
+    first, _, last = whole_chunks(windows, (250, 2), 0, 3)
+    np.testing.assert_array_equal(first, rows[:250, :2])
+    assert last.shape == (250, 2)
+    np.testing.assert_array_equal(last[:100], rows[300:, 4:])
+    assert {c.shape for c in whole_chunks(windows, (40, 6), 0, 5)} == {(40, 6)}
+    assert {c.shape for c in whole_chunks(windows, (900, 1), 0, 2)} == {(400, 1)}  # more there is not
+
+
+def test_each_way_of_reading_decodes_what_it_reads() -> None:
+    """All of them read the same chunk, and HDF5 would keep it decoded for the second."""
+    (stream,) = tuned(material(noise(8000, 16)), budget_s=2.0).streams
+    whole = next(row for row in stream.rows if row.chunks == (8000, 16))
+    seconds = [read.local_s for read in whole.reads]
+    assert {read.requests for read in whole.reads} == {2}  # a chunk, and the node that lists it
+    assert min(seconds) > max(seconds) / 6
 
 
 def test_the_same_seed_gives_the_same_choice() -> None:
@@ -437,6 +462,20 @@ def test_movies_and_images_have_shapes_of_their_own() -> None:
     assert image.rows[0].reads[0].name == "one full frame"
     assert image.role("default").chunks == (60, 64, 64)
     assert _all_named([nwb, image])
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [((3, 500, 600), (0.0, 1.0, 1.0)), ((2, 39, 500, 600), (0.0, 2.0, 1.0, 1.0)), ((1, 500, 600), (2.0, 1.0, 1.0)),
+     ((5, 3, 17, 90, 4000), (0.0, 0.0, 2.0, 1.0, 1.0)), ((501, 603), (1.0, 1.0))], ids=str,
+)  # fmt: skip
+def test_chunks_of_images_are_such_as_are_written(shape: tuple[int, ...], spacing: tuple[float, ...]) -> None:
+    """One along time and channels, and even along z, y and x or all there is: `write_ome_zarr` refuses others."""
+    image = material(np.broadcast_to(np.zeros((), "<u2"), shape), "ome-zarr", inner=2, spacing=spacing)
+    found, _ = candidates_for(image, "python", ())
+    for chunks in {c.chunks for c in found} | {default_image_chunks(image)}:
+        for chunk, length, far in zip(chunks, shape, spacing, strict=True):
+            assert (chunk % 2 == 0 or chunk == length) if far else chunk == 1
 
 
 def _all_named(streams: Sequence[StreamResult]) -> bool:

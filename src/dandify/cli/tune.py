@@ -78,6 +78,8 @@ def command(
     if config is not None and not result.stopped and not as_json:
         click.echo(f"written into {config}; `dandify convert {config}` obeys it")
     if result.stopped:
+        if config is not None:
+            click.echo(f"{config} is as it was", err=True)
         raise SystemExit(1)
 
 

@@ -96,7 +96,7 @@ def write_ome_zarr(
         How each level is made of the one above. ``mean`` (default): integers rounded half to even. ``mode`` (default
         for true and false): the most frequent value, for labels. ``max``: the largest. ``nearest``: the first voxel.
     compression
-        ``blosc-zstd``, ``blosc-lz4`` (faster), ``blosc-zstd-5`` (smaller).
+        ``blosc-zstd``, ``blosc-lz4`` (faster), ``blosc-zstd-5`` (smaller), ``blosc-zstd-bits`` (bits shuffled).
     memory
         Cap for what is held at one time: ``500MB``, ``1GB``. The interpreter and its libraries come on top.
     workers

@@ -120,10 +120,7 @@ class WriteRequest:
         return self._choice(bulk).chunks
 
     def _choice(self, bulk: Bulk) -> StreamChoice:
-        names = names_of(bulk)
-        exact = [self.streams[name] for name in names if name in self.streams]
-        by_pattern = (c for pattern, c in self.streams.items() if any(fnmatchcase(name, pattern) for name in names))
-        return exact[0] if exact else next(by_pattern, StreamChoice())
+        return choice_of(self.streams, names_of(bulk)) or StreamChoice()
 
     def require_streams(self, found: Sequence[Bulk]) -> None:
         """Refuse what is asked for streams and cannot be, and warn of who will not read it.
@@ -136,7 +133,11 @@ class WriteRequest:
         for bulk in found:
             choice = self._choice(bulk)
             if choice.compression is not None:
-                require_compression(self.backend, choice.compression)
+                try:
+                    require_compression(self.backend, choice.compression)
+                except BadRequest as error:  # of dandify.yaml, say, and another backend than it was tuned for
+                    error.place = names_of(bulk)[-1]
+                    raise
                 if unread := who_cannot_read(self.backend, choice.compression):
                     warnings.warn(unread, ReadersWarning, stacklevel=2)
             if choice.chunks is not None:
@@ -174,8 +175,20 @@ class WriteRequest:
 
 def names_of(bulk: Bulk) -> tuple[str, ...]:
     """Names by which a chunk shape may be asked for: path, ``ElectricalSeries/data``, and ``ElectricalSeries``."""
-    owner, _, field_name = bulk.name.rpartition("/")
-    return (bulk.place, bulk.name, *((owner,) if field_name == "data" else ()))
+    return names_at(bulk.place, bulk.name)
+
+
+def names_at(place: str, name: str) -> tuple[str, ...]:
+    """Give the same of a dataset by its path in the file and by its object and field."""
+    owner, _, field_name = name.rpartition("/")
+    return (place, name, *((owner,) if field_name == "data" else ()))
+
+
+def choice_of(streams: Mapping[str, StreamChoice], names: Sequence[str]) -> StreamChoice | None:
+    """Give the choice of a dataset that has these names: by one of them, or by the first pattern of one; or None."""
+    exact = [streams[name] for name in names if name in streams]
+    by_pattern = (c for pattern, c in streams.items() if any(fnmatchcase(name, pattern) for name in names))
+    return exact[0] if exact else next(by_pattern, None)
 
 
 def require_chunks(chunks: Mapping[str, Sequence[int]], found: Sequence[Bulk]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,26 +54,32 @@ def write_tuned(config: Path, streams: Mapping[str, TunedStream], *, backend: st
         If the file is not as expected, or is laid out in a way that no line can be put into; the latter with what is
         to be put in by hand.
     """
+    from ruamel.yaml.error import YAMLError
+
     said = read_config(config)
-    text = config.read_bytes().decode("utf-8")
-    newline = "\r\n" if "\r\n" in text else "\n"
-    lines = text.replace("\r\n", "\n").split("\n")
+    lines = config.read_bytes().decode("utf-8").split("\n")  # those of Windows keep their \r
+    ending = "\r" if lines[0].endswith("\r") else ""
+    if lines[-1]:  # the last line has no end
+        lines = [*lines[:-1], lines[-1] + ending, ""]
     before = _load("\n".join(lines))
     try:
-        lines = _in_blocks(lines)
+        lines = _in_blocks(lines, ending)
         if backend is not None and backend != said.output.backend:
-            lines = _put(lines, ("output",), "backend", [f"backend: {backend}"])
+            lines = _put(lines, ("output",), "backend", [f"backend: {backend}"], ending)
         for name, stream in streams.items():
-            lines = _put(lines, ("output", "streams"), name, [f"{MARK} {stream.comment}", _entry(name, stream)])
+            new = [f"{MARK} {stream.comment}", _entry(name, stream)]
+            lines = _put(lines, ("output", "streams"), name, new, ending)
         after = _load("\n".join(lines))
         if _rest(before) != _rest(after):
             raise _cannot(config, streams)
-    except (KeyError, AttributeError, TypeError, ValueError) as error:
+    except (KeyError, AttributeError, TypeError, ValueError, YAMLError) as error:
         raise _cannot(config, streams) from error
+    config = config.resolve()  # a link stays one
     temporary = config.with_name(config.name + ".partial")
-    temporary.write_bytes(newline.join(lines).encode("utf-8"))
+    temporary.write_bytes("\n".join(lines).encode("utf-8"))
     try:
         read_config(temporary)
+        shutil.copymode(config, temporary)
         os.replace(temporary, config)
     finally:
         temporary.unlink(missing_ok=True)
@@ -93,21 +100,19 @@ def _load(text: str) -> Any:
     return YAML(typ="rt").load(text)
 
 
-def _in_blocks(lines: list[str]) -> list[str]:
+def _in_blocks(lines: list[str], ending: str) -> list[str]:
     """Make ``output`` and ``output.streams`` mappings of a key a line, if they are in braces or are not there."""
     tree = _load("\n".join(lines))
     if "output" not in tree:
-        while lines and not lines[-1].strip():
-            lines = lines[:-1]
-        lines = [*lines, "output:", "  streams: {}", ""]
+        lines = [*lines[:-1], f"output:{ending}", f"  streams: {{}}{ending}", ""]
         tree = _load("\n".join(lines))
     output = tree["output"]
     if output is None or output.fa.flow_style() or "streams" not in output or not output["streams"]:
-        return _rewritten(lines, tree)
-    return _rewritten(lines, tree) if output["streams"].fa.flow_style() else lines
+        return _rewritten(lines, tree, ending)
+    return _rewritten(lines, tree, ending) if output["streams"].fa.flow_style() else lines
 
 
-def _rewritten(lines: list[str], tree: Any) -> list[str]:
+def _rewritten(lines: list[str], tree: Any, ending: str) -> list[str]:
     """Write the lines of ``output`` again in block style; comments between its keys stay."""
     from io import StringIO
 
@@ -128,28 +133,46 @@ def _rewritten(lines: list[str], tree: Any) -> list[str]:
     yaml.width = 10_000
     out = StringIO()
     yaml.dump(snippet, out)
-    return [*lines[:first], *out.getvalue().rstrip("\n").split("\n"), *lines[last:]]
+    made = [line.rstrip("\r") + ending for line in out.getvalue().rstrip("\n").split("\n")]
+    return [*lines[:first], *made, *lines[last:]]
 
 
 _PLACEHOLDER = "dandify-tune-goes-here"
 
 
-def _put(lines: list[str], place: Sequence[str], key: str, new: Sequence[str]) -> list[str]:
-    """Replace the lines of a key within a block mapping, or add it as the last one."""
+def _put(lines: list[str], place: Sequence[str], key: str, new: Sequence[str], ending: str) -> list[str]:
+    """Replace the lines of a key within a block mapping, or add it as the last one; comments in its lines stay."""
     tree = _load("\n".join(lines))
     node = tree
     for part in place:
         node = node[part]
     column = node.lc.col
-    indented = [" " * column + line for line in new]
+    *above, own = (" " * column + line for line in new)
     for old in (key, _PLACEHOLDER):
         if old in node:
             first, last = _span(lines, node, old)
+            said = [found for line in lines[first:last] if (found := _comment(line))]
+            if last - first == 1:
+                own, said = "  ".join([own, *said]), []
             if first and lines[first - 1].strip().startswith(MARK):
                 first -= 1
-            return [*lines[:first], *indented, *lines[last:]]
+            made = [*(" " * column + one for one in said), *above, own]
+            return [*lines[:first], *(line + ending for line in made), *lines[last:]]
     last = max(_span(lines, node, other)[1] for other in node)
-    return [*lines[:last], *indented, *lines[last:]]
+    return [*lines[:last], *(line + ending for line in [*above, own]), *lines[last:]]
+
+
+def _comment(line: str) -> str:
+    """Give the comment in a line of names, numbers and quoted words; empty if it has none."""
+    quote = ""
+    for at, sign in enumerate(line):
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "\"'" and (at == 0 or line[at - 1] in " \t[{,:"):
+            quote = sign
+        elif sign == "#" and (at == 0 or line[at - 1] in " \t"):
+            return line[at:].rstrip()
+    return ""
 
 
 def _span(lines: list[str], node: Any, key: str) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dandify.report import text
 from dandify.report.text import duration_short as short
-from dandify.report.tune import ROLES, prediction_lines, sample_line
+from dandify.report.tune import ROLES, prediction_lines, ranges, readers_of_rows, sample_line
 from dandify.tuning.result import Row, StreamResult, TuningResult
 
 _WIDTH, _HEIGHT = 760, 380
@@ -32,7 +32,8 @@ div.wide { overflow-x: auto; } table { border-collapse: collapse; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { font-weight: 600; vertical-align: bottom; } .t { text-align: left; } tr.best td { background: var(--soft);
   font-weight: 600; }
-figure { margin: 1rem 0; } svg { max-width: 100%; height: auto; } svg text { fill: var(--ink); font-size: 12px; }
+.words td { white-space: normal; } figure { margin: 1rem 0; } svg { max-width: 100%; height: auto; }
+svg text { fill: var(--ink); font-size: 12px; }
 .axis { stroke: var(--line); } .dot { fill: var(--faint); } .tried { fill: var(--line); } .front { fill: var(--front); }
 .best { fill: var(--best); } .bar { fill: var(--front); }
 .way { fill: none; stroke: var(--front); stroke-dasharray: 4 3; }
@@ -70,7 +71,7 @@ def page_of(result: TuningResult) -> str:
     parts.append(
         f'<p class="small">Objective {escape(result.objective)}, readers {escape(result.readers)}, seed {result.seed}; '
         f"read {text.size(result.touched_bytes)} of {text.size(result.raw_bytes)}; archive: {result.archive}; "
-        f"{result.workers} core(s); measured in {text.duration(result.seconds)}.</p>"
+        f"{text.count(result.workers, 'core')}; measured in {text.duration(result.seconds)}.</p>"
     )
     for stream in result.streams:
         parts += _stream(stream, result)
@@ -94,8 +95,7 @@ def _stream(stream: StreamResult, result: TuningResult) -> Iterator[str]:
     if stream.rows:
         yield _scatter(stream, best)
         yield _table(stream, best)
-    if best is not None:
-        yield f'<p class="small">Readers of the best: {escape(best.readers.text)}.</p>'
+        yield _readers(stream)
     yield f'<p class="small">{escape(sample_line(stream))}.</p>'
     for line in (*stream.missing, *stream.notes):
         yield f'<p class="small">{escape(line)}</p>'
@@ -186,16 +186,30 @@ class _Scale:
 def _table(stream: StreamResult, best: Row | None) -> str:
     reads = "".join(f"<th>{escape(r.name)}<br>requests; disk / archive</th>" for r in stream.rows[0].reads)
     head = (
-        '<tr><th class="t"></th><th class="t">chunks</th><th class="t">codec</th><th class="t">transforms</th>'
+        '<tr><th>#</th><th class="t"></th><th class="t">chunks</th><th class="t">codec</th>'
+        '<th class="t">transforms</th>'
         "<th>ratio</th><th>95 %</th><th>size</th><th>encode<br>MB/s a core</th><th>decode<br>MB/s a core</th>"
-        f'<th>write<br>MB/s, all cores</th>{reads}<th class="t">cannot read it</th></tr>'
+        f"<th>write<br>MB/s, all cores</th>{reads}</tr>"
     )
     return (
-        f'<div class="wide"><table>{head}{"".join(_table_row(row, stream, best) for row in stream.rows)}</table></div>'
+        f'<div class="wide"><table>{head}'
+        f"{''.join(_table_row(n, row, stream, best) for n, row in enumerate(stream.rows, 1))}"
+        "</table></div>"
     )
 
 
-def _table_row(row: Row, stream: StreamResult, best: Row | None) -> str:
+def _readers(stream: StreamResult) -> str:
+    """Who can and who cannot read what rows make."""
+    head = '<tr><th class="t">rows</th><th class="t">can read it</th><th class="t">cannot read it</th></tr>'
+    rows = "".join(
+        f'<tr><td class="t">{ranges(numbers)}</td><td class="t">{escape(", ".join(readers.can))}</td>'
+        f'<td class="t">{escape(", ".join(readers.cannot)) or "nobody that was tried"}</td></tr>'
+        for numbers, readers in readers_of_rows(stream.rows)
+    )
+    return f'<div class="wide words"><table>{head}{rows}</table></div>'
+
+
+def _table_row(number: int, row: Row, stream: StreamResult, best: Row | None) -> str:
     marks = ["best" if row is best else "front" if row in stream.front else "", ROLES[row.role]]
     marks.append("" if row.written or row.role else "measured only")
     interval = "" if row.ratio_low is None else f"{row.ratio_low:.2f} to {row.ratio_high:.2f}"
@@ -204,8 +218,8 @@ def _table_row(row: Row, stream: StreamResult, best: Row | None) -> str:
         f"{row.ratio:.2f}", interval, text.size(row.stored_bytes), f"{row.encode_mbs:.0f}", f"{row.decode_mbs:.0f}",
         f"{row.write_mbs:.0f}", *(f"{r.requests:.0f}; {short(r.local_s)} / {short(r.archive_s)}" for r in row.reads),
     ]  # fmt: skip
-    cells = [f'<td class="t">{escape(word)}</td>' for word in words] + [f"<td>{number}</td>" for number in numbers]
-    cells.append(f'<td class="t">{escape(", ".join(row.readers.cannot))}</td>')
+    cells = [f"<td>{number}</td>", *(f'<td class="t">{escape(word)}</td>' for word in words)]
+    cells += [f"<td>{figure}</td>" for figure in numbers]
     return f"<tr{' class=best' if row is best else ''}>{''.join(cells)}</tr>"
 
 

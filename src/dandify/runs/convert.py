@@ -15,13 +15,13 @@ from dandify.errors import BadRequest, DandifyError
 from dandify.project.config import Output, PlannedSession, PlannedSource, StreamOutput, read_config
 from dandify.project.metadata import Layer, parse_assignments
 from dandify.runs.build import first_planes, labels_of, named, nwbfile_of, stated_of, stated_of_plate
-from dandify.runs.dry_run import PlannedOutputs, plan_outputs
+from dandify.runs.choices import image_choice, said_of_image, said_of_series, series_choices, with_note
+from dandify.runs.dry_run import PlannedOutputs, image_key, plan_outputs, plate_key
 from dandify.runs.plan import ImagePlan, PlannedPlate, SessionPlan, plan_sessions
 from dandify.sources.microscopy import told_of_filled
 from dandify.store.progress import ProgressCallback
 
 if TYPE_CHECKING:
-    from dandify.nwb.request import StreamChoice
     from dandify.store.report import WriteReport as WriteReport  # what reports show
 
 
@@ -215,43 +215,23 @@ def convert(
     for plan in plans:
         nwb_options = {
             "compression": compression, "chunks": chunks, "transforms": transforms,
-            "streams": _choices(project.output if project else Output(), compression),
+            "streams": series_choices(project.output if project else Output(), compression),
         }  # fmt: skip
+        tuned = project.output.streams if project else {}
         if dry_run:
             result = _planned_session(
                 plan, stub=stub, skip=skip_existing, backend=backend or "hdf5", ngff=ngff or "0.5", memory=memory,
-                workers=workers, **nwb_options,
+                workers=workers, tuned=tuned, **nwb_options,
             )  # fmt: skip
         else:
             result = _convert_session(
                 plan, backend=backend or "hdf5", ngff=ngff or "0.5", stub=stub, skip=skip_existing, options=options,
-                nwb_options={**nwb_options, "paged": paged}, tuned=project.output.streams if project else {},
+                nwb_options={**nwb_options, "paged": paged}, tuned=tuned,
             )  # fmt: skip
         if result.error and len(plans) == 1:
             raise result.error
         done.append(result)
     return ConvertReport(Path(out).absolute(), tuple(done))
-
-
-def _choices(output: Output, compression: str | None) -> dict[str, StreamChoice]:
-    """How dandify.yaml wants streams to be written; a compression that is asked for here counts more."""
-    from dandify.nwb.request import StreamChoice
-
-    return {
-        name: StreamChoice(
-            None if compression else said.compression, tuple(said.chunks) if said.chunks else None,
-            tuple(said.transforms),
-        )
-        for name, said in output.streams.items()
-    }  # fmt: skip
-
-
-def _image_choice(name: str, tuned: Mapping[str, StreamOutput]) -> dict[str, Any]:
-    """Options of `write_ome_zarr` that dandify.yaml has for an image, or plate, by its name or for all images."""
-    said = tuned.get(name) or tuned.get("Image")
-    if said is None:
-        return {}
-    return {"chunks": said.chunks} | ({"compression": said.compression} if said.compression else {})
 
 
 def _planned_session(plan: SessionPlan, *, stub: bool, skip: bool, **options: Any) -> ConvertedSession:
@@ -283,16 +263,15 @@ def _convert_session(
     }
     try:
         if plan.nwb and plan.nwb not in skipped:
-            written.append(
-                _write_nwb(plan, backend=backend, stub=stub, details=details, options={**options, **nwb_options})
-            )
+            one = _write_nwb(plan, backend=backend, stub=stub, details=details, options={**options, **nwb_options})
+            written.append(with_note(one, said_of_series(one, nwb_options["streams"])))
         said: dict[str, Any] = {"ngff": ngff, "stub": stub, "details": details}
         written.extend(
-            _write_image(image, options=options | _image_choice(image.stream.name, tuned), **said)
+            _write_image(image, options=options, chosen=image_choice(*image_key(image), tuned), **said)
             for image in plan.images if image.output not in skipped
         )  # fmt: skip
         written.extend(
-            _write_plate(plate, options=options | _image_choice(plate.source.path.name, tuned), **said)
+            _write_plate(plate, options=options, chosen=image_choice(*plate_key(plate), tuned), **said)
             for plate in plan.plates if plate.output not in skipped
         )  # fmt: skip
     except DandifyError as error:
@@ -318,7 +297,7 @@ def _write_nwb(
 
 
 def _write_image(
-    image: ImagePlan, *, ngff: str, stub: bool, details: dict[str, Any], options: dict[str, Any]
+    image: ImagePlan, *, ngff: str, stub: bool, details: dict[str, Any], options: dict[str, Any], chosen: dict[str, Any]
 ) -> WriteReport:
     from dandify.ngff.write import write_ome_zarr
 
@@ -328,14 +307,15 @@ def _write_image(
     with named(image.source, image.stream.name):
         report = write_ome_zarr(
             stream, image.output, version=ngff, sources=image.source.files, details=details,
-            labels=labels_of(image, stub=stub), **options,
+            labels=labels_of(image, stub=stub), **(options | chosen),
         )  # fmt: skip
-    return replace(report, notes=(*report.notes, *told_of_filled(stream)))
+    return with_note(replace(report, notes=(*report.notes, *told_of_filled(stream))), said_of_image(chosen))
 
 
 def _write_plate(
-    plate: PlannedPlate, *, ngff: str, stub: bool, details: dict[str, Any], options: dict[str, Any]
-) -> WriteReport:
+    plate: PlannedPlate, *, ngff: str, stub: bool, details: dict[str, Any], options: dict[str, Any],
+    chosen: dict[str, Any],
+) -> WriteReport:  # fmt: skip
     from dandify.ngff.plate import write_ome_zarr_plate
 
     plate.output.parent.mkdir(parents=True, exist_ok=True)
@@ -343,7 +323,7 @@ def _write_plate(
     with named(plate.source):
         report = write_ome_zarr_plate(
             fields, plate.output, version=ngff, sources=plate.source.files,
-            details={**details, "image": stated_of_plate(replace(plate, fields=fields))}, **options,
+            details={**details, "image": stated_of_plate(replace(plate, fields=fields))}, **(options | chosen),
         )  # fmt: skip
     told = (told for stream in fields.values() for told in told_of_filled(stream))
-    return replace(report, notes=(*report.notes, *told))
+    return with_note(replace(report, notes=(*report.notes, *told)), said_of_image(chosen))

@@ -115,14 +115,17 @@ def materials_of(sources: Sequence[Source], backend: str) -> tuple[Material, ...
     backend
         Of its NWB file.
     """
+    from dandify.ngff.request import SHARD_BYTES
+
     recordings = [s for s in sources if any(stream.kind != "Image" for stream in s.streams)]
     found = _recorded(recordings, backend) if recordings else []
     for source in sources:
         for stream in source.streams:
             if stream.kind == "Image" and stream.array is not None:
+                spacing = tuple(stream.scale.get(a, 1.0) if a in "zyx" else 0.0 for a in stream.axes)
                 found.append(
                     Material(stream.name, stream.kind, stream.array, stream.array.dtype.newbyteorder("<"), "ome-zarr",
-                             source.path, None, 2)
+                             source.path, None, 2, spacing=spacing, shard_bytes=SHARD_BYTES)
                 )  # fmt: skip
     return tuple(found)
 
@@ -137,8 +140,8 @@ def _opened(path: Path, into: str | None, ignore: Sequence[str], stack: ExitStac
         raise BadRequest("no such file or folder", file=path)
     if path.suffix in (".yaml", ".yml"):
         return list(project_sessions(path, backend=None, recordings=into))
-    if (level := _finest_level(path)) is not None:
-        return [Session(path.name, (_stored_image(path, level),))]
+    if (finest := _finest_level(path)) is not None:
+        return [Session(path.name, (_stored_image(path, *finest),))]
     if path.name.endswith((".nwb", ".nwb.zarr", ".zarr")) or (path / ".zgroup").is_file():
         from dandify.nwb.opened import open_tree
 
@@ -225,8 +228,8 @@ def _stored_series(path: Path, tree: Tree) -> tuple[Material, ...]:
     return tuple(found)
 
 
-def _finest_level(path: Path) -> Path | None:
-    """Folder of the finest level of an OME-Zarr image; None for anything else."""
+def _finest_level(path: Path) -> tuple[Path, tuple[float, ...]] | None:
+    """Folder of the finest level of an OME-Zarr image, and the distance of its pixels; None for anything else."""
     from dandify.ngff.stored import image_of
 
     for name in ("zarr.json", ".zattrs"):
@@ -236,17 +239,29 @@ def _finest_level(path: Path) -> Path | None:
             raise BadSource(f"its {name} is damaged: {error}", file=path) from error
         if image is not None:
             try:
-                return path / str(image.metadata["multiscales"][0]["datasets"][0]["path"])
+                said = image.metadata["multiscales"][0]
+                return path / str(said["datasets"][0]["path"]), _spacing(said)
             except (KeyError, IndexError, TypeError) as error:
                 raise BadSource("its multiscales name no arrays", file=path) from error
     return None
 
 
-def _stored_image(path: Path, level: Path) -> Material:
+def _spacing(multiscale: Any) -> tuple[float, ...]:
+    """Distance of neighbouring pixels by axis, as far as metadata of an image say: 1 where they do not."""
+    axes = [axis.get("type") if isinstance(axis, dict) else {"t": "time", "c": "channel"}.get(axis, "space")
+            for axis in multiscale.get("axes", ())]  # fmt: skip
+    said = multiscale["datasets"][0].get("coordinateTransformations", ())
+    scale = next((list(t["scale"]) for t in said if t.get("type") == "scale"), [1.0] * len(axes))
+    return tuple(float(s) if kind == "space" else 0.0 for s, kind in zip(scale, axes, strict=False))
+
+
+def _stored_image(path: Path, level: Path, spacing: tuple[float, ...]) -> Material:
     from dandify.ngff.level_array import LevelArray
+    from dandify.ngff.request import SHARD_BYTES
 
     array = LevelArray.open(level)
+    axes = len(array.shape)
     return Material(
         path.name.split(".")[0], "Image", array, array.dtype.newbyteorder("<"), "ome-zarr", path, None,
-        min(2, max(0, len(array.shape) - 1)),
+        min(2, max(0, axes - 1)), spacing=spacing if len(spacing) == axes else (0.0,) * axes, shard_bytes=SHARD_BYTES,
     )  # fmt: skip

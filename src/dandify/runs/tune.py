@@ -12,6 +12,7 @@ from pathlib import Path
 from dandify.errors import BadRequest
 from dandify.project.config import read_config
 from dandify.project.tuned import TunedStream, write_tuned
+from dandify.runs.choices import ANY_IMAGE
 from dandify.runs.materials import Session, opened_sessions, project_sessions
 from dandify.tuning.material import LEAST_BYTES, Archive, Material
 from dandify.tuning.result import Prediction, Row, StreamResult, TuningResult
@@ -95,17 +96,34 @@ def tune(
         into = read_config(config).output.backend
     archive = Archive(latency_s, bandwidth_mbs * 1e6)
     with opened_sessions([Path(s) for s in sources], backend=backend, recordings=into, ignore=ignore) as sessions:
+        materials = representatives(sessions)
+        if config is not None:
+            _require_one_backend(materials, into, config)
         result = tune_materials(
-            representatives(sessions), objective=objective, readers=readers, budget_s=parse_seconds(budget), seed=seed,
+            materials, objective=objective, readers=readers, budget_s=parse_seconds(budget), seed=seed,
             workers=workers or os.cpu_count() or 1, archive=archive, progress=progress,
         )  # fmt: skip
         everything = sessions
         if config is not None:
-            everything = project_sessions(config, backend=backend, recordings=into)
-        result = replace(result, prediction=predict(result, everything))
+            try:
+                everything = project_sessions(config, backend=backend, recordings=into)
+            except KeyboardInterrupt:  # what was measured is not lost for it
+                result = replace(result, stopped=True)
+        result = replace(result, prediction=predict(result, everything, written=config is not None))
     if config is not None and not result.stopped:
         apply_choice(result, config, everything)
     return result
+
+
+def _require_one_backend(materials: Sequence[Material], into: str | None, config: Path) -> None:
+    """Refuse, before anything is measured, streams of NWB files of another backend than the sessions shall have."""
+    other = sorted({m.backend for m in materials} - {"ome-zarr", into})
+    if other:
+        name = next(m.path for m in materials if m.backend == other[0])
+        raise BadRequest(
+            f"{name} is an NWB file of backend {other[0]}, and the sessions are to be {into}", file=config,
+            remedy=f"tune what the sessions are made of, or say output: {{backend: {other[0]}}} there",
+        )  # fmt: skip
 
 
 def apply_choice(result: TuningResult, config: Path, sessions: Sequence[Session] = ()) -> None:
@@ -130,20 +148,34 @@ def apply_choice(result: TuningResult, config: Path, sessions: Sequence[Session]
         raise BadRequest("nothing was measured that convert writes", file=config, remedy="tune with other --readers")
     today = datetime.now().astimezone().date().isoformat()
     backends = {stream.backend for stream, _ in rows.values()} - {"ome-zarr"}
+    everything = [m for session in sessions for m in session.materials if m.raw_bytes >= LEAST_BYTES]
     streams = {
-        name: TunedStream(row.compression or "", row.chunks, row.transforms, f"{today}: {_figures(row, result)}")
-        for name, (_, row) in rows.items()
-    }
-    for material in (m for session in sessions for m in session.materials if m.raw_bytes >= LEAST_BYTES):
+        name: TunedStream(
+            row.compression or "", _for_others(row.chunks, stream, everything, result.streams), row.transforms,
+            f"{today}: {_figures(row, result)}",
+        )
+        for name, (stream, row) in rows.items()
+        if stream.backend != "ome-zarr" or not everything or name in {ANY_IMAGE, *(m.name for m in everything)}
+    }  # fmt: skip
+    for material in everything:
         like = _like(material, result.streams)
-        if like is None or like.name not in streams or "Image" in (material.kind, material.name):
+        # convert takes what is said of `Image` for every image that is not named
+        if like is None or like.name not in streams or like.name == ANY_IMAGE:
             continue
         known = streams[like.name]
-        streams.setdefault(
-            material.name,
-            replace(known, chunks=tuple(map(min, known.chunks, material.shape)), comment=f"{today}: like {like.name}"),
-        )
+        chunks = known.chunks if like.backend == "ome-zarr" else tuple(map(min, known.chunks, material.shape))
+        streams.setdefault(material.name, replace(known, chunks=chunks, comment=f"{today}: like {like.name}"))
     write_tuned(config, streams, backend=next(iter(backends), None))
+
+
+def _for_others(
+    chunks: tuple[int, ...], stream: StreamResult, everything: Sequence[Material], streams: Sequence[StreamResult]
+) -> tuple[int, ...]:
+    """Make chunks of an image such as `convert` writes of others, too: even along axes of space; it clips them."""
+    if stream.backend != "ome-zarr":
+        return chunks
+    spacing = next((m.spacing for m in everything if _like(m, streams) is stream), ()) or (0.0,) * len(chunks)
+    return tuple(c + c % 2 if far else c for c, far in zip(chunks, spacing, strict=True))
 
 
 def _figures(row: Row, result: TuningResult) -> str:
@@ -151,7 +183,7 @@ def _figures(row: Row, result: TuningResult) -> str:
     interval = "" if row.ratio_low is None else f" ({row.ratio_low:.2f}-{row.ratio_high:.2f})"
     return (
         f"{row.ratio:.2f} times smaller{interval}, {row.encode_mbs:.0f} MB/s a core, {row.write_mbs:.0f} MB/s on "
-        f"{result.workers} core(s)"
+        f"{result.workers} core{'' if result.workers == 1 else 's'}"
     )
 
 
@@ -172,27 +204,46 @@ def parse_seconds(text: str | float) -> float:
 def representatives(sessions: Sequence[Session]) -> tuple[Material, ...]:
     """Give the streams to measure: the largest of each name, and of images the largest of each type.
 
-    Images are named after their files; one that stands for others is called ``Image``.
+    Images have the names that files give them; one that stands for all others is called ``Image``, and of several of
+    one name, all but the largest say how they differ.
     """
     alike: dict[tuple[object, ...], list[Material]] = {}
     for material in (m for s in sessions for m in s.materials):
         image = material.backend == "ome-zarr"
         what = (material.dtype.str, len(material.shape)) if image else (material.name,)
         alike.setdefault((material.backend, *what), []).append(material)
-    largest = [(max(group, key=lambda m: m.raw_bytes), len(group)) for group in alike.values()]
-    images = sum(m.backend == "ome-zarr" for m, _ in largest)
-    return tuple(
-        replace(m, name="Image") if m.backend == "ome-zarr" and count > 1 and images == 1 else m for m, count in largest
+    largest = sorted(
+        ((max(group, key=lambda m: m.raw_bytes), len(group)) for group in alike.values()),
+        key=lambda pair: pair[0].backend == "ome-zarr",
     )
+    images = [m for m, _ in largest if m.backend == "ome-zarr"]
+    if len(images) == 1 and largest[-1][1] > 1:
+        return (*(m for m, _ in largest[:-1]), replace(images[0], name=ANY_IMAGE))
+    first = {m.name: m for m in sorted(images, key=lambda m: m.raw_bytes)}  # files may give all images one name
+    return tuple(
+        m if m.backend != "ome-zarr" or first[m.name] is m
+        else replace(m, name=f"{m.name} ({len(m.shape)} axes, {m.dtype.str})")
+        for m, _ in largest
+    )  # fmt: skip
 
 
-def predict(result: TuningResult, sessions: Sequence[Session]) -> Prediction | None:
-    """Say what the best rows come to for all streams of all sessions; None where nothing was measured."""
-    best = result.best()
+def predict(result: TuningResult, sessions: Sequence[Session], *, written: bool = False) -> Prediction | None:
+    """Say what the best rows come to for all streams of all sessions; None where nothing was measured.
+
+    Parameters
+    ----------
+    result
+        Of `tune`.
+    sessions
+        All of them.
+    written
+        Take the best of what `dandify convert` writes.
+    """
+    best = {name: row for name, (_, row) in chosen_rows(result).items()} if written else result.best()
     if not best:
         return None
     measured = {s.name: s for s in result.streams}
-    raw, unmeasured, stored, default, write_s = 0, 0, 0.0, 0.0, 0.0
+    raw, unmeasured, stored, default, write_s, used = 0, 0, 0.0, 0.0, 0.0, set[bool]()
     for material in (m for session in sessions for m in session.materials):
         like = _like(material, result.streams)
         row = best.get(like.name) if like else None
@@ -207,8 +258,10 @@ def predict(result: TuningResult, sessions: Sequence[Session]) -> Prediction | N
         stored += row.stored_bytes * share
         default += usual.stored_bytes * share
         write_s += material.raw_bytes / 1e6 / row.write_mbs
+        used.add(row.written)
     return Prediction(
-        len(sessions), raw, stored, default, unmeasured, write_s, stored / result.archive.bytes_per_s
+        len(sessions), raw, stored, default, unmeasured, write_s, stored / result.archive.bytes_per_s,
+        by_convert=False not in used,
     )  # fmt: skip
 
 
@@ -219,16 +272,14 @@ def chosen_rows(result: TuningResult) -> Mapping[str, tuple[StreamResult, Row]]:
 
 
 def _like(material: Material, streams: Sequence[StreamResult]) -> StreamResult | None:
-    """Give the measured stream that stands for another: of its name, or else of its kind, type and rate."""
-    same = [s for s in streams if s.rows and s.backend == material.backend and s.dtype == material.dtype.str]
-    named = [s for s in same if s.name == material.name]
-    kindred = [
-        s
-        for s in same
-        if s.kind == material.kind != _ANYTHING
+    """Give the measured stream that stands for another, of as many axes: of its name, or of its kind, type and rate."""
+    same = [
+        s for s in streams
+        if s.rows and s.backend == material.backend and s.dtype == material.dtype.str
         and len(s.shape) == len(material.shape)
-        and _alike(s.rate_hz, material.rate_hz)
-    ]
+    ]  # fmt: skip
+    named = [s for s in same if s.name == material.name]
+    kindred = [s for s in same if s.kind == material.kind != _ANYTHING and _alike(s.rate_hz, material.rate_hz)]
     return next(iter(named or kindred), None)
 
 

@@ -22,8 +22,11 @@ from dandify.store.shard import ShardFile
 from dandify.store.target import Place
 
 Index = tuple[int, ...]
-COMPRESSIONS: Final = {"blosc-zstd": ("zstd", 1), "blosc-lz4": ("lz4", 5), "blosc-zstd-5": ("zstd", 5)}
-"""Names of codecs, and what Blosc calls them: fast and small, faster, smaller."""
+COMPRESSIONS: Final = {
+    "blosc-zstd": ("zstd", 1), "blosc-lz4": ("lz4", 5), "blosc-zstd-5": ("zstd", 5), "blosc-zstd-bits": ("zstd", 1),
+}  # fmt: skip
+"""Names of codecs, and what Blosc calls them: fast and small, faster, smaller, and often smaller of noisy pixels."""
+BITS: Final = "-bits"  # ends the names of those that shuffle bits, not bytes
 
 
 Shuffle = Literal["noshuffle", "shuffle", "bitshuffle"]
@@ -55,6 +58,7 @@ class BloscCodec:
     def named(cls, name: str, itemsize: int, *, bits: bool = False) -> BloscCodec:
         """Codec of one of `COMPRESSIONS`; bytes of values are shuffled, or their bits."""
         inner, level = COMPRESSIONS[name]
+        bits = bits or name.endswith(BITS)
         return cls(inner, level, itemsize, "bitshuffle" if bits else "shuffle" if itemsize > 1 else "noshuffle")
 
     @property

@@ -13,7 +13,7 @@ from dandify.tuning.codecs import Codec, codecs_for, usual_codec
 from dandify.tuning.material import Material
 
 IMAGE_BYTES = (4 * 2**20, 2**20)  # raw, of a chunk of an image
-IMAGE_DEPTHS = (64, 16, 1)  # planes
+IMAGE_DEPTHS = (64, 16, 2)  # planes: an odd number would cut through the voxels of the next level, and is not written
 DEFAULT, USUAL = "default", "usual"
 """Roles: what `convert` writes when nothing is asked for, and what neuroconv does."""
 
@@ -112,9 +112,10 @@ def _image_shapes(material: Material) -> tuple[tuple[int, ...], ...]:
 
 
 def _image_chunks(material: Material, depth: int, size: int) -> tuple[int, ...]:
-    """One time point and channel, so many planes, and the largest square of a power of two; lengths are even."""
+    """One time point and channel, so many planes, and the largest square of a power of two; even, or all there is."""
     *leading, height, width = material.shape
-    planes = min(depth, leading[-1]) if leading else 1
+    deep = bool(leading) and (not material.spacing or material.spacing[len(leading) - 1] > 0)
+    planes = min(depth, leading[-1]) if deep else 1
     side = 1 << (isqrt(max(1, size // (planes * material.dtype.itemsize))).bit_length() - 1)
     chunks = (*(1 for _ in leading[:-1]), *((planes,) if leading else ()), min(side, height), min(side, width))
     assert prod(chunks) > 0

@@ -17,6 +17,7 @@ from dandify.store.compression import PLAIN, encoder_for
 from dandify.store.encode import Bytes
 from dandify.store.frames import blosc_block
 from dandify.store.zarr_image import COMPRESSIONS as IMAGE_COMPRESSIONS
+from dandify.store.zarr_image import BloscCodec
 from dandify.tuning.coders import Coder, EngineCoder, FilterCoder, ImageCoder, NumcodecsCoder, pieces_of
 from dandify.tuning.readers import Readers, allowed, readers_of
 
@@ -91,6 +92,10 @@ _BLOSC: dict[str, tuple[str, float, float]] = {
     "blosc-lz4": ("Blosc (LZ4 5), bit shuffle", 1200, 1800),
     "blosc-lz4-bytes": ("Blosc (LZ4 5), byte shuffle", 900, 1800),
 }
+
+_IMAGE_SPEEDS = {
+    "blosc-zstd": (500, 900), "blosc-lz4": (900, 1800), "blosc-zstd-5": (200, 900), "blosc-zstd-bits": (540, 900),
+}  # fmt: skip
 
 
 def codecs_for(backend: str, readers: str, dtype: np.dtype[Any], *, signals: bool) -> tuple[Codec, ...]:
@@ -177,13 +182,14 @@ def _zarr(dtype: np.dtype[Any]) -> Iterator[Codec]:
 
 
 def _ome_zarr(dtype: np.dtype[Any]) -> Iterator[Codec]:
-    for key, (inner, level) in IMAGE_COMPRESSIONS.items():
-        title = f"Blosc ({'Zstd' if inner == 'zstd' else 'LZ4'} {level})"
-        fast, back = {"blosc-zstd": (500, 900), "blosc-lz4": (900, 1800), "blosc-zstd-5": (200, 900)}[key]
-        make = partial(_numcodecs, _blosc(inner, level, int(dtype.itemsize > 1)), ())
-        yield Codec(key, title + (", byte shuffle" if dtype.itemsize > 1 else ""), "any", fast, back, make, key)
-    bits = partial(_numcodecs, _blosc("zstd", 1, 2), ())
-    yield Codec("blosc-zstd-bits", "Blosc (Zstd 1), bit shuffle", "any", 540, 900, bits)
+    for key in IMAGE_COMPRESSIONS:
+        codec = BloscCodec.named(key, dtype.itemsize)
+        title = f"Blosc ({'Zstd' if codec.inner == 'zstd' else 'LZ4'} {codec.level})"
+        shuffled, number = {
+            "noshuffle": ("", 0), "shuffle": (", byte shuffle", 1), "bitshuffle": (", bit shuffle", 2),
+        }[codec.shuffle]  # fmt: skip
+        make = partial(_numcodecs, _blosc(codec.inner, codec.level, number), ())
+        yield Codec(key, title + shuffled, "any", *_IMAGE_SPEEDS[key], make, key)
     yield Codec("gzip", "gzip (ISA-L 1)", "any", 310, 400, _engine("zarr", "gzip"))
     yield Codec("zstd", "Zstd 3", "plugins", 140, 700, _engine("zarr", "zstd"))
     yield from _python(dtype)

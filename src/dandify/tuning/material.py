@@ -41,6 +41,10 @@ class Material:
         Number of last axes that make one sample or frame: 0 or 1 for signals, 2 or 3 for frames.
     transforms
         Names of exact transforms that the output could hold.
+    spacing
+        Of an image: distance of neighbouring pixels on each axis, and 0 for axes of time and channels.
+    shard_bytes
+        Raw size up to which an image's chunks share a file; 0 where each chunk is one.
     """
 
     name: str
@@ -52,6 +56,8 @@ class Material:
     rate_hz: float | None = None
     inner: int = 1
     transforms: tuple[str, ...] = ()
+    spacing: tuple[float, ...] = ()
+    shard_bytes: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, copysign, log, prod
 from pathlib import Path
 from statistics import median
@@ -23,14 +23,25 @@ from dandify.tuning.material import Archive, Material
 from dandify.tuning.objective import OBJECTIVES, Figures, best_of, score
 from dandify.tuning.reading import Pattern, ReadCost, count, patterns_of
 from dandify.tuning.schedule import plan_rounds
-from dandify.tuning.trial import NotIdentical, Tally, Unfit, beginning, learnt_from, require_same, run
+from dandify.tuning.trial import (
+    NotIdentical,
+    Tally,
+    Unfit,
+    learnt_from,
+    require_same,
+    run,
+    time_chunks,
+    whole_chunks,
+)
 
 USUAL = 3.0  # times faster or slower than stated: as usual, since codecs differ from data to data by twice
 STEP = 2.0  # of a speed beyond: choices change with these steps alone
 _LATE = 3.0  # times the budget: what is not measured then is left out
 _GRACE_S = 5.0
 _CALIBRATION_MB = 0.5
+_TIMED_MB = 8.0  # of whole chunks, by each finalist in each turn
 _WINDOW_MB = 2.0  # of a window, before another one is measured
+ALL = 0.999  # of a window, or a stream: so much counts as all of it
 _ROWS = 4096  # at least, of a window of signals that is measured in part
 
 
@@ -145,7 +156,9 @@ class Race:
                 going = self._kept(going, plan.kept(number))
             going = self._sized(going, plan.final_mb)
             for turn in range(plan.repeats):
-                self._final(len(plan.rounds), going if turn % 2 == 0 else going[::-1], plan.timed_mb)
+                ordered = going if turn % 2 == 0 else going[::-1]
+                self._timed(turn, ordered, min(_TIMED_MB, plan.timed_mb))
+                self._final(len(plan.rounds), ordered, plan.timed_mb)
                 self.on_round(len(plan.rounds) + turn, len(plan.rounds) + plan.repeats, self.standings)
                 going = [s for s in going if s in self.standings]
         except KeyboardInterrupt:
@@ -168,7 +181,7 @@ class Race:
 
     def cost(self, pattern: Pattern, one: Standing, stored: float, chunk_s: float) -> ReadCost:
         """Cost of a way of reading."""
-        return count(pattern, self.material.shape, one.candidate.chunks, stored, chunk_s, self.archive)
+        return count(pattern, self.material, one.candidate.chunks, stored, chunk_s, self.archive)
 
     def steady(self, stated: float, measured: float) -> float:
         """Speed that choices are made by: what is usual, moved by steps of two towards what was measured.
@@ -242,9 +255,40 @@ class Race:
                     return
             done.add(standing.candidate.name)
 
-        self._each(one, sorted(going, key=lambda s: not s.candidate.role))
+        # what there is to compare with, and then the best: on a busy machine, those behind are left out
+        ordered = sorted(going, key=lambda s: (not s.candidate.role, self._score(s), s.candidate.name))
+        self._each(one, ordered)
         self._drop_faulty()
-        return [s for s in going if s.candidate.name in done and s in self.standings]
+        return [s for s in ordered if s.candidate.name in done and s in self.standings]
+
+    def _score(self, one: Standing) -> float:
+        """Score by the objective; nothing is known of a candidate that took part in no round."""
+        return score(self.objective, self.figures(one)) if one.tally.raw else 0.0
+
+    def _timed(self, turn: int, going: Sequence[Standing], megabytes: float) -> None:
+        """Time finalists on one core each, on chunks as long as the file's: those of rounds may be shorter."""
+
+        def one(standing: Standing) -> None:
+            if time.monotonic() > self._deadline and turn:
+                return
+            chunks, axis = standing.candidate.chunks, self.material.leading - 1
+            count = max(2, ceil(megabytes * 1e6 / (prod(chunks) * self.material.dtype.itemsize)))
+            pieces = [self._changed(p, standing.candidate) for p in whole_chunks(self.windows, chunks, axis, count)]
+            try:
+                timed = time_chunks(standing.coder, pieces)
+            except NotIdentical as error:
+                self.faults.append(Fault(standing.candidate.name, str(error)))
+                return
+            except Unfit as error:
+                self.unfit[standing.candidate.name] = str(error)
+                return
+            encode, decode = (timed.raw, timed.encode_s), (timed.raw, timed.decode_s)
+            tally = standing.tally
+            standing.tally = replace(tally, encode=[*tally.encode, encode] if turn else [encode],
+                                     decode=[*tally.decode, decode] if turn else [decode])  # fmt: skip
+
+        self._each(one, going)
+        self._drop_faulty()
 
     def _final(self, number: int, going: Sequence[Standing], megabytes: float) -> None:
         """Write and read finalists with all cores; time decides how much of the sample, and changes no size."""
@@ -266,8 +310,8 @@ class Race:
 
     def _standing(self, candidate: Candidate) -> Standing:
         """Make a candidate's coder learn from the beginnings of a few windows."""
-        pieces = [self._changed(beginning(w, candidate.chunks), candidate) for w in learnt_from(self.windows)]
-        return Standing(candidate, candidate.codec.make(pieces))
+        pieces = learnt_from(self.windows, candidate.chunks, self.material.leading - 1)
+        return Standing(candidate, candidate.codec.make([self._changed(piece, candidate) for piece in pieces]))
 
     def _part(self, number: int, candidate: Candidate, megabytes: float) -> NDArray[Any]:
         """Give as much of a window as is to be measured, after the candidate's transforms.
@@ -276,6 +320,8 @@ class Race:
         become another size. Where one chunk is too much, and of frames, fewer rows.
         """
         values, axis = self.windows[number], self.material.leading - 1
+        if megabytes * 1e6 >= values.nbytes * ALL:
+            return self._changed(values, candidate)
         width = candidate.chunks[-1]
         if values.ndim == axis + 2 and values.nbytes > megabytes * 1e6 and width < values.shape[-1]:
             groups = values.shape[-1] // width

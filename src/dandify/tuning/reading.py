@@ -7,6 +7,7 @@ from math import ceil, prod
 
 from dandify.store.readcost import ONE_CHANNEL_S, UNKNOWN_RATE_HZ, rows_of_a_second
 from dandify.store.region import Region
+from dandify.tuning.index import finding
 from dandify.tuning.material import Archive, Material
 
 PLACES = 5  # at which a region is laid, evenly from the start to the end
@@ -37,7 +38,8 @@ class ReadCost:
     name
         Of the pattern.
     requests
-        Chunks that are fetched, on average over the places; each is one request to an archive.
+        Of an archive, on average over the places: a chunk is one, and so is each part of an index that is read to find
+        them, see `dandify.tuning.index`.
     stored_bytes
         Bytes of these as stored.
     local_s
@@ -55,16 +57,18 @@ class ReadCost:
 
 def patterns_of(material: Material) -> tuple[Pattern, ...]:
     """Ways in which a stream is read: a second or a frame, one channel or pixel row for long, and all in order."""
-    shape, axis = material.shape, material.leading - 1
-    inner = shape[axis + 1 :]
+    shape = material.shape
     if material.inner >= 2:
-        one, narrow = "one full frame", "one pixel row through all frames"
-        first: tuple[int, ...] = (*(1 for _ in shape[: axis + 1]), *inner)
-        row = (1, *inner[1:])
-        if material.rate_hz:
-            narrow = "one pixel row through ten minutes"
-        second: tuple[int, ...] = (*(1 for _ in shape[:axis]), _ten_minutes(material), *row)
+        lead, frame = shape[: -material.inner], shape[-material.inner :]
+        row = (1, *frame[1:])
+        one, first = "one full frame", (*(1 for _ in lead), *frame)
+        if lead:
+            narrow = f"one pixel row through {'ten minutes' if material.rate_hz else 'all frames'}"
+            second = (*(1 for _ in lead[:-1]), _ten_minutes(material), *row)
+        else:
+            narrow, second = "one pixel row", row
     else:
+        inner = shape[material.leading :]
         one, narrow = "one second of all channels", "ten minutes of one channel"
         first = (rows_of_a_second(shape, material.rate_hz), *inner)
         second = (_ten_minutes(material), *(1 for _ in inner))
@@ -81,7 +85,7 @@ def chunks_touched(region: Region, chunks: tuple[int, ...]) -> int:
 
 
 def count(
-    pattern: Pattern, shape: tuple[int, ...], chunks: tuple[int, ...], stored_bytes: float, chunk_s: float,
+    pattern: Pattern, material: Material, chunks: tuple[int, ...], stored_bytes: float, chunk_s: float,
     archive: Archive,
 ) -> ReadCost:  # fmt: skip
     """Count what a pattern needs.
@@ -90,8 +94,8 @@ def count(
     ----------
     pattern
         The regions.
-    shape, chunks
-        Of the dataset.
+    material, chunks
+        The stream, and the shape of its chunks.
     stored_bytes
         Of all its chunks.
     chunk_s
@@ -99,12 +103,13 @@ def count(
     archive
         Latency and bandwidth.
     """
-    each = stored_bytes / prod(ceil(n / c) for n, c in zip(shape, chunks, strict=True))
+    each = stored_bytes / prod(ceil(n / c) for n, c in zip(material.shape, chunks, strict=True))
     touched = sum(chunks_touched(r, chunks) for r in pattern.regions) / len(pattern.regions)
+    found = [finding(material, r, chunks) for r in pattern.regions]
+    requests, size = (sum(column) / len(found) for column in zip(*found, strict=True))
+    requests, size = requests + touched, size + touched * each
     local = touched * chunk_s
-    return ReadCost(
-        pattern.name, touched, touched * each, local, archive.seconds(touched, touched * each) + local
-    )  # fmt: skip
+    return ReadCost(pattern.name, requests, size, local, archive.seconds(requests, size) + local)
 
 
 def _ten_minutes(material: Material) -> int:

@@ -31,7 +31,8 @@ class Row:
     role
         ``default`` for what `convert` does when nothing is asked for, ``usual`` for what neuroconv does.
     ratio, ratio_low, ratio_high
-        Raw bytes for each stored byte, with its 95 % confidence interval; None where all of the stream was measured.
+        Raw bytes for each stored byte, with its 95 % confidence interval; None where all of the stream was
+        measured, or one window alone.
     stored_bytes
         Predicted, of the whole stream.
     encode_mbs, decode_mbs
@@ -188,6 +189,8 @@ class Prediction:
         Raw bytes of streams of which no like was measured.
     write_s, upload_s
         Time to write them on all cores of this machine, and to upload them at the stated bandwidth.
+    by_convert
+        `dandify convert` writes all of it so.
     """
 
     sessions: int
@@ -197,6 +200,7 @@ class Prediction:
     unmeasured_bytes: int
     write_s: float
     upload_s: float
+    by_convert: bool = True
 
     @property
     def saved_bytes(self) -> float:

@@ -80,7 +80,9 @@ def allowance(raw_bytes: int) -> int:
     return raw_bytes if raw_bytes <= SMALL_BYTES else min(MOST_TOUCHED_BYTES, int(TOUCHED * raw_bytes))
 
 
-def take_sample(material: Material, allowed_bytes: int, seed: int, *, rows: int = 1) -> Sample:
+def take_sample(
+    material: Material, allowed_bytes: int, seed: int, *, rows: int = 1, measured_bytes: int = WHOLE_BYTES
+) -> Sample:  # fmt: skip
     """Read the windows of a stream.
 
     Parameters
@@ -93,21 +95,26 @@ def take_sample(material: Material, allowed_bytes: int, seed: int, *, rows: int 
         Of the places in between.
     rows
         Length of the longest chunk that is to be measured: windows are as long, if that leaves enough of them.
+    measured_bytes
+        What is going to be measured of it: a stream that is larger is not taken as a whole, if windows can be read, for
+        of one long window its beginning alone would be measured.
 
     Raises
     ------
     dandify.errors.BadSource
         If it cannot be read.
     """
-    if material.raw_bytes <= min(allowed_bytes, WHOLE_BYTES):
-        reader = _Reader(material, material.raw_bytes, 1)
-        count = prod(material.shape[: material.leading - 1])
-        length = material.shape[material.leading - 1]
+    if material.raw_bytes <= min(allowed_bytes, WHOLE_BYTES) and not (
+        material.raw_bytes > measured_bytes and _divisible(material)
+    ):
+        every = tuple(slice(0, n) for n in material.shape)
+        whole = read_values(material.array, every, material.dtype, material.name)
+        runs = list(np.ndindex(material.shape[: material.leading - 1]))
         found = [
-            Window(region, "all", reader.read(region), 1 / count)
-            for region in (reader.region(k, 0, length) for k in range(count))
+            Window((*first, *every[len(first) :]), "all", whole[first], 1 / len(runs))
+            for first in (tuple(slice(k, k + 1) for k in run) for run in runs)
         ]
-        return Sample(tuple(found), reader.touched, whole=True)
+        return Sample(tuple(found), material.array.nbytes, whole=True)
     reader = _Reader(material, min(allowed_bytes, SAMPLE_BYTES) // LEAST_WINDOWS, rows)
     positions, loudness = _probe(reader, allowed_bytes // PROBE_SHARE)
     length, count = _window_length(reader, min(SAMPLE_BYTES, allowed_bytes - reader.touched), rows)
@@ -117,6 +124,12 @@ def take_sample(material: Material, allowed_bytes: int, seed: int, *, rows: int 
     weights = _weights(values, loudness, material.leading)
     found = [Window(r, p, v, w) for (r, p), v, w in zip(read, values, weights, strict=True)]
     return Sample(tuple(found), reader.touched, whole=False)
+
+
+def _divisible(material: Material) -> bool:
+    """Whether its blocks are short enough for several windows."""
+    axis = material.leading - 1
+    return (material.grain[axis] if material.grain else 1) * LEAST_WINDOWS <= material.shape[axis]
 
 
 class _Reader:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dandify.store.choose import PIECE_BYTES, PIECES
 from dandify.store.region import grid
 from dandify.tuning.candidates import Candidate
 from dandify.tuning.coders import Coder, raw_of
@@ -20,7 +21,6 @@ from dandify.tuning.coders import Coder, raw_of
 _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 _NORMAL = 1.96
 _LEAST_S = 1e-7
-_LEARNT_PIECES, _LEARNT_BYTES = 6, 512 * 1024  # of chunks that an encoder learns from, as when a file is written
 
 
 class NotIdentical(Exception):
@@ -88,10 +88,46 @@ class Tally:
         return median(size / 1e6 / max(s, _LEAST_S) for size, s in self.decode)
 
 
-def learnt_from(windows: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-    """Give the windows that an encoder learns from."""
-    numbers = sorted({(len(windows) - 1) * k // (_LEARNT_PIECES - 1) for k in range(_LEARNT_PIECES)})
-    return [windows[n] for n in numbers]
+def learnt_from(windows: Sequence[NDArray[Any]], chunks: tuple[int, ...], axis: int) -> list[NDArray[Any]]:
+    """Give beginnings of chunks that an encoder learns from, as many as when a file is written; see `whole_chunks`."""
+    return [beginning(chunk, chunks) for chunk in whole_chunks(windows, chunks, axis, PIECES)]
+
+
+def whole_chunks(
+    windows: Sequence[NDArray[Any]], chunks: tuple[int, ...], axis: int, count: int
+) -> list[NDArray[Any]]:  # fmt: skip
+    """Cut chunks as long as those of a file out of windows: the first, the last, and others evenly in between.
+
+    What a chunk costs that does not grow with its length - a table of codes, a sample that is looked at - makes short
+    ones slower: our own encoder takes up to 1.6 times as long for a megabyte in chunks of half the length. Windows
+    follow one another where a chunk is longer than one.
+
+    Parameters
+    ----------
+    windows
+        Values, alike but for their length.
+    chunks
+        Shape of a chunk; clipped where all windows together are smaller.
+    axis
+        Along which windows are long.
+    count
+        Of chunks, at least 2; places are repeated where there are fewer.
+    """
+    cells = [max(1, n // c) for n, c in zip(windows[0].shape[axis + 1 :], chunks[axis + 1 :], strict=True)]
+    found = []
+    for k in range(count):
+        cell = np.unravel_index((prod(cells) - 1) * k // (count - 1), cells) if cells else ()
+        inner = tuple(slice(int(i) * c, (int(i) + 1) * c) for i, c in zip(cell, chunks[axis + 1 :], strict=True))
+        first, left, parts = (len(windows) - 1) * k // (count - 1), chunks[axis], []
+        start = max(0, windows[first].shape[axis] - left) * k // (count - 1)
+        for window in (*windows[first:], *windows[:first]):
+            part = window[(*(slice(0, c) for c in chunks[:axis]), slice(start, start + left), *inner)]
+            parts.append(part)
+            left, start = left - part.shape[axis], 0
+            if not left:
+                break
+        found.append(np.ascontiguousarray(parts[0] if len(parts) == 1 else np.concatenate(parts, axis)))
+    return found
 
 
 def chunks_of(values: NDArray[Any], chunks: tuple[int, ...]) -> list[NDArray[Any]]:
@@ -101,7 +137,25 @@ def chunks_of(values: NDArray[Any], chunks: tuple[int, ...]) -> list[NDArray[Any
 
 
 def run(candidate: Candidate, coder: Coder, number: int, values: NDArray[Any], weight: float, tally: Tally) -> None:
-    """Encode a window, decode it again, compare every bit, and note sizes and seconds of this thread.
+    """Note sizes and times of a window's chunks, see `time_chunks`, which raises what this does."""
+    timed = time_chunks(coder, chunks_of(values, candidate.chunks))
+    tally.raw[number], tally.weights[number], tally.stored[number] = timed.raw, weight, timed.stored
+    tally.encode.append((timed.raw, timed.encode_s))
+    tally.decode.append((timed.raw, timed.decode_s))
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Bytes of some chunks, raw and stored, and the seconds of this thread that encoding and decoding them took."""
+
+    raw: int
+    stored: int
+    encode_s: float
+    decode_s: float
+
+
+def time_chunks(coder: Coder, pieces: Sequence[NDArray[Any]]) -> Timed:
+    """Encode chunks, decode them again, and compare every bit.
 
     Raises
     ------
@@ -110,7 +164,6 @@ def run(candidate: Candidate, coder: Coder, number: int, values: NDArray[Any], w
     Unfit
         If it cannot be encoded.
     """
-    pieces = chunks_of(values, candidate.chunks)
     begun = time.thread_time()
     try:
         payloads = [coder.encode(piece) for piece in pieces]
@@ -122,10 +175,7 @@ def run(candidate: Candidate, coder: Coder, number: int, values: NDArray[Any], w
     for piece, other in zip(pieces, back, strict=True):
         require_same(piece, other)
     raw = sum(piece.nbytes for piece in pieces)
-    tally.raw[number], tally.weights[number] = raw, weight
-    tally.stored[number] = sum(map(len, payloads))
-    tally.encode.append((raw, encoded - begun))
-    tally.decode.append((raw, decoded - encoded))
+    return Timed(raw, sum(map(len, payloads)), encoded - begun, decoded - encoded)
 
 
 def require_same(values: NDArray[Any], back: NDArray[Any]) -> None:
@@ -153,7 +203,7 @@ def _decoded(coder: Coder, payload: bytes, piece: NDArray[Any]) -> NDArray[Any]:
 def beginning(values: NDArray[Any], chunks: tuple[int, ...]) -> NDArray[Any]:
     """Give the beginning of a chunk, in C order, of about half a megabyte."""
     part = [min(c, n) for c, n in zip(chunks, values.shape, strict=True)]
-    budget = max(1, _LEARNT_BYTES // values.itemsize)
+    budget = max(1, PIECE_BYTES // values.itemsize)
     for axis in range(len(part)):
         part[axis] = max(1, min(part[axis], budget // prod(part[axis + 1 :])))
         if part[axis] > 1:

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import prod, sqrt
+from math import inf, prod, sqrt
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,13 +32,15 @@ from dandify.tuning.candidates import (
 from dandify.tuning.codecs import Codec, codecs_for
 from dandify.tuning.material import LEAST_BYTES, Archive, Material
 from dandify.tuning.objective import require_objective
-from dandify.tuning.race import Race, Standing
+from dandify.tuning.race import ALL, Race, Standing
 from dandify.tuning.readers import LEVELS
 from dandify.tuning.result import Row, StreamResult, Tried, TuningResult, WindowInfo
 from dandify.tuning.sampling import Sample, allowance, take_sample
+from dandify.tuning.schedule import final_megabytes
 
 _MEMORY_BYTES = 1_000_000_000
 _MOST_UNFIT = 4  # of such notes
+_STOPPED = "stopped before it was measured"
 
 
 @dataclass(frozen=True)
@@ -115,15 +117,18 @@ def tune_materials(
     total = sum(m.raw_bytes for m in large)
     weights = sum(sqrt(m.raw_bytes) for m in large)
     for material in materials:
-        reason = _too_small(material) or ("stopped before it was measured" if stopped else None)
+        reason = _too_small(material) or (_STOPPED if stopped else None)
         if reason:
             results.append(replace(_described(material), skipped=reason))
             continue
-        found, stopped = _tune(
-            material, objective=objective, readers=readers, seed=seed, workers=workers, archive=archive,
-            seconds=budget_s * sqrt(material.raw_bytes) / weights,
-            allowed=material.raw_bytes * allowance(total) // total, progress=progress,
-        )  # fmt: skip
+        try:
+            found, stopped = _tune(
+                material, objective=objective, readers=readers, seed=seed, workers=workers, archive=archive,
+                seconds=budget_s * sqrt(material.raw_bytes) / weights,
+                allowed=material.raw_bytes * allowance(total) // total, progress=progress,
+            )  # fmt: skip
+        except KeyboardInterrupt:  # while its sample was read: what was measured of those before stays
+            found, stopped = replace(_described(material), skipped=_STOPPED), True
         results.append(found)
     return TuningResult(
         tuple(results), objective, readers, seed, budget_s, archive, workers, time.perf_counter() - begun, stopped
@@ -149,8 +154,9 @@ def _tune(
 ) -> tuple[StreamResult, bool]:  # fmt: skip
     notes: list[str] = []
     sample = take_sample(
-        material, allowed, seed, rows=max(shape[material.leading - 1] for shape in shapes_for(material))
-    )
+        material, allowed, seed, rows=max(shape[material.leading - 1] for shape in shapes_for(material)),
+        measured_bytes=int(final_megabytes(inf, seconds, objective) * 1e6),
+    )  # fmt: skip
     applied = transforms_of(material, sample)
     default = _default(material, sample, workers)
     candidates, left_out = _candidates(material, readers, applied, default)
@@ -176,7 +182,7 @@ def _tune(
     notes += [f"{name} cannot encode this: {reason}" for name, reason in race.unfit.items()][:_MOST_UNFIT]
     if race.late:
         notes.append(f"the budget of {seconds:.0f} s was too short for this machine: not all were measured to the end")
-    rows = sorted((_row(race, s, sample) for s in race.standings if s.final), key=lambda r: (r.stored_bytes, r.name))
+    rows = sorted((_row(race, s) for s in race.standings if s.final), key=lambda r: (r.stored_bytes, r.name))
     tried = [
         Tried(s.candidate.name, 1 / s.tally.fraction, s.tally.encode_mbs, s.round + 1)
         for s in race.standings if not s.final and s.tally.raw
@@ -289,7 +295,7 @@ def transforms_of(material: Material, sample: Sample) -> dict[tuple[str, ...], t
     return applied
 
 
-def _row(race: Race, one: Standing, sample: Sample) -> Row:
+def _row(race: Race, one: Standing) -> Row:
     material, candidate, tally = race.material, one.candidate, one.tally
     stored = race.stored_bytes(one)
     size = prod(candidate.chunks)  # a chunk of the sample may be smaller
@@ -297,7 +303,7 @@ def _row(race: Race, one: Standing, sample: Sample) -> Row:
         race.cost(p, one, stored, median(run.chunk_s[p.name] * size / prod(run.chunks) for run in one.machine))
         for p in race.patterns
     )
-    interval = None if sample.whole and len(sample.windows) == 1 else tally.interval
+    interval = None if sum(tally.raw.values()) >= ALL * material.raw_bytes else tally.interval
     return Row(
         name=candidate.name, codec=candidate.codec.title, compression=candidate.codec.compression,
         chunks=candidate.chunks, transforms=candidate.transforms, role=candidate.role, ratio=1 / tally.fraction,
