@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from dandify.ngff.once import Once, Read
+from dandify.ngff.once import Once, ReadInto
 from dandify.ngff.pyramid import Pyramid, Written
 from dandify.ngff.request import ImageRequest
 from dandify.ngff.verify import verify_levels
@@ -182,14 +182,14 @@ def write_group(root: Path, place: str, version: str, content: dict[str, Any]) -
 
 
 @contextmanager
-def _reading(request: ImageRequest, file: Path) -> Iterator[Read]:
+def _reading(request: ImageRequest, file: Path) -> Iterator[ReadInto]:
     """Give what reads the image: itself, or what keeps a time point of it."""
     image, keep = request.image, request.plan.keep
     if keep == "nowhere":
-        yield image.read
+        yield image.read_into
         return
     with Once(image.read, image.shape, image.block, image.dtype, file if keep == "file" else None) as kept:
-        yield kept.read
+        yield kept.read_into
 
 
 def _finder(place: str, array: ImageArray) -> Callable[[Path], StoredPieces]:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from dandify.errors import BadRequest, MissingMetadata, Need
 from dandify.ngff.levels import AXES, Axes, Region5, Shape5
+from dandify.ngff.once import read_checked, reading
 from dandify.sources.arrays import InParts, MemoryArray
-from dandify.sources.contract import Array, Channel, Stream
+from dandify.sources.contract import Array, Channel, ReadsInto, Stream
+from dandify.store.region import extent
 
 DTYPES: Final = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32")
 _DEFAULT_AXES: Final = {2: ("y", "x"), 3: ("z", "y", "x"), 5: AXES}
@@ -64,8 +66,25 @@ class ImageInput:
 
     def read(self, region: Region5) -> NDArray[Any]:
         """Values of a region (t c z y x); axes that the image lacks are left out of the result."""
-        values: NDArray[Any] = self.values[tuple(s for s, a in zip(region, AXES, strict=True) if a in self.axes)]
+        values: NDArray[Any] = self.values[self._of(region)]
         return np.asarray(values).view(np.uint8) if self.boolean else values
+
+    def read_into(self, region: Region5, out: NDArray[Any]) -> None:
+        """Put the values of a region into a contiguous array of as many of the image's type.
+
+        Raises
+        ------
+        dandify.errors.BadSource
+            If the source cannot be read, or yields something else than it declared.
+        """
+        if isinstance(self.values, ReadsInto) and not self.boolean and self.values.dtype == out.dtype:
+            with reading(region):
+                self.values.read_into(self._of(region), out.reshape(extent(self._of(region))))
+        else:
+            out.reshape(-1)[...] = read_checked(self.read, region, self.dtype).reshape(-1)
+
+    def _of(self, region: Region5) -> tuple[slice, ...]:
+        return tuple(s for s, a in zip(region, AXES, strict=True) if a in self.axes)
 
     @property
     def raw_bytes(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +17,8 @@ from dandify.ngff.levels import READ_BYTES, Region5, Shape5
 from dandify.store.region import extent
 
 Read = Callable[[Region5], NDArray[Any]]
+ReadInto = Callable[[Region5, NDArray[Any]], None]
+"""Puts the values of a region into a contiguous array."""
 
 
 def read_checked(read: Read, region: Region5, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -26,14 +29,27 @@ def read_checked(read: Read, region: Region5, dtype: np.dtype[Any]) -> NDArray[A
     BadSource
         If the source cannot be read, or yields something else than it declared.
     """
-    place = "t c z y x " + ", ".join(f"{s.start}:{s.stop}" for s in region)
-    try:
+    with reading(region):
         values = np.asarray(read(region))
-    except (OSError, ValueError, EOFError) as error:
-        raise BadSource(f"cannot be read: {error}", file=getattr(error, "filename", None), place=place) from error
     if values.size != math.prod(extent(region)) or values.dtype.newbyteorder("=") != dtype:
-        raise BadSource(f"yields {values.shape} {values.dtype} for a region of {extent(region)} {dtype}", place=place)
+        raise BadSource(
+            f"yields {values.shape} {values.dtype} for a region of {extent(region)} {dtype}", place=_place(region)
+        )
     return values
+
+
+@contextmanager
+def reading(region: Region5) -> Iterator[None]:
+    """Name the region in the error of a source that cannot be read."""
+    try:
+        yield
+    except (OSError, ValueError, EOFError) as error:
+        file = getattr(error, "filename", None)
+        raise BadSource(f"cannot be read: {error}", file=file, place=_place(region)) from error
+
+
+def _place(region: Region5) -> str:
+    return "t c z y x " + ", ".join(f"{s.start}:{s.stop}" for s in region)
 
 
 class Once:
@@ -74,6 +90,10 @@ class Once:
             if self._file.readinto(values[0, 0, plane - z.start].data.cast("B")) != values[0, 0, 0].nbytes:
                 raise OSError(f"{self._path} has become shorter")
         return values[..., x]
+
+    def read_into(self, region: Region5, out: NDArray[Any]) -> None:
+        """Put the values of a region into an array."""
+        out.reshape(-1)[...] = read_checked(self.read, region, self._dtype).reshape(-1)
 
     def close(self) -> None:
         """Let go of what is kept."""

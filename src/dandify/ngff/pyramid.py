@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dandify.kernels.downsample import BINS, bin_values, tally
 from dandify.kernels.shrink import Method, shrink
 from dandify.ngff.levels import READ_BYTES, Level, PyramidPlan, Region5
-from dandify.ngff.once import read_checked
+from dandify.ngff.once import ReadInto
 from dandify.store.encode import scratch
 from dandify.store.journal import EarlierRun
 from dandify.store.pipeline import Chunk
@@ -78,7 +78,7 @@ class Pyramid:
     plan
         How.
     read
-        Gives the values of a region (t c z y x) of the image, in any byte order.
+        Puts the values of a region (t c z y x) of the image into an array (z y x).
     depth
         Planes that the source yields at one go.
     dtype
@@ -100,7 +100,7 @@ class Pyramid:
     def __init__(
         self,
         plan: PyramidPlan,
-        read: Callable[[Region5], NDArray[Any]],
+        read: ReadInto,
         depth: int,
         dtype: np.dtype[Any],
         sinks: Sequence[Sink],
@@ -183,11 +183,10 @@ class Pyramid:
         crc = 0
         for start in range(z.start, z.stop, step):
             part = (t, c, slice(start, min(start + step, z.stop)), y, x)
-            values = read_checked(self._read, part, self._dtype)
             target = slab.reshape(-1)[: (z.stop - z.start) * plane // self._dtype.itemsize].reshape(
                 z.stop - z.start, y.stop - y.start, x.stop - x.start
             )[start - z.start : part[2].stop - z.start]
-            target[...] = values.reshape(target.shape)
+            self._read(part, target)
             crc = crc32(target, crc)
             if self._whole is not None:
                 self._whole.update(target.reshape(-1).view(np.uint8).data)

@@ -7,10 +7,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dandify.errors import BadSource
 from dandify.ngff.image import ImageInput
 from dandify.ngff.levels import PyramidPlan, Region5
-from dandify.store.zarr_image import BloscCodec
+from dandify.ngff.once import reading
+from dandify.store.zarr_image import BITS, bits_pay
 
 PLACES: Final = (1 / 6, 1 / 2, 5 / 6)  # of the depth, where planes are sampled
 PLANES: Final = 8  # decoded at each of them, or one block of the source if that is more;
@@ -72,21 +72,15 @@ def bits_are_smaller(image: ImageInput, plan: PyramidPlan, compression: str) -> 
     BadSource
         If the source cannot be read.
     """
-    size = image.dtype.itemsize
-    if size == 1 or image.raw_bytes < _WORTH_BYTES or plan.keep != "nowhere":
+    if image.dtype.itemsize == 1 or image.raw_bytes < _WORTH_BYTES or plan.keep != "nowhere":
         return False
-    pieces = pieces_of(image, plan, places=PLACES[1:2], planes=PLANES)
-    ordinary, bits = (
-        sum(len(BloscCodec.named(compression, size, bits=b).encode(piece)) for piece in pieces) for b in (False, True)
-    )
-    return bits <= ordinary
+    if compression.endswith(BITS):
+        return True
+    return bits_pay(pieces_of(image, plan, places=PLACES[1:2], planes=PLANES), compression)
 
 
 def _read(image: ImageInput, region: Region5) -> NDArray[Any]:
     """Read planes, (z, y, x)."""
     _, _, z, y, x = region
-    try:
+    with reading(region):
         return np.asarray(image.read(region)).reshape(z.stop - z.start, y.stop - y.start, x.stop - x.start)
-    except (OSError, ValueError, EOFError) as error:
-        place = "t c z y x " + ", ".join(f"{s.start}:{s.stop}" for s in region)
-        raise BadSource(f"cannot be read: {error}", file=getattr(error, "filename", None), place=place) from error

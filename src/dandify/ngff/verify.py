@@ -166,7 +166,7 @@ class _Again(Pyramid):
         self._stored, self._expected = stored, [iter(slabs) for slabs in written.slabs]
 
     @staticmethod
-    def _nothing(region: Region5) -> NDArray[Any]:
+    def _nothing(region: Region5, target: NDArray[Any]) -> None:
         raise NotImplementedError  # `_fill` reads
 
     def _fill(self, region: Region5, slab: NDArray[Any]) -> tuple[NDArray[Any], int]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,14 @@ FACTS = MappingProxyType({
     "creation_time": "datetime a media file says it was made; a re-encoded video has that of its encoding",
 })  # fmt: skip
 """The vocabulary of `Source.facts`: key and meaning. Keys carry their units."""
+
+
+@runtime_checkable
+class ReadsInto(Protocol):
+    """An array that can put values where they are wanted, without a copy in between."""
+
+    def read_into(self, region: Region, out: NDArray[Any]) -> None:
+        """Put the values of a normalized, not empty region into a contiguous array of its shape and type."""
 
 
 class Array(ABC):

@@ -18,14 +18,23 @@ Fill = Callable[[NDArray[Any], int, slice, slice, slice], None]
 def gather(
     region: Region, dtype: np.dtype[Any], leading: Sequence[int], samples: int, channel_axis: int | None, fill: Fill
 ) -> NDArray[Any]:
-    """Values of a region (..., y, x).
+    """Values of a region (..., y, x), of a type; for the rest see `gather_into`."""
+    out = np.empty(extent(region), dtype)
+    gather_into(out, region, leading, samples, channel_axis, fill)
+    return out
+
+
+def gather_into(
+    out: NDArray[Any], region: Region, leading: Sequence[int], samples: int, channel_axis: int | None, fill: Fill
+) -> None:
+    """Put the values of a region into an array.
 
     Parameters
     ----------
+    out
+        (..., y, x) of the region's lengths.
     region
         Normalized.
-    dtype
-        Of the values.
     leading
         Lengths of the axes before y and x. That of the channel axis counts the samples.
     samples
@@ -36,7 +45,6 @@ def gather(
         Called for each plane that the region touches. Planes are numbered in C order of the leading axes, one for each
         group of samples.
     """
-    out = np.empty(extent(region), dtype)
     lead, rows, columns = region[:-2], region[-2], region[-1]
     counts = [n // samples if i == channel_axis else n for i, n in enumerate(leading)]
     for part in product(*(_groups(s, samples if i == channel_axis else 0) for i, s in enumerate(lead))):
@@ -49,7 +57,6 @@ def gather(
         else:
             target = target.reshape(*target.shape[-2:], 1)
         fill(target, index, rows, columns, wanted)
-    return out
 
 
 def _groups(part: slice, samples: int) -> list[tuple[int, int | slice, slice]]:

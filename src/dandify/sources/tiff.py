@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from dandify.errors import BadSource
 from dandify.sources.contract import Array
-from dandify.sources.gather import gather
+from dandify.sources.gather import gather_into
 from dandify.sources.tiff_header import Header, Page, read_header
-from dandify.store.region import Region
+from dandify.store.region import Region, extent
 
 _BLOCK_BYTES = 64 * 2**20  # larger uncompressed pages are read in parts
 _AGAIN = "copy the file again from the microscope's computer"
@@ -106,8 +106,14 @@ class TiffPages(Array):
         dandify.errors.BadSource
             If a file has become shorter, a page is damaged, or is not of this array's size and type.
         """
+        out = np.empty(extent(region), self.dtype)
+        self.read_into(region, out)
+        return out
+
+    def read_into(self, region: Region, out: NDArray[Any]) -> None:
+        """Read into an array; raises as `read` does."""
         with _Reader(self) as reader:
-            return gather(region, self.dtype, self.leading, self.samples, self.channel_axis, reader.fill)
+            gather_into(out, region, self.leading, self.samples, self.channel_axis, reader.fill)
 
 
 class _Reader:
@@ -176,6 +182,9 @@ class _Reader:
         for plane in range(samples.start, samples.stop) if array.planar else (0,):
             start = (plane * array.height + rows.start) * array.width * inner
             whole = columns.stop - columns.start == array.width
+            if whole and inner == 1 and array.samples == 1 and stored.isnative and target.flags.c_contiguous:
+                _into(file, target, ref.data + start * stored.itemsize)
+                return
             if (
                 not whole and inner * array.width * array.dtype.itemsize > 2**16
             ):  # long rows, of which few bytes are wanted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -26,8 +26,7 @@ COMPRESSIONS: Final = {
     "blosc-zstd": ("zstd", 1), "blosc-lz4": ("lz4", 5), "blosc-zstd-5": ("zstd", 5), "blosc-zstd-bits": ("zstd", 1),
 }  # fmt: skip
 """Names of codecs, and what Blosc calls them: fast and small, faster, smaller, and often smaller of noisy pixels."""
-BITS: Final = "-bits"  # ends the names of those that shuffle bits, not bytes
-
+BITS: Final = "-bits"  # ends the name of what shuffles bits whether or not samples become smaller by it
 
 Shuffle = Literal["noshuffle", "shuffle", "bitshuffle"]
 _SHUFFLES: Final[dict[Shuffle, int]] = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
@@ -56,7 +55,7 @@ class BloscCodec:
 
     @classmethod
     def named(cls, name: str, itemsize: int, *, bits: bool = False) -> BloscCodec:
-        """Codec of one of `COMPRESSIONS`; bytes of values are shuffled, or their bits."""
+        """Codec of one of `COMPRESSIONS`; shuffles bytes of values, or their bits if ``bits`` or the name says so."""
         inner, level = COMPRESSIONS[name]
         bits = bits or name.endswith(BITS)
         return cls(inner, level, itemsize, "bitshuffle" if bits else "shuffle" if itemsize > 1 else "noshuffle")
@@ -97,6 +96,16 @@ class BloscCodec:
                 "blocksize": self.block_bytes,
             },
         }  # fmt: skip
+
+
+def bits_pay(pieces: Sequence[np.ndarray[Any, Any]], compression: str) -> bool:
+    """Whether contiguous pieces of an image become no larger if bits are shuffled in place of bytes."""
+    itemsize = pieces[0].dtype.itemsize
+    bytewise, bitwise = (
+        sum(len(codec.encode(piece)) for piece in pieces)
+        for codec in (BloscCodec.named(compression, itemsize, bits=bits) for bits in (False, True))
+    )
+    return itemsize > 1 and bitwise <= bytewise
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dandify.store.compression import PLAIN, encoder_for
 from dandify.store.encode import Bytes
 from dandify.store.frames import blosc_block
 from dandify.store.zarr_image import COMPRESSIONS as IMAGE_COMPRESSIONS
-from dandify.store.zarr_image import BloscCodec
+from dandify.store.zarr_image import BloscCodec, bits_pay
 from dandify.tuning.coders import Coder, EngineCoder, FilterCoder, ImageCoder, NumcodecsCoder, pieces_of
 from dandify.tuning.readers import Readers, allowed, readers_of
 
@@ -93,6 +93,7 @@ _BLOSC: dict[str, tuple[str, float, float]] = {
     "blosc-lz4-bytes": ("Blosc (LZ4 5), byte shuffle", 900, 1800),
 }
 
+_FEW_CHUNKS = 4  # on which it is decided whether bytes or bits are shuffled
 _IMAGE_SPEEDS = {
     "blosc-zstd": (500, 900), "blosc-lz4": (900, 1800), "blosc-zstd-5": (200, 900), "blosc-zstd-bits": (540, 900),
 }  # fmt: skip
@@ -184,12 +185,11 @@ def _zarr(dtype: np.dtype[Any]) -> Iterator[Codec]:
 def _ome_zarr(dtype: np.dtype[Any]) -> Iterator[Codec]:
     for key in IMAGE_COMPRESSIONS:
         codec = BloscCodec.named(key, dtype.itemsize)
-        title = f"Blosc ({'Zstd' if codec.inner == 'zstd' else 'LZ4'} {codec.level})"
-        shuffled, number = {
-            "noshuffle": ("", 0), "shuffle": (", byte shuffle", 1), "bitshuffle": (", bit shuffle", 2),
+        shuffled = {
+            "noshuffle": "", "shuffle": ", bytes or bits shuffled", "bitshuffle": ", bit shuffle",
         }[codec.shuffle]  # fmt: skip
-        make = partial(_numcodecs, _blosc(codec.inner, codec.level, number), ())
-        yield Codec(key, title + shuffled, "any", *_IMAGE_SPEEDS[key], make, key)
+        title = f"Blosc ({'Zstd' if codec.inner == 'zstd' else 'LZ4'} {codec.level}){shuffled}"
+        yield Codec(key, title, "any", *_IMAGE_SPEEDS[key], partial(_image_blosc, key), key)
     yield Codec("gzip", "gzip (ISA-L 1)", "any", 310, 400, _engine("zarr", "gzip"))
     yield Codec("zstd", "Zstd 3", "plugins", 140, 700, _engine("zarr", "zstd"))
     yield from _python(dtype)
@@ -198,6 +198,13 @@ def _ome_zarr(dtype: np.dtype[Any]) -> Iterator[Codec]:
 def _blosc(inner: str, level: int, shuffle: int) -> tuple[str, dict[str, Any]]:
     """Name and configuration of Blosc as numcodecs takes it, in the blocks that the engine asks for."""
     return "Blosc", {"cname": inner, "clevel": level, "shuffle": shuffle, "blocksize": blosc_block(inner)}
+
+
+def _image_blosc(key: str, chunks: Sequence[NDArray[Any]]) -> Coder:
+    """Choose between bytes and bits as the writer of images does, by pieces."""
+    bits = bits_pay([np.ascontiguousarray(chunk) for chunk in chunks[:_FEW_CHUNKS]], key)
+    options = BloscCodec.named(key, chunks[0].dtype.itemsize, bits=bits).v2()
+    return _numcodecs(("Blosc", {name: value for name, value in options.items() if name != "id"}), (), None)
 
 
 def _python(dtype: np.dtype[Any]) -> Iterator[Codec]:
