@@ -123,9 +123,9 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "µ file").write_text("")
     write_nwb(one(VALUES), tmp_path / "a.nwb")
     done = CliRunner().invoke(main, ["repack", str(tmp_path / "a.nwb"), str(tmp_path / "µ file" / "b.nwb")])
-    assert done.exit_code == 1
-    assert "µ file: File exists" in done.stderr.replace("\n", "")
-    assert "remedy: choose another folder" in done.stderr
+    assert done.exit_code == 2
+    assert "µ file: is a file, and a folder is needed there" in done.stderr.replace("\n", "")
+    assert "remedy: choose another place" in done.stderr
 
 
 def test_damage_on_the_disk_is_found(tmp_path: Path) -> None:
