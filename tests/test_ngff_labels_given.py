@@ -118,7 +118,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[DandifyError], str]] = {
     "colour of a share": (objects(SHAPE[1:]), {"colors": {1.5: "00FF00"}}, BadRequest, r"of label 1\.5"),
     "properties of a name": (objects(SHAPE[1:]), {"properties": {"a": {}}}, BadRequest, "of label 'a'"),
     "properties that are no JSON": (
-        objects(SHAPE[1:]), {"properties": {1: {"when": {1, 2}}}}, BadRequest, "properties of label 1 that JSON cannot hold: .*set",
+        objects(SHAPE[1:]), {"properties": {1: {"when": {1, 2}}}}, BadRequest, "label 1 that JSON cannot hold: .*set",
     ),
     "properties of NaN": (objects(SHAPE[1:]), {"properties": {1: {"a": np.nan}}}, BadRequest, "properties of label 1"),
     "axes in another order": (objects(SHAPE[1:]), {"axes": "zxy"}, BadRequest, "axes z x y, and the image z y x"),
