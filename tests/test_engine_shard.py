@@ -19,7 +19,7 @@ from dandify.store.shard import MISSING, ShardFile, read_index
 
 @pytest.mark.parametrize(
     ("enough", "most"),
-    [pytest.param(8_000_000, 16_000_000, id="at-the-end"), pytest.param(1, 16_000_000, id="nobody-waits"),
+    [pytest.param(4_000_000, 8_000_000, id="at-the-end"), pytest.param(1, 16_000_000, id="nobody-waits"),
      pytest.param(1, 1, id="all-wait")],
 )  # fmt: skip
 @pytest.mark.parametrize("seed", range(5))

@@ -12,8 +12,8 @@ import numpy as np
 
 from dandify.kernels.md5 import BLOCK, LANES, START, take_in
 
-_ENOUGH: Final = 8_000_000  # bytes that wait before somebody takes them in
-_MOST: Final = 16_000_000  # a thread that finds more of them waits, instead of adding to them
+_ENOUGH: Final = 4_000_000  # bytes that wait before somebody takes them in
+_MOST: Final = 8_000_000  # a thread that finds more of them waits, instead of adding to them
 _FEW: Final = 3  # streams: fewer are faster one by one
 
 Done = Callable[[str, int], None]
