@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dandify.kernels.bits import load64, put, trailing_zeros
-from dandify.kernels.huffman import DISTANCES, END, LITERALS, LONGEST, canonical, code_lengths, put_header
+from dandify.kernels.blocks import put_head
+from dandify.kernels.huffman import DISTANCES, END, LITERALS
 from dandify.kernels.jit import compiled
-from dandify.kernels.planar import LENGTHS_OF_MATCHES, LONGEST_MATCH, WINDOW, distance_symbol, put_stored
+from dandify.kernels.planar import LENGTHS_OF_MATCHES, LONGEST_MATCH, WINDOW, distance_symbol
 
 BLOCK = 262_144  # symbols of a block
 _TABLE_BITS = 16
@@ -99,22 +100,11 @@ def code_repeats(plane: NDArray[np.uint8], least: int, out: NDArray[np.uint8], p
             bits += (entry >> 9 & 7) + extra
         for i in range(at, stop):
             counts[plane[i]] += 1
-        lengths, codes = np.zeros(LITERALS, np.uint8), np.zeros(LITERALS, np.uint32)
-        far_lengths, far_codes = np.zeros(DISTANCES, np.uint8), np.zeros(DISTANCES, np.uint32)
-        code_lengths(counts, np.int64(LONGEST), lengths)
-        code_lengths(far_counts, np.int64(LONGEST), far_lengths)
-        canonical(lengths, codes)
-        canonical(far_lengths, far_codes)
-        state, header = put_header(out, state, lengths, far_lengths, np.bool_(False))
-        bits += header
-        for n in range(LITERALS):
-            bits += counts[n] * lengths[n]
-        for n in range(DISTANCES):
-            bits += far_counts[n] * far_lengths[n]
-        if bits >= 8 * (stop - start):
-            state = put_stored(out, state, plane, start, stop)
+        state, begun, (lengths, codes), (far_lengths, far_codes) = put_head(
+            out, state, plane, start, stop, counts, far_counts, bits
+        )  # fmt: skip
+        if not begun:
             continue
-        state, _ = put_header(out, state, lengths, far_lengths, np.bool_(True))
         at = start
         for k in range(many + 1):
             for i in range(at, found[k, 0] if k < many else stop):

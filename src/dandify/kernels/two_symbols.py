@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dandify.kernels.bits import Bits, load64, ones_of, put, trailing_zeros
-from dandify.kernels.huffman import DISTANCES, END, LITERALS, LONGEST, canonical, code_lengths, put_header
+from dandify.kernels.blocks import put_head
+from dandify.kernels.huffman import DISTANCES, END, LITERALS
 from dandify.kernels.jit import compiled
 from dandify.kernels.planar import (
     LENGTHS_OF_MATCHES,
@@ -19,7 +20,6 @@ from dandify.kernels.planar import (
     WINDOW,
     count_symbols,
     distance_symbol,
-    put_stored,
 )
 
 BLOCK = 262_144  # symbols of a block
@@ -252,22 +252,11 @@ def code_two_symbols(plane: NDArray[np.uint8], least: Any, out: NDArray[np.uint8
             counts[entry & 511] += 1
             far_counts[symbol] += 1
             size += (entry >> 9 & 7) + extra
-        lengths, codes = np.zeros(LITERALS, np.uint8), np.zeros(LITERALS, np.uint32)
-        far_lengths, far_codes = np.zeros(DISTANCES, np.uint8), np.zeros(DISTANCES, np.uint32)
-        code_lengths(counts, np.int64(LONGEST), lengths)
-        code_lengths(far_counts, np.int64(LONGEST), far_lengths)
-        canonical(lengths, codes)
-        canonical(far_lengths, far_codes)
-        state, header = put_header(out, state, lengths, far_lengths, np.bool_(False))
-        size += header
-        for n in range(LITERALS):
-            size += counts[n] * np.int64(lengths[n])
-        for n in range(DISTANCES):
-            size += far_counts[n] * np.int64(far_lengths[n])
-        if size >= 8 * (stop - start):
-            state = put_stored(out, state, plane, start, stop)
+        state, begun, (lengths, codes), (far_lengths, far_codes) = put_head(
+            out, state, plane, start, stop, counts, far_counts, size
+        )  # fmt: skip
+        if not begun:
             continue
-        state, _ = put_header(out, state, lengths, far_lengths, np.bool_(True))
         _octets(codes, lengths, first, second, octets)
         for n in range(least, LONGEST_MATCH + 1):
             entry = np.int64(LENGTHS_OF_MATCHES[n])
