@@ -133,6 +133,7 @@ class Pyramid:
         self._turn = threading.Lock()
         self._busy: deque[tuple[NDArray[Any], list[Future[None]], int]] = deque()  # parts of level 0, and their jobs
         self._spare: list[NDArray[Any]] = []
+        self._summed_rows = self._taken_rows = 0  # of the slab of level 0 that is read, and that is encoded
         self._buffers: dict[int, NDArray[Any]] = {}
         self._nothing = np.empty((0, 0, 0), dtype)
         self._filled = [0] * len(plan.levels)  # planes that wait in each level's buffer
@@ -183,11 +184,18 @@ class Pyramid:
         for t in range(nt):
             for c in range(nc):
                 for top in range(0, ny, self._plan.band_rows):
-                    bottom = min(top + self._plan.band_rows, ny)
+                    parts = self._parts(top, min(top + self._plan.band_rows, ny))
                     for z in range(0, nz, depth):
-                        for y in range(top, bottom, self._plan.read_rows):
-                            yield (slice(t, t + 1), slice(c, c + 1), slice(z, min(z + depth, nz)),
-                                   slice(y, min(y + self._plan.read_rows, bottom)), slice(0, nx))  # fmt: skip
+                        for y in parts:
+                            yield (slice(t, t + 1), slice(c, c + 1), slice(z, min(z + depth, nz)), y, slice(0, nx))
+
+    def _parts(self, top: int, bottom: int) -> list[slice]:
+        """Parts of a band: one shard after the other, so that many grow side by side, whose MD5s go together."""
+        rows = self._plan.read_rows
+        parts = [slice(y, min(y + rows, bottom)) for y in range(top, bottom, rows)]
+        *_, down, _ = (1, *self._sinks[0].array.per_file)
+        down *= self._levels[0].chunks[3]
+        return sorted(parts, key=lambda y: (y.start % down, y.start))
 
     def _checksum(self) -> PiecewiseXXH128 | None:
         """Begin that of all values in C order."""
@@ -208,8 +216,11 @@ class Pyramid:
             crc = crc32(target, crc)
             if self._whole is not None:
                 self._sum_up(self._whole, part, target)
-        if self._whole is not None and y.stop == self._levels[0].shape[3]:
-            self._whole.complete(self._place(region, z.stop, 0))
+        if self._whole is not None:
+            self._summed_rows += y.stop - y.start
+            if self._summed_rows == self._levels[0].shape[3]:
+                self._whole.complete(self._place(region, z.stop, 0))
+                self._summed_rows = 0
         return crc
 
     def _sum_up(self, whole: PiecewiseXXH128, region: Region5, values: NDArray[Any]) -> None:
@@ -249,8 +260,10 @@ class Pyramid:
         target, finer = self._next(0, region, band)
         jobs = self._begin(0, part_of(slab, region), region, target, finer, pool)
         self._busy.append((slab, jobs, int(np.prod(extent(region), dtype=object)) * self._dtype.itemsize))
-        if y.stop < band.stop:
+        self._taken_rows += y.stop - y.start
+        if self._taken_rows < band.stop - band.start:
             return
+        self._taken_rows = 0
         whole = (t, c, z, band, x)
         made, _ = self._next(0, whole, band)
         if finer and made.size:
@@ -258,7 +271,7 @@ class Pyramid:
         last = z.stop == self._levels[0].shape[2]
         if last:
             self._filled, self._base = [0] * len(self._levels), [0] * len(self._levels)
-        if self._kept is not None and last and y.stop == self._levels[0].shape[3]:
+        if self._kept is not None and last and band.stop == self._levels[0].shape[3]:
             self._settle()
             self._take_kept(t, c, pool)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -164,10 +164,14 @@ class _Again(Pyramid):
             downsample=downsample,
         )  # fmt: skip
         self._stored, self._expected = stored, [iter(slabs) for slabs in written.slabs]
+        self._regions = [slab.region for slab in written.slabs[0]]
 
     @staticmethod
     def _unread(region: Region5, target: NDArray[Any]) -> None:
         raise NotImplementedError  # `_fill` reads
+
+    def _tasks(self) -> Iterator[Region5]:
+        yield from self._regions
 
     def _checksum(self) -> None:
         """Leave it to the checksums of the slabs."""
