@@ -71,6 +71,28 @@ def test_growing_files_are_flushed_meanwhile(tmp_path: Path, monkeypatch: pytest
     assert set(flushed) == {tmp_path / "a", tmp_path / "b"}
 
 
+def test_what_lies_on_the_disk_is_not_flushed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[Path] = []
+    grown_meanwhile = tmp_path / "b"
+
+    def noted(path: Path) -> None:
+        tried.append(path)
+        if path == grown_meanwhile and tried.count(path) == 1:
+            flusher.grown(path, 1)
+
+    monkeypatch.setattr(flush, "_BYTES", 100)
+    monkeypatch.setattr(flush, "flush_file", noted)
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"0")
+    flushed: set[Path] = set()
+    with Flusher(flushed) as flusher:
+        flusher.grown(tmp_path / "a", 60)
+        flusher.grown(tmp_path / "b", 60)
+    assert flushed == {tmp_path / "a"}
+    flush.flush_tree(tmp_path, but=flushed)
+    assert sorted(tried) == [tmp_path / name for name in "abbc"]
+
+
 def test_a_file_that_cannot_be_flushed_is_left_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[Path] = []
     real = flush.flush_file

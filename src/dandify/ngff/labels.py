@@ -132,7 +132,7 @@ def write_ome_zarr_labels(
             output, overwrite=overwrite, directory=True, beside=root.with_name(root.name + _STAGE)
         ) as attempt,
         disk_full_named(output, lambda: request.all_bytes),
-        Flusher() as flusher,
+        Flusher(attempt.flushed) as flusher,
     ):
         attempt.begin({"name": output.as_posix(), **decided(request, files)}, array_places("", request))
         filled = fill(attempt.partial, "", request, attempt, flusher, progress)

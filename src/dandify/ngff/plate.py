@@ -143,7 +143,7 @@ def write_ome_zarr_plate(
     with (
         resumable_output(path, overwrite=overwrite, directory=True) as attempt,
         disk_full_named(path, lambda: all_bytes),
-        Flusher() as flusher,
+        Flusher(attempt.flushed) as flusher,
     ):
         root = attempt.partial
         attempt.begin(

@@ -147,7 +147,7 @@ def write_ome_zarr(
     with (
         resumable_output(path, overwrite=overwrite, directory=True) as attempt,
         disk_full_named(path, lambda: needed),
-        Flusher() as flusher,
+        Flusher(attempt.flushed) as flusher,
     ):
         root = attempt.partial
         attempt.begin(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,13 +21,16 @@ def flush_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def flush_tree(path: Path) -> None:
-    """Have the system put a file, or all files of a folder, on the disk; many at a time, which disks like better."""
+def flush_tree(path: Path, *, but: Container[Path] = ()) -> None:
+    """Have the system put a file, or all files of a folder, on the disk; many at a time, which disks like better.
+
+    ``but`` has those that lie there already.
+    """
     if not path.is_dir():
         flush_file(path)
         return
     with ThreadPoolExecutor(_FLUSHES, thread_name_prefix="dandify-flush") as pool:
-        for _ in pool.map(flush_file, (f for f in path.rglob("*") if f.is_file())):
+        for _ in pool.map(flush_file, (f for f in path.rglob("*") if f.is_file() and f not in but)):
             pass
     for folder in (path, *(f for f in path.rglob("*") if f.is_dir())):
         flush_folder(folder)
@@ -71,22 +74,30 @@ def flush_folder(path: Path) -> None:
 
 
 class Flusher:
-    """Flushes files while others are written, in a thread of its own.
+    """Flushes files while others are written, in threads of its own.
 
-    It saves waiting and proves nothing: errors are left to `flush_tree` at the end.
+    Errors are left to `flush_tree` at the end.
+
+    Parameters
+    ----------
+    flushed
+        Takes the files that lie on the disk as they are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, flushed: set[Path] | None = None) -> None:
+        self._flushed = set() if flushed is None else flushed
         self._turn = threading.Lock()
         self._grown: set[Path] = set()
         self._bytes = 0
         self._pool = ThreadPoolExecutor(1, "dandify-flush")
+        self._many = ThreadPoolExecutor(_FLUSHES, "dandify-flush-file")  # file by file, each would wait for the disk
         self._running = False
 
     def grown(self, path: Path, size: int) -> None:
         """Note that a file has grown; from any thread."""
         with self._turn:
             self._grown.add(path)
+            self._flushed.discard(path)
             self._bytes += size
             if self._running or self._bytes < _BYTES:
                 return
@@ -100,13 +111,20 @@ class Flusher:
                     self._running = False
                     return
                 paths, self._grown, self._bytes = self._grown, set(), 0
-            for path in paths:
-                with suppress(OSError):
-                    flush_file(path)
+            for _ in self._many.map(self._flush_one, paths):
+                pass
+
+    def _flush_one(self, path: Path) -> None:
+        with suppress(OSError):
+            flush_file(path)
+            with self._turn:
+                if path not in self._grown:  # meanwhile
+                    self._flushed.add(path)
 
     def close(self) -> None:
         """Wait for what is being flushed."""
         self._pool.shutdown(wait=True)
+        self._many.shutdown(wait=True)
 
     def __enter__(self) -> Flusher:
         return self

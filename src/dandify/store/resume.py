@@ -42,12 +42,15 @@ class Attempt:
         Chunks taken from a stopped run, and chunks of it whose values the source holds no more.
     fresh_because
         Why nothing was taken from a stopped run that there was; None if there was none, or it was used.
+    flushed
+        Files that lie on the disk as they are.
     """
 
     partial: Path
     resumed: int = 0
     changed: int = 0
     fresh_because: str | None = None
+    flushed: set[Path] = field(default_factory=set)
     _old: Path | None = None
     _earlier: Journal | None = None
     _writer: JournalWriter | None = field(default=None, repr=False)
@@ -154,7 +157,7 @@ def resumable_output(
                 partial.mkdir()
             yield attempt
             path.parent.mkdir(parents=True, exist_ok=True)
-            finish_output(partial, path, overwrite=overwrite)
+            finish_output(partial, path, overwrite=overwrite, flushed=attempt.flushed)
         except VerificationFailed:  # what is there is not what it should be: nobody may go on with it
             attempt.close()
             _clear(partial)
