@@ -13,6 +13,7 @@ import numpy as np
 from dandify.ngff.once import Once, ReadInto
 from dandify.ngff.pyramid import Pyramid, Written
 from dandify.ngff.request import ImageRequest
+from dandify.ngff.room import Room
 from dandify.ngff.verify import verify_levels
 from dandify.store.flush import Flusher
 from dandify.store.manifest import ManifestDataset
@@ -99,7 +100,7 @@ def array_places(place: str, request: ImageRequest) -> list[str]:
 
 
 def fill(
-    root: Path, place: str, request: ImageRequest, attempt: Attempt, flusher: Flusher,
+    root: Path, place: str, request: ImageRequest, attempt: Attempt, flusher: Flusher, room: Room,
     progress: ProgressCallback | None,
 ) -> Filled:  # fmt: skip
     """Read the source once, and write all chunks; those that a stopped run had finished are taken from it.
@@ -116,8 +117,10 @@ def fill(
         The run, whose journal has begun.
     flusher
         Is told of files that have grown.
+    room
+        Memory that the pass takes.
     progress
-        Called for each slab of planes.
+        Called for each part of a slab of planes.
 
     Raises
     ------
@@ -136,14 +139,16 @@ def fill(
         written = Pyramid(
             request.plan, read, image.block[2], image.dtype, sinks, workers=request.workers,
             advance=_counter(progress, "write", request.title, image.raw_bytes), downsample=request.downsample,
-            earlier=earlier, statistics=request.statistics,
+            earlier=earlier, statistics=request.statistics, room=room,
         ).run()  # fmt: skip
     attempt.resumed += written.resumed
     attempt.changed += written.changed
     return Filled(place, request, sinks, written)
 
 
-def prove(root: Path, filled: Filled, share: Literal["full", "sample"], progress: ProgressCallback | None) -> None:
+def prove(
+    root: Path, filled: Filled, share: Literal["full", "sample"], room: Room, progress: ProgressCallback | None
+) -> None:
     """Read a pyramid back, and compare it with what was read and made.
 
     Raises
@@ -155,7 +160,7 @@ def prove(root: Path, filled: Filled, share: Literal["full", "sample"], progress
     verify_levels(
         root / filled.place, filled.written, request.plan, axes=request.image.axes, dtype=request.image.dtype,
         downsample=request.downsample, share=share, threads=request.workers,
-        advance=_counter(progress, "verify", request.title, request.image.raw_bytes),
+        advance=_counter(progress, "verify", request.title, request.image.raw_bytes), room=room,
     )  # fmt: skip
 
 

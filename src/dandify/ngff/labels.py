@@ -16,6 +16,7 @@ from dandify.ngff.label_values import Labels
 from dandify.ngff.labelled import LABELS, listed_labels, read_labelled
 from dandify.ngff.metadata import Version, labels_document
 from dandify.ngff.request import ImageRequest, too_deep
+from dandify.ngff.room import Room
 from dandify.ngff.stored import read_document
 from dandify.store.engine import Verify, verify_mode
 from dandify.store.flush import Flusher
@@ -134,11 +135,12 @@ def write_ome_zarr_labels(
         disk_full_named(output, lambda: request.all_bytes),
         Flusher(attempt.flushed) as flusher,
     ):
+        room = Room()
         attempt.begin({"name": output.as_posix(), **decided(request, files)}, array_places("", request))
-        filled = fill(attempt.partial, "", request, attempt, flusher, progress)
+        filled = fill(attempt.partial, "", request, attempt, flusher, room, progress)
         attempt.filled()
         if mode != "none":
-            prove(attempt.partial, filled, mode, progress)
+            prove(attempt.partial, filled, mode, room, progress)
         group = write_group(attempt.partial, "", request.version, content)
     inside = output.relative_to(root).as_posix() + "/"
     stored = {f"{inside}{n}": f for n, f in {**filled.files, **group}.items()}

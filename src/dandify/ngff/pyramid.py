@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,7 @@ from dandify.kernels.downsample import BINS, bin_values, tally
 from dandify.kernels.shrink import Method, shrink
 from dandify.ngff.levels import READ_BYTES, Level, PyramidPlan, Region5
 from dandify.ngff.once import ReadInto
+from dandify.ngff.room import Room
 from dandify.store.encode import scratch
 from dandify.store.journal import EarlierRun
 from dandify.store.piecewise import PiecewiseXXH128
@@ -95,6 +96,8 @@ class Pyramid:
         Where the encoded chunks of each level go.
     workers
         Encoding threads.
+    readers
+        Reading threads. One for a checksum of all values, and for a source that is kept.
     advance
         Called in this thread with the raw bytes of each finished slab.
     downsample
@@ -103,6 +106,8 @@ class Pyramid:
         The chunks of each level that a stopped run had finished: they are not encoded again.
     statistics
         Look at the values of each channel; numbers of objects have no display window.
+    room
+        Memory that other passes have used.
     """
 
     def __init__(
@@ -114,16 +119,18 @@ class Pyramid:
         sinks: Sequence[Sink],
         *,
         workers: int,
+        readers: int = 1,
         advance: Callable[[int], None],
         downsample: Method = "mean",
         earlier: Sequence[EarlierRun] = (),
         statistics: bool = True,
+        room: Room | None = None,
     ) -> None:
         self._counted = statistics
         self._earlier, self._noting = earlier, threading.Lock()
         self._plan, self._read, self._dtype, self._method = plan, read, dtype, downsample
         self._depth = min(depth, plan.levels[0].chunks[2])
-        self._sinks, self._workers, self._advance = sinks, workers, advance
+        self._sinks, self._workers, self._readers, self._advance = sinks, workers, readers, advance
         self._levels = plan.levels
         self._written = Written(slabs=[[] for _ in plan.levels])
         self._whole = self._checksum() if plan.in_order else None
@@ -134,13 +141,11 @@ class Pyramid:
         self._busy: deque[tuple[NDArray[Any], list[Future[None]], int]] = deque()  # parts of level 0, and their jobs
         self._spare: list[NDArray[Any]] = []
         self._summed_rows = self._taken_rows = 0  # of the slab of level 0 that is read, and that is encoded
-        self._buffers: dict[int, NDArray[Any]] = {}
         self._nothing = np.empty((0, 0, 0), dtype)
         self._filled = [0] * len(plan.levels)  # planes that wait in each level's buffer
         self._base = [0] * len(plan.levels)  # planes of each level that are done, in this volume or band
-        self._kept: NDArray[Any] | None = None
-        if plan.streamed < len(plan.levels):
-            self._kept = np.empty(plan.levels[plan.streamed].shape[2:], dtype)
+        self._arrays = (room or Room()).arrays(self._wanted(), dtype)
+        self._kept = self._arrays.get("kept")
 
     def run(self) -> Written:
         """Read, and write every level.
@@ -150,11 +155,11 @@ class Pyramid:
         BadSource
             If the source cannot be read, or yields something else than it declared.
         """
-        self._spare = [np.empty(self._read_shape(), self._dtype) for _ in range(self._plan.slabs)]
+        self._spare = [self._arrays[0, k] for k in range(self._plan.slabs)]
         tasks = self._tasks()
         ahead: deque[tuple[Region5, NDArray[Any], Future[int]]] = deque()
         # Nothing is begun any more when something fails, Ctrl-C included: cancel_futures, and the pools are left.
-        reader = ThreadPoolExecutor(1, "dandify-read")
+        reader = ThreadPoolExecutor(self._readers, "dandify-read")
         pool = ThreadPoolExecutor(self._workers, "dandify-encode")
         try:
             while True:
@@ -236,9 +241,17 @@ class Pyramid:
         plane += (region[0].start * nc + region[1].start) * nz
         return int((plane * ny + row) * nx * self._dtype.itemsize)
 
-    def _read_shape(self) -> tuple[int, int, int]:
-        level = self._levels[0]
-        return level.chunks[2], min(self._plan.read_rows, level.shape[3]), level.shape[4]
+    def _wanted(self) -> dict[Hashable, tuple[int, ...]]:
+        """Shapes of what is held: parts of level 0, a slab of each other level, and one level as a whole."""
+        first, streamed = self._levels[0], self._plan.streamed
+        read = (first.chunks[2], min(self._plan.read_rows, first.shape[3]), first.shape[4])
+        wanted: dict[Hashable, tuple[int, ...]] = {(0, k): read for k in range(self._plan.slabs)}
+        for number in range(1, len(self._levels)):
+            if number != streamed:
+                wanted[number, 0] = self._slab_shape(number)
+        if streamed < len(self._levels):
+            wanted["kept"] = self._levels[streamed].shape[2:]
+        return wanted
 
     def _slab_shape(self, number: int) -> tuple[int, int, int]:
         level = self._levels[number]
@@ -246,11 +259,6 @@ class Pyramid:
         if number < self._plan.streamed:
             rows = min(rows, -(-self._plan.band_rows // level.factors[1]))
         return level.chunks[2], rows, level.shape[4]
-
-    def _buffer(self, number: int) -> NDArray[Any]:
-        if number not in self._buffers:
-            self._buffers[number] = np.empty(self._slab_shape(number), self._dtype)
-        return self._buffers[number]
 
     def _take(self, region: Region5, slab: NDArray[Any], pool: ThreadPoolExecutor) -> None:
         """Let a part of a slab of level 0 be encoded; when the slab is whole, let it go through the other levels."""
@@ -355,7 +363,7 @@ class Pyramid:
         if self._kept is not None and number + 1 == self._plan.streamed:
             return self._kept[z, y], step
         height, filled = rows.stop - rows.start, self._filled[number + 1]
-        values = self._buffer(number + 1).reshape(-1)[: coarser.chunks[2] * height * coarser.shape[4]]
+        values = self._arrays[number + 1, 0].reshape(-1)[: coarser.chunks[2] * height * coarser.shape[4]]
         target = values.reshape(coarser.chunks[2], height, coarser.shape[4])
         return target[filled : filled + z.stop - z.start, y.start - rows.start : y.stop - rows.start], step
 
@@ -375,7 +383,7 @@ class Pyramid:
         rows = slice(y.start // step[1], min(-(-y.stop // step[1]), level.shape[3]))
         region = (t, c, slice(start, stop), rows, slice(0, level.shape[4]))
         size = (stop - start, rows.stop - rows.start, level.shape[4])
-        values = self._buffer(number).reshape(-1)[: int(np.prod(size))].reshape(size)
+        values = self._arrays[number, 0].reshape(-1)[: int(np.prod(size))].reshape(size)
         self._record(number, region, crc32(values))
         self._base[number], self._filled[number] = stop, 0
         self._flush(number, values, region, pool)

@@ -21,6 +21,7 @@ from dandify.ngff.metadata import labels_document, ome_metadata
 from dandify.ngff.original import keep_original, original_xml
 from dandify.ngff.pyramid import Written
 from dandify.ngff.request import ImageRequest, request_image
+from dandify.ngff.room import Room
 from dandify.sources.contract import Array, Channel, Stream
 from dandify.store.engine import Verify, verify_mode
 from dandify.store.flush import Flusher
@@ -149,16 +150,17 @@ def write_ome_zarr(
         disk_full_named(path, lambda: needed),
         Flusher(attempt.flushed) as flusher,
     ):
+        room = Room()
         root = attempt.partial
         attempt.begin(
             decides[0] | ({"set of labels": dict(zip(list(parts)[1:], decides[1:], strict=True))} if labelled else {}),
             [p for place, part in parts.items() for p in array_places(place, part)],
         )
-        filled = [fill(root, place, part, attempt, flusher, progress) for place, part in parts.items()]
+        filled = [fill(root, place, part, attempt, flusher, room, progress) for place, part in parts.items()]
         attempt.filled()
         if mode != "none":
             for one in filled:
-                prove(root, one, mode, progress)
+                prove(root, one, mode, room, progress)
         # Last, so that half an image is none.
         stored = {name: file for one in filled for name, file in one.files.items()}
         for part, content in zip(labelled, documents, strict=True):
