@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from dandify.kernels.downsample import BINS, bin_values, tally
 from dandify.kernels.shrink import Method, shrink
+from dandify.ngff.checksum import ImageChecksum, crc32
 from dandify.ngff.levels import READ_BYTES, Level, PyramidPlan, Region5
 from dandify.ngff.once import ReadInto
 from dandify.ngff.room import Room
 from dandify.store.encode import scratch
 from dandify.store.journal import EarlierRun
-from dandify.store.piecewise import PiecewiseXXH128
 from dandify.store.pipeline import Chunk
 from dandify.store.region import extent
 from dandify.store.zarr_image import Sink
@@ -68,11 +68,6 @@ class Written:
     changed: int = 0
 
 
-def crc32(values: NDArray[Any], before: int = 0) -> int:
-    """CRC-32 of contiguous values, going on from that of the values before them."""
-    return int(isal_zlib.crc32(values.reshape(-1).view(np.uint8), before))
-
-
 def part_of(slab: NDArray[Any], region: Region5) -> NDArray[Any]:
     """Give the beginning of a slab as the values of a region, (z, y, x)."""
     size = extent(region)[2:]
@@ -99,7 +94,7 @@ class Pyramid:
     readers
         Reading threads. One for a checksum of all values, and for a source that is kept.
     advance
-        Called in this thread with the raw bytes of each finished slab.
+        Called in this thread with the raw bytes of each finished part of level 0.
     downsample
         How each level is made of the one above.
     earlier
@@ -133,14 +128,14 @@ class Pyramid:
         self._sinks, self._workers, self._readers, self._advance = sinks, workers, readers, advance
         self._levels = plan.levels
         self._written = Written(slabs=[[] for _ in plan.levels])
-        self._whole = self._checksum() if plan.in_order else None
+        self._whole = self._checksum()
         channels = plan.levels[0].shape[1]
         self._counts = np.zeros((channels, BINS), np.int64)
         self._range = [(np.inf, -np.inf)] * channels
         self._turn = threading.Lock()
         self._busy: deque[tuple[NDArray[Any], list[Future[None]], int]] = deque()  # parts of level 0, and their jobs
         self._spare: list[NDArray[Any]] = []
-        self._summed_rows = self._taken_rows = 0  # of the slab of level 0 that is read, and that is encoded
+        self._taken_rows = 0  # of the slab of level 0
         self._nothing = np.empty((0, 0, 0), dtype)
         self._filled = [0] * len(plan.levels)  # planes that wait in each level's buffer
         self._base = [0] * len(plan.levels)  # planes of each level that are done, in this volume or band
@@ -202,10 +197,10 @@ class Pyramid:
         down *= self._levels[0].chunks[3]
         return sorted(parts, key=lambda y: (y.start % down, y.start))
 
-    def _checksum(self) -> PiecewiseXXH128 | None:
+    def _checksum(self) -> ImageChecksum | None:
         """Begin that of all values in C order."""
-        shape, size = self._levels[0].shape, self._dtype.itemsize
-        return PiecewiseXXH128(math.prod(shape) * size, self._levels[0].chunks[2] * math.prod(shape[3:]) * size)
+        first = self._levels[0]
+        return ImageChecksum(first.shape, first.chunks[2], self._dtype.itemsize) if self._plan.in_order else None
 
     def _fill(self, region: Region5, slab: NDArray[Any]) -> int:
         """Read a region to the beginning of a slab; CRC-32 of the values as they came."""
@@ -220,26 +215,10 @@ class Pyramid:
             self._read(part, target)
             crc = crc32(target, crc)
             if self._whole is not None:
-                self._sum_up(self._whole, part, target)
+                self._whole.add(part, target)
         if self._whole is not None:
-            self._summed_rows += y.stop - y.start
-            if self._summed_rows == self._levels[0].shape[3]:
-                self._whole.complete(self._place(region, z.stop, 0))
-                self._summed_rows = 0
+            self._whole.end(region)
         return crc
-
-    def _sum_up(self, whole: PiecewiseXXH128, region: Region5, values: NDArray[Any]) -> None:
-        """Take values into the checksum of the whole: all planes, or each of them where these are parts."""
-        y = region[3]
-        parts = [values] if len(values[0]) == self._levels[0].shape[3] else values
-        for plane, part in enumerate(parts, region[2].start):
-            whole.add(self._place(region, plane, y.start), part.reshape(-1).view(np.uint8))
-
-    def _place(self, region: Region5, plane: int, row: int) -> int:
-        """Byte of the image, in C order, at which a row begins."""
-        _, nc, nz, ny, nx = self._levels[0].shape
-        plane += (region[0].start * nc + region[1].start) * nz
-        return int((plane * ny + row) * nx * self._dtype.itemsize)
 
     def _wanted(self) -> dict[Hashable, tuple[int, ...]]:
         """Shapes of what is held: parts of level 0, a slab of each other level, and one level as a whole."""
@@ -267,7 +246,7 @@ class Pyramid:
         band = self._band(y)
         target, finer = self._next(0, region, band)
         jobs = self._begin(0, part_of(slab, region), region, target, finer, pool)
-        self._busy.append((slab, jobs, int(np.prod(extent(region), dtype=object)) * self._dtype.itemsize))
+        self._busy.append((slab, jobs, math.prod(extent(region)) * self._dtype.itemsize))
         self._taken_rows += y.stop - y.start
         if self._taken_rows < band.stop - band.start:
             return

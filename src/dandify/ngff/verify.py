@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from dandify.errors import VerificationFailed
 from dandify.kernels.shrink import Method
+from dandify.ngff.checksum import crc32
 from dandify.ngff.levels import PyramidPlan, Region5
-from dandify.ngff.pyramid import Pyramid, Slab, Written, crc32, part_of
+from dandify.ngff.pyramid import Pyramid, Slab, Written, part_of
 from dandify.ngff.room import Room
 
-SAMPLED: Final = 16  # one slab of so many is read back by ``sample``, and the last one
+SAMPLED: Final = 16  # one part of so many is read back by ``sample``, and the last one
 _ASKED_BYTES: Final = 16 * 2**20  # of values, that one reader asks for at one time
 _READERS: Final = 2  # so that decoders need not wait while values are compared
 _PARTS: Final = 16  # of a slab, that threads share
@@ -77,11 +78,11 @@ def verify_levels(
     downsample
         How each level was made of the one above.
     share
-        ``full``; or ``sample``: one slab of sixteen and the last one of each level, and nothing is made again.
+        ``full``; or ``sample``: one part of sixteen and the last one of each level, and nothing is made again.
     threads
         That decode.
     advance
-        Called with the raw bytes of each slab of level 0.
+        Called with the raw bytes of each part of level 0.
     room
         Memory that other passes have used.
 
@@ -100,13 +101,18 @@ def verify_levels(
     )  # fmt: skip
     for level, number, slab in chosen:
         values = again.room_for(level.number, slab.region)
-        if share == "full" or number % SAMPLED == 0 or slab is written.slabs[level.number][-1]:
+        if share == "full" or _sampled(number) or slab is written.slabs[level.number][-1]:
             level.read(slab.region, values)
             level.require(slab.region, crc32(values), slab)
         if level.number == 0:
             advance(values.nbytes)
     if share == "full":
         again.run()
+
+
+def _sampled(number: int) -> bool:
+    """Whether a part is looked at: one of sixteen, of each sixteen another one, for parts of a slab come in turn."""
+    return number % SAMPLED == number // SAMPLED % SAMPLED
 
 
 class _Stored:

@@ -103,10 +103,10 @@ def write_ome_zarr(
     workers
         Encoding threads; one for each core by default.
     verify
-        ``full`` (True): everything is read back, and the levels are made again. ``sample``: one slab of planes in
-        sixteen is read back. ``none`` (False).
+        ``full`` (True): everything is read back, and the levels are made again. ``sample``: one part in sixteen is
+        read back, of whole planes or of some of their rows. ``none`` (False).
     progress
-        Called with a `Progress` for each slab of planes, in this thread.
+        Called with a `Progress` for each part that is done, in this thread.
     overwrite
         Replace an output that exists. It stays until the new one is complete.
     sources
