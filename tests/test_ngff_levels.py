@@ -82,6 +82,22 @@ def test_rows_that_are_read_at_one_go(shape: tuple[int, int, int], block: Any, r
     assert found.slabs == (2 if rows == shape[1] else 3)
 
 
+@pytest.mark.parametrize(
+    ("block", "memory", "decoders"),
+    [
+        ((1, 1, 1, 1000, 1000), 10**9, 2),
+        ((1, 1, 1, 1000, 1000), 327_000_000, 1),  # rather than in shallower chunks
+        ((1, 1, 1, 1, 1), 10**9, 1),
+        ((1, 3, 1, 1000, 1000), 10**10, 1),  # of several channels, each decoded once and kept
+    ],
+)
+def test_whole_planes_are_decoded_side_by_side(block: Any, memory: int, decoders: int) -> None:
+    found = plan_pyramid(
+        (1, 3, 300, 1000, 1000), U16, (1,) * 5, count="auto", chunks=None, memory_bytes=memory, workers=2, block=block
+    )
+    assert (found.levels[0].chunks[2], found.decoders) == (64, decoders)
+
+
 def test_sources_of_whole_planes_are_not_read_in_bands_while_depth_can_be_given_up() -> None:
     found = plan((300, 4096, 4096), memory_bytes=35 * 10**7, block=(1, 1, 1, 4096, 4096))
     assert found.in_order

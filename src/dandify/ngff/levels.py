@@ -84,6 +84,8 @@ class PyramidPlan:
         What it takes.
     reason
         Why so, in words.
+    decoders
+        Threads that read: several where a source decodes whole planes, which takes as long as encoding them.
     keep
         Where a time point is kept as it comes from a source that would otherwise decode the same again and again: one
         that yields several channels at one go, or whole planes for every band. ``nowhere``, ``memory`` or ``file``.
@@ -95,6 +97,7 @@ class PyramidPlan:
     streamed: int
     memory_bytes: int
     reason: str
+    decoders: int = 1
     keep: Literal["nowhere", "memory", "file"] = "nowhere"
 
     @property
@@ -157,7 +160,7 @@ def plan_pyramid(
             continue
         else:
             levels = given
-        for plan in _banded(levels, dtype, workers, block) if banded else (_whole(levels, dtype, workers, block),):
+        for plan in (_banded if banded else _whole)(levels, dtype, workers, block):
             if plan.memory_bytes <= memory_bytes:
                 return _keeping(plan, dtype, block, memory_bytes)
             if least is None or plan.memory_bytes < least.memory_bytes:
@@ -196,7 +199,7 @@ def _keeping(plan: PyramidPlan, dtype: np.dtype[Any], block: Shape5, memory_byte
     fits = plan.memory_bytes + size <= memory_bytes
     what = f"the source is read once instead of {times} times, and {size / 1e6:,.3g} MB are kept"
     return replace(
-        plan, keep="memory" if fits else "file", memory_bytes=plan.memory_bytes + size * fits,
+        plan, keep="memory" if fits else "file", memory_bytes=plan.memory_bytes + size * fits, decoders=1,
         reason=f"{plan.reason}; {what} {'in memory' if fits else 'in a file beside the output meanwhile'}",
     )  # fmt: skip
 
@@ -290,14 +293,16 @@ def _ways(*, whole_planes: bool, fixed: int | None) -> Iterator[tuple[int, int, 
     yield from ((depth, smaller, True) for depth, smaller in _BAND_WAYS)
 
 
-def _whole(levels: tuple[Level, ...], dtype: np.dtype[Any], workers: int, block: Shape5) -> PyramidPlan:
+def _whole(levels: tuple[Level, ...], dtype: np.dtype[Any], workers: int, block: Shape5) -> Iterator[PyramidPlan]:
+    """Whole planes, decoded by as many threads as encode, or by one if the memory is short."""
     rows = levels[0].shape[3]
     read = _read_rows(levels[0], rows, block)
-    need = _memory(levels, len(levels), rows, read, dtype, workers, block)
-    at_once = f"whole planes, {levels[0].chunks[2]} at one time"
-    return PyramidPlan(
-        levels, rows, read, len(levels), need, at_once if read == rows else f"{at_once}, {read} rows of them in turn"
-    )  # fmt: skip
+    reason = f"whole planes, {levels[0].chunks[2]} at one time"
+    if read < rows:
+        reason += f", {read} rows of them in turn"
+    for decoders in sorted({workers if block[3] >= rows > 1 else 1, 1}, reverse=True):
+        need = _memory(levels, len(levels), rows, read, dtype, workers, block, decoders)
+        yield PyramidPlan(levels, rows, read, len(levels), need, reason, decoders)
 
 
 def _banded(levels: tuple[Level, ...], dtype: np.dtype[Any], workers: int, block: Shape5) -> Iterator[PyramidPlan]:
@@ -327,8 +332,9 @@ def _slabs(read_rows: int, band_rows: int) -> int:
 
 
 def _memory(
-    levels: tuple[Level, ...], streamed: int, rows: int, read: int, dtype: np.dtype[Any], workers: int, block: Shape5
-) -> int:
+    levels: tuple[Level, ...], streamed: int, rows: int, read: int, dtype: np.dtype[Any], workers: int, block: Shape5,
+    decoders: int = 1,
+) -> int:  # fmt: skip
     values = 0
     for number, level in enumerate(levels):
         height = -(-rows // level.factors[1]) if number < streamed else level.shape[3]
@@ -343,4 +349,5 @@ def _memory(
     piece = max(min(READ_BYTES // dtype.itemsize, depth * height * width), planes * min(read, height) * width)
     decoded = planes * block[3] * block[4]  # what a source holds while it decodes,
     decoded *= 2 * block[1] if block[1] > 1 else 1  # and what of it is on the way to where it is kept
-    return (values + piece + decoded + workers * _PER_WORKER * math.prod(levels[0].chunks)) * dtype.itemsize
+    values += (piece + decoded) * decoders
+    return (values + workers * _PER_WORKER * math.prod(levels[0].chunks)) * dtype.itemsize

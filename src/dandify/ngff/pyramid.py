@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -155,6 +155,7 @@ class Pyramid:
         ahead: deque[tuple[Region5, NDArray[Any], Future[int]]] = deque()
         # Nothing is begun any more when something fails, Ctrl-C included: cancel_futures, and the pools are left.
         reader = ThreadPoolExecutor(self._readers, "dandify-read")
+        self._decoder = ThreadPoolExecutor(self._plan.decoders, "dandify-decode")
         pool = ThreadPoolExecutor(self._workers, "dandify-encode")
         try:
             while True:
@@ -169,7 +170,9 @@ class Pyramid:
                 self._settle(self._plan.slabs - 2)
             self._settle()
         finally:
+            self._decoder.shutdown(wait=False, cancel_futures=True)  # whom the reader waits for
             reader.shutdown(wait=True, cancel_futures=True)
+            self._decoder.shutdown(wait=True)
             pool.shutdown(wait=True, cancel_futures=True)
         for sink in self._sinks:
             sink.close()
@@ -208,17 +211,22 @@ class Pyramid:
         values = part_of(slab, region)
         plane = values[0].nbytes
         step = max(1, READ_BYTES // plane // self._depth * self._depth, self._depth)
+        parts = [(t, c, slice(start, min(start + step, z.stop)), y, x) for start in range(z.start, z.stop, step)]
+        targets = [values[part[2].start - z.start : part[2].stop - z.start] for part in parts]
         crc = 0
-        for start in range(z.start, z.stop, step):
-            part = (t, c, slice(start, min(start + step, z.stop)), y, x)
-            target = values[start - z.start : part[2].stop - z.start]
-            self._read(part, target)
+        for part, target, _ in zip(parts, targets, self._each_read(parts, targets), strict=True):
             crc = crc32(target, crc)
             if self._whole is not None:
                 self._whole.add(part, target)
         if self._whole is not None:
             self._whole.end(region)
         return crc
+
+    def _each_read(self, parts: list[Region5], targets: list[NDArray[Any]]) -> Iterable[None]:
+        """Read parts, side by side where the source has to decode them, and tell of each in their order."""
+        if self._plan.decoders == 1:
+            return map(self._read, parts, targets)
+        return self._decoder.map(self._read, parts, targets)
 
     def _wanted(self) -> dict[Hashable, tuple[int, ...]]:
         """Shapes of what is held: parts of level 0, a slab of each other level, and one level as a whole."""
