@@ -42,7 +42,9 @@ class Limits:
 
 
 HDF5_LIMITS = Limits()
-ZARR_LIMITS = Limits(least_bytes=1_000_000, deflated=False)  # each chunk is a file
+# Each chunk is a file, and an object in the archive. Of 300 MB of recordings, from 3 MB on in place of 1 MB: half as many,
+# 9 to 35 % less CPU time to write.
+ZARR_LIMITS = Limits(least_bytes=3_000_000, deflated=False)
 
 
 @dataclass(frozen=True)
