@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import xxhash
 from isal import isal_zlib
 from numpy.typing import NDArray
 
@@ -19,6 +20,7 @@ from dandify.ngff.levels import READ_BYTES, Level, PyramidPlan, Region5
 from dandify.ngff.once import ReadInto
 from dandify.store.encode import scratch
 from dandify.store.journal import EarlierRun
+from dandify.store.piecewise import PiecewiseXXH128
 from dandify.store.pipeline import Chunk
 from dandify.store.region import extent
 from dandify.store.zarr_image import Sink
@@ -70,6 +72,12 @@ def crc32(values: NDArray[Any], before: int = 0) -> int:
     return int(isal_zlib.crc32(values.reshape(-1).view(np.uint8), before))
 
 
+def part_of(slab: NDArray[Any], region: Region5) -> NDArray[Any]:
+    """Give the beginning of a slab as the values of a region, (z, y, x)."""
+    size = extent(region)[2:]
+    return slab.reshape(-1)[: math.prod(size)].reshape(size)
+
+
 class Pyramid:
     """Makes all levels of an image.
 
@@ -118,12 +126,16 @@ class Pyramid:
         self._sinks, self._workers, self._advance = sinks, workers, advance
         self._levels = plan.levels
         self._written = Written(slabs=[[] for _ in plan.levels])
-        self._whole = xxhash.xxh3_128() if plan.in_order else None
+        self._whole = self._checksum() if plan.in_order else None
         channels = plan.levels[0].shape[1]
         self._counts = np.zeros((channels, BINS), np.int64)
         self._range = [(np.inf, -np.inf)] * channels
         self._turn = threading.Lock()
+        self._busy: deque[tuple[NDArray[Any], list[Future[None]], int]] = deque()  # parts of level 0, and their jobs
+        self._spare: list[NDArray[Any]] = []
+        self._summed_rows = self._taken_rows = 0  # of the slab of level 0 that is read, and that is encoded
         self._buffers: dict[int, NDArray[Any]] = {}
+        self._nothing = np.empty((0, 0, 0), dtype)
         self._filled = [0] * len(plan.levels)  # planes that wait in each level's buffer
         self._base = [0] * len(plan.levels)  # planes of each level that are done, in this volume or band
         self._kept: NDArray[Any] | None = None
@@ -138,23 +150,24 @@ class Pyramid:
         BadSource
             If the source cannot be read, or yields something else than it declared.
         """
-        spare = [np.empty(self._slab_shape(0), self._dtype) for _ in range(2)]
+        self._spare = [np.empty(self._read_shape(), self._dtype) for _ in range(self._plan.slabs)]
         tasks = self._tasks()
+        ahead: deque[tuple[Region5, NDArray[Any], Future[int]]] = deque()
         # Nothing is begun any more when something fails, Ctrl-C included: cancel_futures, and the pools are left.
         reader = ThreadPoolExecutor(1, "dandify-read")
         pool = ThreadPoolExecutor(self._workers, "dandify-encode")
         try:
-            task = next(tasks, None)
-            ahead = reader.submit(self._fill, task, spare.pop()) if task else None
-            while task is not None and ahead is not None:
-                slab, crc = ahead.result()
-                following = next(tasks, None)
-                ahead = reader.submit(self._fill, following, spare.pop()) if following else None
-                self._record(0, task, crc)
+            while True:
+                while self._spare and (task := next(tasks, None)) is not None:
+                    slab = self._spare.pop()
+                    ahead.append((task, slab, reader.submit(self._fill, task, slab)))
+                if not ahead:
+                    break
+                task, slab, filled = ahead.popleft()
+                self._record(0, task, filled.result())
                 self._take(task, slab, pool)
-                spare.append(slab)
-                self._advance(int(np.prod(extent(task), dtype=object)) * self._dtype.itemsize)
-                task = following
+                self._settle(self._plan.slabs - 2)
+            self._settle()
         finally:
             reader.shutdown(wait=True, cancel_futures=True)
             pool.shutdown(wait=True, cancel_futures=True)
@@ -167,30 +180,65 @@ class Pyramid:
     def _tasks(self) -> Iterator[Region5]:
         """Regions of level 0 in the order of reading."""
         nt, nc, nz, ny, nx = self._levels[0].shape
-        depth, rows = self._levels[0].chunks[2], self._plan.band_rows
+        depth = self._levels[0].chunks[2]
         for t in range(nt):
             for c in range(nc):
-                for y in range(0, ny, rows):
+                for top in range(0, ny, self._plan.band_rows):
+                    parts = self._parts(top, min(top + self._plan.band_rows, ny))
                     for z in range(0, nz, depth):
-                        yield (slice(t, t + 1), slice(c, c + 1), slice(z, min(z + depth, nz)),
-                               slice(y, min(y + rows, ny)), slice(0, nx))  # fmt: skip
+                        for y in parts:
+                            yield (slice(t, t + 1), slice(c, c + 1), slice(z, min(z + depth, nz)), y, slice(0, nx))
 
-    def _fill(self, region: Region5, slab: NDArray[Any]) -> tuple[NDArray[Any], int]:
-        """Read a region into a slab; its CRC-32 is that of the values as they came."""
+    def _parts(self, top: int, bottom: int) -> list[slice]:
+        """Parts of a band: one shard after the other, so that many grow side by side, whose MD5s go together."""
+        rows = self._plan.read_rows
+        parts = [slice(y, min(y + rows, bottom)) for y in range(top, bottom, rows)]
+        *_, down, _ = (1, *self._sinks[0].array.per_file)
+        down *= self._levels[0].chunks[3]
+        return sorted(parts, key=lambda y: (y.start % down, y.start))
+
+    def _checksum(self) -> PiecewiseXXH128 | None:
+        """Begin that of all values in C order."""
+        shape, size = self._levels[0].shape, self._dtype.itemsize
+        return PiecewiseXXH128(math.prod(shape) * size, self._levels[0].chunks[2] * math.prod(shape[3:]) * size)
+
+    def _fill(self, region: Region5, slab: NDArray[Any]) -> int:
+        """Read a region to the beginning of a slab; CRC-32 of the values as they came."""
         t, c, z, y, x = region
-        plane = (y.stop - y.start) * (x.stop - x.start) * self._dtype.itemsize
+        values = part_of(slab, region)
+        plane = values[0].nbytes
         step = max(1, READ_BYTES // plane // self._depth * self._depth, self._depth)
         crc = 0
         for start in range(z.start, z.stop, step):
             part = (t, c, slice(start, min(start + step, z.stop)), y, x)
-            target = slab.reshape(-1)[: (z.stop - z.start) * plane // self._dtype.itemsize].reshape(
-                z.stop - z.start, y.stop - y.start, x.stop - x.start
-            )[start - z.start : part[2].stop - z.start]
+            target = values[start - z.start : part[2].stop - z.start]
             self._read(part, target)
             crc = crc32(target, crc)
             if self._whole is not None:
-                self._whole.update(target.reshape(-1).view(np.uint8).data)
-        return slab, crc
+                self._sum_up(self._whole, part, target)
+        if self._whole is not None:
+            self._summed_rows += y.stop - y.start
+            if self._summed_rows == self._levels[0].shape[3]:
+                self._whole.complete(self._place(region, z.stop, 0))
+                self._summed_rows = 0
+        return crc
+
+    def _sum_up(self, whole: PiecewiseXXH128, region: Region5, values: NDArray[Any]) -> None:
+        """Take values into the checksum of the whole: all planes, or each of them where these are parts."""
+        y = region[3]
+        parts = [values] if len(values[0]) == self._levels[0].shape[3] else values
+        for plane, part in enumerate(parts, region[2].start):
+            whole.add(self._place(region, plane, y.start), part.reshape(-1).view(np.uint8))
+
+    def _place(self, region: Region5, plane: int, row: int) -> int:
+        """Byte of the image, in C order, at which a row begins."""
+        _, nc, nz, ny, nx = self._levels[0].shape
+        plane += (region[0].start * nc + region[1].start) * nz
+        return int((plane * ny + row) * nx * self._dtype.itemsize)
+
+    def _read_shape(self) -> tuple[int, int, int]:
+        level = self._levels[0]
+        return level.chunks[2], min(self._plan.read_rows, level.shape[3]), level.shape[4]
 
     def _slab_shape(self, number: int) -> tuple[int, int, int]:
         level = self._levels[number]
@@ -205,16 +253,41 @@ class Pyramid:
         return self._buffers[number]
 
     def _take(self, region: Region5, slab: NDArray[Any], pool: ThreadPoolExecutor) -> None:
-        """Let a slab of level 0 go through all levels."""
+        """Let a part of a slab of level 0 be encoded; when the slab is whole, let it go through the other levels."""
         t, c, z, y, x = region
-        size = (z.stop - z.start, y.stop - y.start, x.stop - x.start)
         self._base[0] = z.start
-        self._flush(0, slab.reshape(-1)[: int(np.prod(size))].reshape(size), region, pool)
+        band = self._band(y)
+        target, finer = self._next(0, region, band)
+        jobs = self._begin(0, part_of(slab, region), region, target, finer, pool)
+        self._busy.append((slab, jobs, int(np.prod(extent(region), dtype=object)) * self._dtype.itemsize))
+        self._taken_rows += y.stop - y.start
+        if self._taken_rows < band.stop - band.start:
+            return
+        self._taken_rows = 0
+        whole = (t, c, z, band, x)
+        made, _ = self._next(0, whole, band)
+        if finer and made.size:
+            self._pass_on(1, len(made), whole, finer, pool)
         last = z.stop == self._levels[0].shape[2]
         if last:
             self._filled, self._base = [0] * len(self._levels), [0] * len(self._levels)
-        if self._kept is not None and last and y.stop == self._levels[0].shape[3]:
+        if self._kept is not None and last and band.stop == self._levels[0].shape[3]:
+            self._settle()
             self._take_kept(t, c, pool)
+
+    def _band(self, y: slice) -> slice:
+        """Rows of level 0 that go through the levels together."""
+        top = y.start // self._plan.band_rows * self._plan.band_rows
+        return slice(top, min(top + self._plan.band_rows, self._levels[0].shape[3]))
+
+    def _settle(self, left: int = 0) -> None:
+        """Wait for the jobs on the oldest parts of level 0, but for some of them; their slabs are free then."""
+        while len(self._busy) > left:
+            slab, jobs, size = self._busy.popleft()
+            for job in jobs:
+                job.result()
+            self._spare.append(slab)
+            self._advance(size)
 
     def _take_kept(self, t: slice, c: slice, pool: ThreadPoolExecutor) -> None:
         """Make the levels above those made in bands."""
@@ -235,7 +308,7 @@ class Pyramid:
 
     def _flush(self, number: int, values: NDArray[Any], region: Region5, pool: ThreadPoolExecutor) -> None:
         """Encode the chunks of a slab and make its part of the next level; let that go on when its slab is full."""
-        target, finer = self._next(number, values, region)
+        target, finer = self._next(number, region, region[3])
         for job in self._begin(number, values, region, target, finer, pool):
             job.result()
         if finer and target.size:
@@ -262,24 +335,29 @@ class Pyramid:
         places.sort(key=lambda place: (place[0] // cy % down, place[1] // cx % along))
         return [pool.submit(work, row, column) for row, column in places]
 
-    def _next(
-        self, number: int, values: NDArray[Any], region: Region5
-    ) -> tuple[NDArray[Any], tuple[int, int, int] | None]:
-        """Where what a slab becomes goes, and the factors; (values, None) for the last level."""
+    def _next(self, number: int, region: Region5, band: slice) -> tuple[NDArray[Any], tuple[int, int, int] | None]:
+        """Where what a region becomes goes, and the factors; (nothing, None) for the last level.
+
+        ``band`` has the rows that go through the levels together, in which the region's lie.
+        """
         if number + 1 == len(self._levels):
-            return values, None
-        step = self._levels[number + 1].step
-        z, y = region[2].start // step[0], region[3].start // step[1]
+            return self._nothing, None
+        coarser = self._levels[number + 1]
+        step = coarser.step
         # a level of another writer may leave out the window that the end of this one cuts off
-        left = (n - start for n, start in zip(self._levels[number + 1].shape[2:], (z, y, 0), strict=True))
-        size = [max(0, min(-(-n // k), m)) for n, k, m in zip(values.shape, step, left, strict=True)]
-        if 0 in size:
-            return values[:0], step
+        z, y, rows = (
+            slice(s.start // k, max(s.start // k, min(-(-s.stop // k), n)))
+            for s, k, n in zip((*region[2:4], band), (*step[:2], step[1]), (*coarser.shape[2:4], coarser.shape[3]),
+                               strict=True)
+        )  # fmt: skip
+        if z.start == z.stop or y.start == y.stop:
+            return self._nothing, step
         if self._kept is not None and number + 1 == self._plan.streamed:
-            return self._kept[z : z + size[0], y : y + size[1]], step
-        filled = self._filled[number + 1]
-        rows = self._buffer(number + 1).reshape(-1)[: self._levels[number + 1].chunks[2] * size[1] * size[2]]
-        return rows.reshape(-1, size[1], size[2])[filled : filled + size[0]], step
+            return self._kept[z, y], step
+        height, filled = rows.stop - rows.start, self._filled[number + 1]
+        values = self._buffer(number + 1).reshape(-1)[: coarser.chunks[2] * height * coarser.shape[4]]
+        target = values.reshape(coarser.chunks[2], height, coarser.shape[4])
+        return target[filled : filled + z.stop - z.start, y.start - rows.start : y.stop - rows.start], step
 
     def _pass_on(
         self, number: int, planes: int, above: Region5, step: tuple[int, int, int], pool: ThreadPoolExecutor
@@ -292,6 +370,7 @@ class Pyramid:
         stop = start + self._filled[number]
         if self._filled[number] < level.chunks[2] and stop < level.shape[2]:
             return
+        self._settle()
         t, c, _, y, _ = above
         rows = slice(y.start // step[1], min(-(-y.stop // step[1]), level.shape[3]))
         region = (t, c, slice(start, stop), rows, slice(0, level.shape[4]))

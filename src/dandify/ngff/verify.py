@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dandify.errors import VerificationFailed
 from dandify.kernels.shrink import Method
 from dandify.ngff.levels import PyramidPlan, Region5
-from dandify.ngff.pyramid import Pyramid, Slab, Written, crc32
+from dandify.ngff.pyramid import Pyramid, Slab, Written, crc32, part_of
 from dandify.store.region import extent
 
 SAMPLED: Final = 16  # one slab of so many is read back by ``sample``, and the last one
@@ -160,19 +160,26 @@ class _Again(Pyramid):
         advance: Callable[[int], None], downsample: Method,
     ) -> None:  # fmt: skip
         super().__init__(
-            plan, self._nothing, plan.levels[0].chunks[2], dtype, (), workers=workers, advance=advance,
+            plan, self._unread, plan.levels[0].chunks[2], dtype, (), workers=workers, advance=advance,
             downsample=downsample,
         )  # fmt: skip
         self._stored, self._expected = stored, [iter(slabs) for slabs in written.slabs]
+        self._regions = [slab.region for slab in written.slabs[0]]
 
     @staticmethod
-    def _nothing(region: Region5, target: NDArray[Any]) -> None:
+    def _unread(region: Region5, target: NDArray[Any]) -> None:
         raise NotImplementedError  # `_fill` reads
 
-    def _fill(self, region: Region5, slab: NDArray[Any]) -> tuple[NDArray[Any], int]:
-        values = slab.reshape(-1)[: int(np.prod(extent(region), dtype=object))]
+    def _tasks(self) -> Iterator[Region5]:
+        yield from self._regions
+
+    def _checksum(self) -> None:
+        """Leave it to the checksums of the slabs."""
+
+    def _fill(self, region: Region5, slab: NDArray[Any]) -> int:
+        values = part_of(slab, region)
         self._stored.read(region, values)
-        return slab, crc32(values)
+        return crc32(values)
 
     def _record(self, number: int, region: Region5, crc: int) -> None:
         expected = next(self._expected[number])

@@ -23,7 +23,6 @@ from dandify.ngff.pyramid import Written
 from dandify.ngff.request import ImageRequest, request_image
 from dandify.sources.contract import Array, Channel, Stream
 from dandify.store.engine import Verify, verify_mode
-from dandify.store.flush import Flusher
 from dandify.store.manifest import SourceFile, describe_sources, versions
 from dandify.store.partial import require_absent
 from dandify.store.progress import ProgressCallback
@@ -147,14 +146,13 @@ def write_ome_zarr(
     with (
         resumable_output(path, overwrite=overwrite, directory=True) as attempt,
         disk_full_named(path, lambda: needed),
-        Flusher() as flusher,
     ):
         root = attempt.partial
         attempt.begin(
             decides[0] | ({"set of labels": dict(zip(list(parts)[1:], decides[1:], strict=True))} if labelled else {}),
             [p for place, part in parts.items() for p in array_places(place, part)],
         )
-        filled = [fill(root, place, part, attempt, flusher, progress) for place, part in parts.items()]
+        filled = [fill(root, place, part, attempt, progress) for place, part in parts.items()]
         attempt.filled()
         if mode != "none":
             for one in filled:

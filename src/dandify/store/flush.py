@@ -84,7 +84,7 @@ def flush_folder(path: Path) -> None:
 
 
 class Flusher:
-    """Flushes files while others are written, in a thread of its own."""
+    """Flushes files while others are written, in threads of its own."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
@@ -93,6 +93,7 @@ class Flusher:
         self._failed: OSError | None = None
         self._bytes = 0
         self._pool = ThreadPoolExecutor(1, "dandify-flush")
+        self._many = ThreadPoolExecutor(_FLUSHES, "dandify-flush-file")  # file by file, each would wait for the disk
         self._running = False
 
     @property
@@ -119,17 +120,20 @@ class Flusher:
                     self._running = False
                     return
                 paths, self._grown, self._bytes = self._grown, set(), 0
-            for path in paths:
-                try:
-                    flush_file(path)
-                except FileNotFoundError:  # it was removed
-                    continue
-                except OSError as error:  # the system tells of a failed write once: `close` must say so
-                    self._failed = self._failed or error
-                    continue
-                with self._turn:
-                    if path not in self._grown:
-                        self._flushed.add(path)
+            for _ in self._many.map(self._flush_one, paths):
+                pass
+
+    def _flush_one(self, path: Path) -> None:
+        try:
+            flush_file(path)
+        except FileNotFoundError:  # it was removed
+            return
+        except OSError as error:  # the system tells of a failed write once: `close` must say so
+            self._failed = self._failed or error
+            return
+        with self._turn:
+            if path not in self._grown:  # meanwhile
+                self._flushed.add(path)
 
     def close(self) -> None:
         """Wait for what is being flushed.
@@ -140,6 +144,7 @@ class Flusher:
             If something could not be put on the disk.
         """
         self._pool.shutdown(wait=True)
+        self._many.shutdown(wait=True)
         if self._failed is not None:
             raise self._failed
 

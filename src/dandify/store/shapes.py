@@ -42,8 +42,8 @@ class Limits:
 
 
 HDF5_LIMITS = Limits()
-# Each chunk is a file, and an object in the archive. From 3 MB on in place of 1 MB, 300 MB of a recording become half as
-# many, in 9 to 35 % less CPU time.
+# Each chunk is a file, and an object in the archive. From 3 MB on in place of 1 MB, 300 MB of a recording become half
+# as many, in 9 to 35 % less CPU time.
 ZARR_LIMITS = Limits(least_bytes=3_000_000, deflated=False)
 
 
