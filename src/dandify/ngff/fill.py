@@ -97,9 +97,7 @@ def array_places(place: str, request: ImageRequest) -> list[str]:
     return [f"{place}{n}" for n in range(len(request.arrays))]
 
 
-def fill(
-    root: Path, place: str, request: ImageRequest, attempt: Attempt, progress: ProgressCallback | None
-) -> Filled:
+def fill(root: Path, place: str, request: ImageRequest, attempt: Attempt, progress: ProgressCallback | None) -> Filled:
     """Read the source once, and write all chunks; those that a stopped run had finished are taken from it.
 
     Parameters
