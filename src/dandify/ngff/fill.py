@@ -15,7 +15,6 @@ from dandify.ngff.pyramid import Pyramid, Written
 from dandify.ngff.request import ImageRequest
 from dandify.ngff.room import Room
 from dandify.ngff.verify import verify_levels
-from dandify.store.flush import Flusher
 from dandify.store.manifest import ManifestDataset
 from dandify.store.md5 import Hasher
 from dandify.store.progress import Progress, ProgressCallback
@@ -100,8 +99,7 @@ def array_places(place: str, request: ImageRequest) -> list[str]:
 
 
 def fill(
-    root: Path, place: str, request: ImageRequest, attempt: Attempt, flusher: Flusher, room: Room,
-    progress: ProgressCallback | None,
+    root: Path, place: str, request: ImageRequest, attempt: Attempt, room: Room, progress: ProgressCallback | None
 ) -> Filled:  # fmt: skip
     """Read the source once, and write all chunks; those that a stopped run had finished are taken from it.
 
@@ -115,8 +113,6 @@ def fill(
         What is asked for.
     attempt
         The run, whose journal has begun.
-    flusher
-        Is told of files that have grown.
     room
         Memory that the pass takes.
     progress
@@ -133,7 +129,8 @@ def fill(
     ]
     hasher = Hasher()
     sinks = tuple(
-        Sink(root / p, a, flusher, hasher) for p, a in zip(array_places(place, request), request.arrays, strict=True)
+        Sink(root / p, a, attempt.flusher, hasher)
+        for p, a in zip(array_places(place, request), request.arrays, strict=True)
     )  # fmt: skip
     with _reading(request, root / _KEPT) as read:
         written = Pyramid(

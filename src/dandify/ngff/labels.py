@@ -19,7 +19,6 @@ from dandify.ngff.request import ImageRequest, too_deep
 from dandify.ngff.room import Room
 from dandify.ngff.stored import read_document
 from dandify.store.engine import Verify, verify_mode
-from dandify.store.flush import Flusher
 from dandify.store.manifest import (
     Manifest,
     SourceFile,
@@ -133,11 +132,10 @@ def write_ome_zarr_labels(
             output, overwrite=overwrite, directory=True, beside=root.with_name(root.name + _STAGE)
         ) as attempt,
         disk_full_named(output, lambda: request.all_bytes),
-        Flusher(attempt.flushed) as flusher,
     ):
         room = Room()
         attempt.begin({"name": output.as_posix(), **decided(request, files)}, array_places("", request))
-        filled = fill(attempt.partial, "", request, attempt, flusher, room, progress)
+        filled = fill(attempt.partial, "", request, attempt, room, progress)
         attempt.filled()
         if mode != "none":
             prove(attempt.partial, filled, mode, room, progress)

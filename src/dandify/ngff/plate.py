@@ -23,7 +23,6 @@ from dandify.ngff.room import Room
 from dandify.ngff.write import image_document
 from dandify.sources.contract import Array, Channel, Stream
 from dandify.store.engine import Verify, verify_mode
-from dandify.store.flush import Flusher
 from dandify.store.manifest import SourceFile, describe_sources
 from dandify.store.partial import require_absent
 from dandify.store.progress import ProgressCallback
@@ -144,7 +143,6 @@ def write_ome_zarr_plate(
     with (
         resumable_output(path, overwrite=overwrite, directory=True) as attempt,
         disk_full_named(path, lambda: all_bytes),
-        Flusher(attempt.flushed) as flusher,
     ):
         room = Room()
         root = attempt.partial
@@ -152,7 +150,7 @@ def write_ome_zarr_plate(
             {"source": [asdict(f) for f in files], "set of fields": {p: decided(r, ()) for p, r in requests.items()}},
             [p for place, request in requests.items() for p in array_places(place, request)],
         )
-        filled = [fill(root, place, request, attempt, flusher, room, progress) for place, request in requests.items()]
+        filled = [fill(root, place, request, attempt, room, progress) for place, request in requests.items()]
         attempt.filled()
         if mode != "none":
             for one in filled:

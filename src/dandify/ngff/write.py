@@ -24,7 +24,6 @@ from dandify.ngff.request import ImageRequest, request_image
 from dandify.ngff.room import Room
 from dandify.sources.contract import Array, Channel, Stream
 from dandify.store.engine import Verify, verify_mode
-from dandify.store.flush import Flusher
 from dandify.store.manifest import SourceFile, describe_sources, versions
 from dandify.store.partial import require_absent
 from dandify.store.progress import ProgressCallback
@@ -148,7 +147,6 @@ def write_ome_zarr(
     with (
         resumable_output(path, overwrite=overwrite, directory=True) as attempt,
         disk_full_named(path, lambda: needed),
-        Flusher(attempt.flushed) as flusher,
     ):
         room = Room()
         root = attempt.partial
@@ -156,7 +154,7 @@ def write_ome_zarr(
             decides[0] | ({"set of labels": dict(zip(list(parts)[1:], decides[1:], strict=True))} if labelled else {}),
             [p for place, part in parts.items() for p in array_places(place, part)],
         )
-        filled = [fill(root, place, part, attempt, flusher, room, progress) for place, part in parts.items()]
+        filled = [fill(root, place, part, attempt, room, progress) for place, part in parts.items()]
         attempt.filled()
         if mode != "none":
             for one in filled:
