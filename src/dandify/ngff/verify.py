@@ -18,7 +18,7 @@ from dandify.ngff.pyramid import Pyramid, Slab, Written, part_of
 from dandify.ngff.room import Room
 
 SAMPLED: Final = 16  # one part of so many is read back by ``sample``, and the last one
-_ASKED_BYTES: Final = 16 * 2**20  # of values, that one reader asks for at one time
+_ASKED_BYTES: Final = 8 * 2**20  # of values, that one reader asks for at one time
 _READERS: Final = 2  # so that decoders need not wait while values are compared
 _PARTS: Final = 16  # of a slab, that threads share
 
@@ -43,7 +43,12 @@ def open_level(folder: Path, *, threads: int = 1) -> Any:
     spec = {
         "driver": "zarr3" if (folder / "zarr.json").is_file() else "zarr",
         "kvstore": {"driver": "file", "path": f"{folder.absolute().as_posix()}/"},
-        "context": {"data_copy_concurrency": {"limit": threads}, "cache_pool": {"total_bytes_limit": 0}},
+        "context": {
+            "data_copy_concurrency": {"limit": threads},
+            "cache_pool": {"total_bytes_limit": 0},
+            # by default 32, and malloc keeps some chunks for each thread that ever held one
+            "file_io_concurrency": {"limit": max(2, threads)},
+        },
     }
     return tensorstore.open(spec, open=True, read=True).result()
 
