@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 from isal import isal_zlib
@@ -31,9 +31,10 @@ REPEATS_GAIN = 0.93  # what repeats must leave: they take twice as long, and are
 HINT = 0.95  # of Huffman codes alone: where runs and ISA-L hardly gain, zlib-ng is not even tried
 SEARCHED_GAIN = 0.85  # what zlib-ng must leave of the best other size,
 SEARCHED_SAVES = 0.01  # or save of the plane's bytes: it takes two to four times as long
-# Of all that is stored, what each must save on pieces. ISA-L takes 2 to 4 ns a symbol, literals 0.5; another 0.6 in
-# blocks of 8,192, and once more in blocks of 4,096.
-SHORTER_SAVES, MATCHED_SAVES, TWO_SAVES, REPEATS_SAVES, SEARCHED_GAINS = 0.02, 0.04, 0.01, 0.03, 0.03
+# Of all that is stored, what each must save on pieces. ISA-L takes 1 to 4 ns a symbol, literals 0.5; another 1.4 in
+# blocks of 8,192, and 0.6 more in blocks of 4,096.
+SHORTER_SAVES, MATCHED_SAVES, TWO_SAVES, REPEATS_SAVES, SEARCHED_GAINS = 0.03, 0.015, 0.01, 0.03, 0.03
+SPARSE, SPARSE_COSTS = 0.06, 0.015  # bytes of a symbol below which ISA-L is fastest, and what that may cost
 _LEARNT = 8  # pieces, at most, that an encoder learns from
 LEARNT_ITEMSIZES = (2, 4)  # samples of acquisition systems, and single floats
 UNLIKE = 1.03  # so much more than on the pieces, and a plane is weighed anew
@@ -60,6 +61,7 @@ class Libdeflate:
 
     level: int = 1
     shuffled: bool = True
+    library: ClassVar[str] = "libdeflate"
 
     @property
     def name(self) -> str:
@@ -273,7 +275,7 @@ class _Known:
     most
         What a byte became at most on the pieces, in bytes.
     settled
-        ISA-L's match search won on every piece: nothing else is tried.
+        ISA-L's match search won on every piece, or is fastest where hardly anything is left: nothing else is tried.
     """
 
     block: int
@@ -305,7 +307,7 @@ def _known(weighed: Sequence[_Weighed], stored: float) -> _Known:
     block, best = 0, [w.plain(0) for w in weighed]
     for k in range(1, len(_BLOCKS)):
         lesser = [w.plain(k) for w in weighed]
-        if sum(best) - sum(lesser) > SHORTER_SAVES * stored:
+        if sum(best) - sum(lesser) > SHORTER_SAVES * (k - block) * stored:
             block, best = k, lesser
     others: list[Callable[[Bytes], bytes]] = []
     lesser = [min(b, w.matched) for b, w in zip(best, weighed, strict=True)]
@@ -324,10 +326,17 @@ def _known(weighed: Sequence[_Weighed], stored: float) -> _Known:
         others.append(_searched)
     else:
         lesser = best
+    matched = [w.matched for w in weighed]
+    fast = sum(matched) < SPARSE * sum(w.sampled for w in weighed)
+    if fast := fast and sum(matched) - sum(lesser) <= SPARSE_COSTS * stored:
+        others, best, lesser = [_matched], matched, matched
     most = max(min(b, s) / n for b, s, n in zip(best, lesser, (w.sampled for w in weighed), strict=True))
-    settled = others == [_matched] and all(
-        w.matched < MATCHED_GAIN * min(w.plain(block), w.repeats[0] if w.repeats and repeats else np.inf)
-        for w in weighed
+    settled = fast or (
+        others == [_matched]
+        and all(
+            w.matched < MATCHED_GAIN * min(w.plain(block), w.repeats[0] if w.repeats and repeats else np.inf)
+            for w in weighed
+        )
     )
     return _Known(_BLOCKS[block], tuple(sorted(kept)), repeats, tuple(others), most, settled)
 
@@ -410,7 +419,7 @@ def _weigh(plane: Bytes, sample: Bytes, thorough: bool) -> _Weighed:
     matched = len(_matched(sample))
     if matched < MATCHED_GAIN * best[0]:
         best = matched, _matched
-    if not thorough and best[0] > HINT * alone:
+    if not thorough and (best[0] > HINT * alone or isinstance(best[1], _TwoSymbols)):
         return _Weighed(literals, runs, repeats, matched, None, best[1], sample.size)
     searched = len(_searched(sample))
     gain, saves = (1.0, 0.0) if thorough else (SEARCHED_GAIN, SEARCHED_SAVES)

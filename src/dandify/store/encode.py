@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 from numpy.typing import NDArray
 
 from dandify.kernels.shuffle import shuffle, unshuffle
 
 Bytes = NDArray[np.uint8]
+
+_PIECE_BYTES = 262_144  # decoded at one time: the allocator gives larger blocks back, and to get new ones takes as long
+_TAKEN_BY_TWOS = 2.6  # raw bytes for each stored one: where there are more, ISA-L decodes faster, which takes codes by twos
 
 
 class Encoder(Protocol):
@@ -90,28 +94,37 @@ class PlainGunzip:
 
     def decode(self, payload: bytes, itemsize: int, out: Bytes) -> None:
         """Decode a chunk."""
+        shuffled = self.shuffled and itemsize > 1
+        planes = scratch("planes", out.size) if shuffled else out
         if self.deflated:
-            payload = self._inflate(payload, out.size)
-        _fit(len(payload), out)
-        planes = np.frombuffer(payload, np.uint8)
-        if self.shuffled and itemsize > 1:
-            unshuffle(planes, itemsize, out)
+            self._inflate(payload, planes)
         else:
-            out[...] = planes
+            _copy(payload, planes)
+        if shuffled:
+            unshuffle(planes, itemsize, out)
 
     def unlike(self, library: str) -> PlainGunzip:
         """Give a decoder that shares no code with what encoded: ISA-L, the fastest, or libdeflate for ISA-L's own."""
         return replace(self, library="libdeflate" if library == "isal" else "isal")
 
-    def _inflate(self, payload: bytes, size: int) -> bytes:
+    def _inflate(self, payload: bytes, out: Bytes) -> None:
         from deflate import DeflateError, zlib_decompress
 
         try:
             if self.library == "libdeflate":
-                return bytes(zlib_decompress(payload, size))
-            return bytes(isal_zlib.decompress(payload, bufsize=max(1, size)))
+                _copy(bytes(zlib_decompress(payload, out.size)), out)
+                return
+            stream = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB, zlib.MAX_WBITS)
+            piece, filled = stream.decompress(payload, _PIECE_BYTES), 0
+            while piece and filled + len(piece) <= out.size:
+                _copy(piece, out[filled : filled + len(piece)])
+                filled += len(piece)
+                piece = b"" if stream.eof else stream.decompress(b"", _PIECE_BYTES)
         except _damaged(DeflateError) as error:
             raise ValueError(str(error)) from error
+        _fit(filled + len(piece), out)
+        if not stream.eof:
+            raise ValueError("the stream has no end")
 
 
 @dataclass(frozen=True)
@@ -127,9 +140,7 @@ class CodecDecoder:
                 payload = self.codec.decode(payload)
             except RuntimeError as error:  # Blosc's word for a damaged frame
                 raise ValueError(str(error)) from error
-        values = np.frombuffer(payload, np.uint8)
-        _fit(values.size, out)
-        out[...] = values
+        _copy(payload, out)
 
 
 def checksum(raw: Bytes) -> int:
@@ -154,11 +165,20 @@ def _damaged(*more: Any) -> tuple[type[Exception], ...]:
     return (isal_zlib.error, *more)
 
 
-def independent(decoder: Decoder, encoder: Encoder) -> Decoder:
-    """Give a decoder that shares no code with the encoder, where there are several."""
+def independent(decoder: Decoder, encoder: Encoder, ratio: float = np.inf) -> Decoder:
+    """Give a decoder that shares no code with the encoder; of several the one that is faster at this ratio."""
     if isinstance(decoder, PlainGunzip):
-        return decoder.unlike(getattr(encoder, "library", ""))
+        library = str(getattr(encoder, "library", ""))
+        if not library and ratio <= _TAKEN_BY_TWOS:
+            return replace(decoder, library="libdeflate")
+        return decoder.unlike(library)
     return decoder
+
+
+def _copy(values: bytes, out: Bytes) -> None:
+    found = np.frombuffer(values, np.uint8)
+    _fit(found.size, out)
+    out[...] = found
 
 
 def _fit(found: int, out: Bytes) -> None:
