@@ -96,3 +96,12 @@ def test_symbols_are_the_most_frequent_of_start_middle_and_end() -> None:
     assert two_symbols(plane) == (8, 5)
     assert two_symbols(np.full(10, 4, np.uint8)) == (4, 4)
     assert two_symbols(np.full(10, 0, np.uint8)) == (0, 0)
+
+
+@pytest.mark.parametrize("step", [1, 2, 9, 10, 11, 19, 21])
+def test_other_symbols_close_together(step: int) -> None:
+    plane = signs(300_000, (0, 255), 6)
+    plane[100_000 : 100_000 + 9_000 * step : step] = 7  # 3 %, all of them in one block where they are dense
+    stream = coded(plane)
+    assert stream is not None
+    assert np.array_equal(inflated(stream), plane)
