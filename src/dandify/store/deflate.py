@@ -89,6 +89,7 @@ class ZlibNg:
 
     level: int = 2
     shuffled: bool = True
+    library: ClassVar[str] = "zlib-ng"
 
     @property
     def name(self) -> str:
