@@ -148,16 +148,16 @@ def test_an_upload_of_gigabytes_is_told_before_it_is_sent_that_it_is_too_long(ap
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
-def test_fifty_parts_at_a_time(api: Api, dandiset: str, archive: RunningArchive) -> None:
-    contents = [unique() * 20_000 for _ in range(50)]
+def test_two_hundred_parts_at_a_time(api: Api, dandiset: str, archive: RunningArchive) -> None:
+    contents = [unique() * 5_000 for _ in range(200)]
     uploads = [api.begin(dandiset, data).json() for data in contents]
-    barrier = threading.Barrier(50)
+    barrier = threading.Barrier(200)
 
     def send(upload: dict[str, Any], data: bytes) -> dict[str, Any]:
         barrier.wait(30)
         return api.put_part(upload["parts"][0], data)
 
-    with ThreadPoolExecutor(50) as pool:
+    with ThreadPoolExecutor(200) as pool:
         parts = list(pool.map(send, uploads, contents))
         answers = list(pool.map(lambda u, part: api.join(u["upload_id"], [part]), uploads, parts))
     for answer, data in zip(answers, contents, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import signal
 import sqlite3
 import subprocess
@@ -16,11 +17,16 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from rich.console import Console
+
 from archive_api import MEBIBYTE, PART, Api, dandi_etag, unique
 from dandify.archive.client import find_archive
 from dandify.archive.loopback import listening
+from dandify.archive.send import UploadProgress
 from dandify.archive.serve import RunningArchive, Serving, _listening, running_archive, serve
+from dandify.archive.upload import upload
 from dandify.errors import BadRequest, BadSource, DandifyError
+from dandify.report.upload import print_upload
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +229,47 @@ def test_killed_in_the_middle_of_an_upload_it_loses_nothing_committed(tmp_path: 
         assert again.join(upload["upload_id"], [first, part]).json()["etag"] == dandi_etag(data)
     finally:
         stop(process)
+
+
+def test_what_had_arrived_when_it_was_killed_is_told_file_by_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dandi.dandiapi.REQUEST_RETRIES", 2)  # it tries for a minute else
+    root = tmp_path / "dandiset"
+    root.mkdir()
+    (root / "dandiset.yaml").write_text("name: Six films\n", encoding="utf-8")
+    for i in range(6):
+        (root / f"{i}.mp4").write_bytes(unique())
+    process, api = start(tmp_path / "archive")
+
+    def kill(step: UploadProgress) -> None:
+        if (step.path, step.step) == ("2.mp4", "uploading"):
+            process.kill()
+            process.wait(10)
+
+    try:
+        cut = upload(root, to=api.url, token=api.token, create=True, jobs=1, progress=kill)
+    finally:
+        stop(process)
+    assert [(asset.path, asset.status) for asset in cut.assets] == [
+        ("0.mp4", "uploaded"), ("1.mp4", "uploaded"), *((f"{i}.mp4", "failed") for i in range(2, 6)),
+    ]  # fmt: skip
+    assert cut.assets[2].message == cut.trouble == "no answer (ConnectionError)"
+    assert all(asset.message.startswith("not tried:") for asset in cut.assets[3:])
+    assert cut.verdict is None
+    said = io.StringIO()
+    print_upload(cut, Console(file=said, width=120))
+    for expected in ("2 uploaded", "4 failed", "no answer (ConnectionError)", "only what has not arrived"):
+        assert expected in said.getvalue()
+
+    process, again = start(tmp_path / "archive")
+    try:
+        rest = upload(root, to=again.url, token=again.token)
+    finally:
+        stop(process)
+    assert [a.status for a in rest.assets] == ["skipped"] * 2 + ["uploaded"] * 4
+    assert rest.verdict is not None
+    assert rest.trouble == ""
 
 
 class Sized:

@@ -162,6 +162,17 @@ def session(target: Target, token: str | None) -> Iterator[Any]:
             raise _trouble(target, error) from error
 
 
+def answers(url: str) -> bool:
+    """Whether anything answers at an address now."""
+    import requests
+
+    try:
+        requests.get(url, timeout=_TIMEOUT_SECONDS, stream=True).close()
+    except requests.RequestException:
+        return False
+    return True
+
+
 def reason(error: Any) -> str:
     """Return what the archive said when it refused a request; never the request, which carries the key."""
     answer = error.response

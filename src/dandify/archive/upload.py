@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class UploadReport:
         Whether the archive was given them.
     verdict
         What the archive says of the draft; None where nobody waited for it.
+    trouble
+        Why the archive could not be asked or told at the end; empty if it could.
     """
 
     dandiset_id: str
@@ -57,6 +59,7 @@ class UploadReport:
     changes: tuple[FieldChange, ...] = ()
     changed: bool = False
     verdict: Verdict | None = None
+    trouble: str = ""
 
     @property
     def failed(self) -> tuple[AssetUpload, ...]:
@@ -70,6 +73,7 @@ def upload(
     to: str,
     token: str | None = None,
     create: bool = False,
+    embargo: bool = False,
     validate: bool = True,
     metadata: bool = False,
     wait: float = WAIT_SECONDS,
@@ -94,6 +98,8 @@ def upload(
     create
         Create the dandiset at the archive, from the name and metadata of ``dandiset.yaml``, if it has no identifier
         yet; the new one is written into the file.
+    embargo
+        Create it embargoed: only its owners see it until they lift the embargo at the archive.
     validate
         Validate each asset first, as ``dandi upload`` does; one with errors fails and is not sent.
     metadata
@@ -121,19 +127,14 @@ def upload(
     started = time.monotonic()
     root = dandiset.absolute()
     record = read_record(root)
-    if record.identifier is None and not create:
-        raise BadRequest(
-            "the dandiset has no identifier yet",
-            file=root / YAML,
-            remedy="upload with --create, or write the identifier of an existing dandiset into the file",
-        )
+    _require_one_way(root, record, create, embargo)
     with quiet_dandi(to):
         target = find_archive(to)
         with session(target, token) as client:
             remote, created = None, False
             require_permission(client, target, root, record.identifier)
             if record.identifier is not None or not dry_run:
-                remote, created = _remote(client, target, root, record)
+                remote, created = _remote(client, target, root, record, embargo)
             found = survey(root)
             jobs = max(1, jobs)
             sender = Sender(remote, root, validate, progress, jobs=jobs, dry_run=dry_run)
@@ -143,13 +144,10 @@ def upload(
                 except BaseException:  # Ctrl-C: what is under way ends at its next step, and nothing else begins
                     sender.stopped = True
                     raise
-            there = remote.get_raw_metadata() if remote is not None else {}
-            changes = () if created else differences(record, there)
-            if metadata and changes and not dry_run:
-                send(remote, changes, there)
-            said = None
-            if wait > 0 and remote is not None and not dry_run:
-                said = verdict(client, remote.identifier, wait, sender.tell_status)
+            end = _Aftermath(trouble=sender.lost)
+            if remote is not None and not end.trouble:
+                end = _aftermath(client, remote, record, compare=not created, tell=metadata and not dry_run,
+                                 wait=0 if dry_run else wait, sender=sender)  # fmt: skip
     results.extend(AssetUpload(left.path, left.size, "skipped", left.reason) for left in found.left)
     return UploadReport(
         dandiset_id=remote.identifier if remote is not None else "",
@@ -159,13 +157,62 @@ def upload(
         bytes_sent=sender.bytes_sent,
         seconds=time.monotonic() - started,
         created=created,
-        changes=changes,
-        changed=bool(changes) and metadata and not dry_run,
-        verdict=said,
+        changes=end.changes,
+        changed=end.changed,
+        verdict=end.verdict,
+        trouble=end.trouble,
     )
 
 
-def _remote(client: Any, target: Target, root: Path, record: Record) -> tuple[Any, bool]:
+def _require_one_way(root: Path, record: Record, create: bool, embargo: bool) -> None:
+    """Refuse to upload nowhere, and to embargo what is there already."""
+    if record.identifier is None and not create:
+        raise BadRequest(
+            "the dandiset has no identifier yet",
+            file=root / YAML,
+            remedy="upload with --create, or write the identifier of an existing dandiset into the file",
+        )
+    if record.identifier is not None and embargo:
+        raise BadRequest(
+            f"dandiset {record.identifier} is there already; an embargo begins when a dandiset is created",
+            file=root / YAML,
+            place="identifier",
+            remedy="upload without --embargo; or remove the line and upload with --create --embargo",
+        )
+
+
+@dataclass(frozen=True)
+class _Aftermath:
+    """What followed the transfer; the fields are those of `UploadReport`."""
+
+    changes: tuple[FieldChange, ...] = ()
+    changed: bool = False
+    verdict: Verdict | None = None
+    trouble: str = ""
+
+
+def _aftermath(
+    client: Any, remote: Any, record: Record, *, compare: bool, tell: bool, wait: float, sender: Sender
+) -> _Aftermath:
+    """Compare, and tell, the dandiset's metadata; ask what the archive says. Whatever fails here, the files are sent."""
+    import requests
+
+    end = _Aftermath()
+    try:
+        if compare:
+            there = remote.get_raw_metadata()
+            end = _Aftermath(differences(record, there))
+            if end.changes and tell:
+                send(remote, end.changes, there)
+                end = replace(end, changed=True)
+        if wait > 0:
+            end = replace(end, verdict=verdict(client, remote.identifier, wait, sender.tell_status))
+    except requests.RequestException as error:
+        return replace(end, trouble=reason(error))
+    return end
+
+
+def _remote(client: Any, target: Target, root: Path, record: Record, embargo: bool) -> tuple[Any, bool]:
     """Return the draft to upload into, and whether it was made now."""
     import requests
 
@@ -179,7 +226,7 @@ def _remote(client: Any, target: Target, root: Path, record: Record) -> tuple[An
             remedy=f"dandify describe {root.name} --name TITLE",
         )
     try:
-        made = client.create_dandiset(record.name, record.metadata)
+        made = client.create_dandiset(record.name, record.metadata, embargo=embargo)
     except requests.HTTPError as error:
         raise DandifyError(
             f"{target.name} did not create the dandiset: {reason(error)}",

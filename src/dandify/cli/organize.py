@@ -62,11 +62,11 @@ def command(
     """
     import dandify
     from dandify.cli.console import out, print_json, progress
-    from dandify.project.config import read_config
+    from dandify.project.config import read_dandiset
     from dandify.report.organize import print_organize
     from dandify.store.progress import Progress as Step
 
-    metadata = dict(read_config(config).dandiset) if config else {}
+    metadata = read_dandiset(config) if config else {}
     given = {"name": name, "description": description, "license": license_ and [f"spdx:{license_}"]}
     metadata |= {k: v for k, v in given.items() if v}
     with progress() as step:

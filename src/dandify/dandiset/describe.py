@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -21,6 +22,11 @@ _HEADER: Final = (
     "What this dandiset is, by the terms of DANDI's schema. Write here what you like: it is kept.\n"
     "The first upload adds the identifier. A DOI needs name, description, license and a ContactPerson with email."
 )
+
+_ENTRIES: Final[Mapping[Any, type[BaseModel]]] = {
+    "contributors": Contributor, "contributor": Contributor, "funders": Funder, "ethics": Ethics,
+    "ethicsApproval": Ethics, "related": Related, "relatedResource": Related,
+}  # fmt: skip
 
 # What the archive states of a dandiset; its absence, or anything about it, is not the user's business.
 _SERVER: Final = frozenset({
@@ -90,10 +96,12 @@ class DandisetMetadata(BaseModel):
         own = {*cls.model_fields, "contributor", "ethicsApproval", "relatedResource"}
         known = {key: value for key, value in values.items() if key in own}
         rest = {key: value for key, value in values.items() if key not in own and key not in _SERVER}
+        if unknown := [f"  {key}: {_unknown(key, own)}" for key in rest if key not in _fields_of_dandi()]:
+            raise BadRequest("\n".join(["the dandiset's metadata are not as expected", *unknown]))
         try:
             return cls.model_validate({**known, "more": {**known.get("more", {}), **rest}})
         except ValidationError as error:
-            lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()]
+            lines = [f"  {'.'.join(map(str, e['loc']))}: {_expected(e)}" for e in error.errors()]
             raise BadRequest("\n".join(["the dandiset's metadata are not as expected", *lines])) from None
 
     def document(self) -> dict[str, Any]:
@@ -111,6 +119,23 @@ class DandisetMetadata(BaseModel):
             **self.more,
         }
         return {key: value for key, value in made.items() if value not in (None, [], "")}
+
+
+def _fields_of_dandi() -> Collection[str]:
+    from dandischema.models import Dandiset
+
+    return (*Dandiset.model_fields, *_SERVER)
+
+
+def _unknown(key: str, own: Collection[str]) -> str:
+    near = get_close_matches(key, sorted({*own, *_fields_of_dandi()} - _SERVER), n=3)
+    return "DANDI's schema has no such field" + (f"; is {' or '.join(near)} meant?" if near else "")
+
+
+def _expected(error: Any) -> str:
+    """Say what was expected; of a key that is not known, the keys that are."""
+    kind = _ENTRIES.get(error["loc"][0]) if error["type"] == "extra_forbidden" else None
+    return f"no such key; there are {', '.join(kind.model_fields)}" if kind is not None else error["msg"].lower()
 
 
 @dataclass(frozen=True)

@@ -51,15 +51,21 @@ def print_upload(report: UploadReport, console: Console) -> None:
             console.print(f"  {where}: {error.message}", markup=False, soft_wrap=True)
         if len(errors) > _SHOWN:
             console.print(f"  and {len(errors) - _SHOWN} more, on the page")
+    if report.trouble:
+        console.print(f"[red]the archive could not be asked[/]: {escape(report.trouble)}", soft_wrap=True)
     planned = sum(asset.status == "planned" for asset in report.assets)
     if planned:
         console.print(f"{planned} asset(s) would be uploaded to {report.archive}; nothing was sent")
         return
+    uploaded = sum(asset.status == "uploaded" for asset in report.assets)
     console.print(
         f"dandiset {report.dandiset_id} at {report.archive}: {text.size(report.bytes_sent)} sent in "
-        f"{text.duration(report.seconds)}; {len(report.failed)} failed; {report.url}", soft_wrap=True,
-    )  # fmt: skip
-    if report.failed:
+        f"{text.duration(report.seconds)}; {uploaded} uploaded, {len(report.failed)} failed; {report.url}",
+        soft_wrap=True,
+    )
+    if report.failed and report.trouble:
+        console.print("the next upload sends only what has not arrived", soft_wrap=True)
+    elif report.failed:
         console.print("dandify validate says what mends what failed; the next upload sends only that", soft_wrap=True)
 
 
