@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from click.testing import CliRunner
 from rich.console import Console
 
@@ -19,6 +20,7 @@ from dandify.archive.send import UploadProgress
 from dandify.archive.serve import RunningArchive, running_archive
 from dandify.archive.upload import upload
 from dandify.cli.main import main
+from dandify.errors import BadRequest, DandifyError
 from dandify.report.upload import live_upload, print_upload
 
 YAML = """\
@@ -164,6 +166,35 @@ def test_what_the_archive_states_is_not_taken_from_a_file(archive: RunningArchiv
     found = api.ok("GET", f"/dandisets/{report.dandiset_id}/versions/draft/")
     assert found["access"][0]["status"] == "dandi:OpenAccess"
     assert found["repository"] == archive.url
+
+
+def test_an_embargo_is_asked_for_when_a_dandiset_is_created(archive: RunningArchive, api: Api, tmp_path: Path) -> None:
+    """The archive of dandify has no embargo, and says so; nothing is then created, and nothing sent."""
+    root = dandiset(tmp_path / "d")
+    before = api.ok("GET", "/dandisets/")["count"]
+    with pytest.raises(DandifyError, match="has no embargoed dandisets"):
+        sent(archive, root, create=True, embargo=True)
+    assert api.ok("GET", "/dandisets/")["count"] == before
+    sent(archive, root, create=True)
+    with pytest.raises(BadRequest, match="an embargo begins when a dandiset is created"):
+        sent(archive, root, embargo=True)
+
+
+def test_an_archive_that_does_not_say_at_the_end_is_told_with_the_files(
+    archive: RunningArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise requests.ConnectionError
+
+    root = dandiset(tmp_path / "d")
+    sent(archive, root, create=True)
+    (root / "clip.mp4").write_bytes(b"another film")
+    (root / "dandiset.yaml").write_text((root / "dandiset.yaml").read_text().replace("What it is", "It is"))
+    monkeypatch.setattr("dandify.archive.upload.send", refuse)
+    done = sent(archive, root, metadata=True)
+    assert [a.status for a in done.assets] == ["uploaded"]
+    assert (done.trouble, done.changed, done.verdict) == ("no answer (ConnectionError)", False, None)
+    assert [change.field for change in done.changes] == ["description"]
 
 
 def test_nobody_waits_who_does_not_want_to(archive: RunningArchive, tmp_path: Path) -> None:

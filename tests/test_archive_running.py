@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-
 from rich.console import Console
 
 from archive_api import MEBIBYTE, PART, Api, dandi_etag, unique

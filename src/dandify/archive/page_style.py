@@ -62,7 +62,8 @@ def page(title: str, body: str) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{escape(title)}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="{_STYLE_ADDRESS}"></head>'
+        f'<title>{escape(title)}</title><link rel="icon" href="data:,">'
+        f'<link rel="stylesheet" href="{_STYLE_ADDRESS}"></head>'
         '<body><header><a href="/">Archive</a><small>served by dandify on this machine</small></header>'
         f"<main>{body}</main><script>{_SCRIPT}</script></body></html>"
     )

@@ -36,6 +36,8 @@ _SUMMED: Final = (
     ("variableMeasured", "Variables"), ("dataStandard", "Standards"),
 )  # fmt: skip
 
+_OF_A_SUBJECT: Final = ("identifier", "species", "sex", "age", "strain", "genotype")
+
 
 def size_text(count: float) -> str:
     """Say a number of bytes as a person would."""
@@ -85,8 +87,8 @@ def _home(archive: Archive, c: sqlite3.Connection, request: Request) -> str:
             f"<td>{_badge(state)}</td><td class=wide>{_day(row['modified'])}</td></tr>"
         )
     table = (
-        "<table><thead><tr><th>Dandiset</th><th>Name</th><th class='n wide'>Files</th><th class=n>Size</th><th>Draft</th>"
-        f"<th class=wide>Modified</th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        "<table><thead><tr><th>Dandiset</th><th>Name</th><th class='n wide'>Files</th><th class=n>Size</th>"
+        f"<th>Draft</th><th class=wide>Modified</th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
         if lines
         else "<p>No dandiset" + (" has these words in its metadata." if search else " yet.") + "</p>"
     )
@@ -241,7 +243,7 @@ def _files(c: sqlite3.Connection, row: sqlite3.Row, number: str, location: str) 
         path = f"{path}/{part}" if path else part
         crumbs.append(_folder(base, path, part))
     lines = [
-        f'<tr><td class=name>{_folder(base, prefix + name, f"{name}/")}</td>'
+        f"<tr><td class=name>{_folder(base, prefix + name, f'{name}/')}</td>"
         f'<td class="n">{size_text(size)}</td><td class=n>{_count(number_of, "file")}</td></tr>'
         for name, (number_of, size) in list(folders.items())[:_LISTED]
     ]
@@ -310,7 +312,7 @@ def _about(metadata: Json) -> str:
     """Say who was recorded, when and how."""
     people = [
         ", ".join(
-            escape(_said(one[key])) for key in ("identifier", "species", "sex", "age", "strain", "genotype") if one.get(key)
+            escape(_said(one[key])) for key in _OF_A_SUBJECT if one.get(key)
         )
         for one in _objects(metadata.get("wasAttributedTo")) if one.get("schemaKey") == "Participant"
     ]  # fmt: skip

@@ -194,7 +194,7 @@ class _Aftermath:
 def _aftermath(
     client: Any, remote: Any, record: Record, *, compare: bool, tell: bool, wait: float, sender: Sender
 ) -> _Aftermath:
-    """Compare, and tell, the dandiset's metadata; ask what the archive says. Whatever fails here, the files are sent."""
+    """Compare and tell the dandiset's metadata, and ask what the archive says; if that fails, the files are sent."""
     import requests
 
     end = _Aftermath()

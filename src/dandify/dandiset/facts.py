@@ -53,6 +53,8 @@ class ExternalFile:
     optional
         Whether it is only said where something came from (``original_videos`` of a pose estimation), and no data are
         lacking if it is not there.
+    found
+        Where the file is, if it is not where the NWB file says; see `dandify.dandiset.media.look_for`.
     """
 
     dataset: str
@@ -60,6 +62,7 @@ class ExternalFile:
     index: int | None
     name: str
     optional: bool = False
+    found: Path | None = None
 
     @property
     def is_url(self) -> bool:
@@ -68,6 +71,8 @@ class ExternalFile:
 
     def resolve(self, nwb: Path) -> Path:
         """Return the file that is meant, seen from the NWB file that names it."""
+        if self.found is not None:
+            return self.found
         name = self.name if os.name == "nt" else self.name.replace("\\", "/")
         return Path(os.path.normpath(nwb.parent / name))
 

@@ -54,6 +54,12 @@ _EVENTS: Final = frozenset({
 })  # fmt: skip
 _KNOWN: Final = frozenset({*MODALITY, *_EVENTS, "Units"})
 
+MAX_PATH: Final = 512
+"""Characters of an asset's path that the archive takes (dandi-archive, models/asset.py)."""
+
+MAX_NAME: Final = 255 - len(".replaced")
+"""Bytes of a name: what file systems take, less what is put behind it while a file is replaced. Labels are ASCII."""
+
 ENTITIES: Final = ("tis", "slice", "cell", "desc", "probe")
 """Optional parts of an NWB file's name, in the order that dandi wants."""
 

@@ -116,6 +116,7 @@ def organize(
     layout: Literal["dandi", "bids", "auto"] = "auto",
     table: Path | str | None = None,
     ignore: Sequence[str] = (),
+    media: Sequence[Path | str] = (),
     overwrite: bool = False,
     dry_run: bool = False,
     metadata: DandisetMetadata | Mapping[str, Any] | None = None,
@@ -146,6 +147,8 @@ def organize(
         CSV or TSV of what files do not state of themselves, see `dandify.dandiset.table.COLUMNS`.
     ignore
         Patterns of files and folders that are passed over, such as ``*_old.nwb``.
+    media
+        Folders to look in, by name, for files that NWB files refer to and that are not where these say.
     overwrite
         Replace files that are there and differ, and values of ``dandiset.yaml``.
     dry_run
@@ -177,7 +180,10 @@ def organize(
     inputs = [Path(os.path.abspath(path)) for path in given]  # without "..": paths are compared
     document_of(metadata)  # refused before any work
     continued = mode == "move" and any(root.glob("sub-*/*"))
-    found, left = find(inputs, root, read_table(Path(table)) if table else None, ignore, continued=continued)
+    found, left = find(
+        inputs, root, read_table(Path(table)) if table else None, ignore,
+        media=[Path(os.path.abspath(folder)) for folder in media], continued=continued,
+    )  # fmt: skip
     chosen, because = choose_layout(layout, found, root)
     reasons = {f.path: reason for f in found if (reason := unplaceable(f, chosen))}
     facts = [f for f in found if f.path not in reasons]

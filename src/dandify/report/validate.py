@@ -41,7 +41,7 @@ def print_validation(report: ValidationReport, console: Console, *, then: str | 
         + ", ".join(text.count(n, what) for n, what in zip(counts, ("error", "warning", "hint"), strict=True))
     )
     if not report.errors and not any(f.id == "dandify.not_in_dandiset" for f in report.findings):
-        upload = f"dandify upload {report.path} --to NAME|URL, the first time with --create"
+        upload = f"dandify upload {text.argument(report.path)} --to NAME|URL, the first time with --create"
         console.print(f"next: {then or upload}", soft_wrap=True, markup=False)
 
 
