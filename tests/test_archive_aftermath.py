@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from archive_api import Api
-from dandify.archive.aftermath import differences
+from dandify.archive.aftermath import differences, verdict
 from dandify.archive.local import Record
 from dandify.archive.send import UploadProgress
 from dandify.archive.serve import RunningArchive, running_archive
@@ -113,10 +113,40 @@ def test_what_the_archive_has_not_checked_is_no_error(archive: RunningArchive, a
     api.put_asset(here, "other.zarr", zarr_id=api.zarr(here, "other.zarr"))
     assert api.ok("GET", f"/dandisets/{here}/versions/draft/info/")["status"] == "Valid"
     report = sent(archive, root, wait=1.5)
-    assert (report.verdict.status, report.verdict.errors, report.verdict.unchecked) == ("Pending", (), 1)
+    assert (report.verdict.status, report.verdict.errors, report.verdict.unchecked) == ("Pending", (), ("other.zarr",))
     console = Console(file=io.StringIO(), width=200)
     print_upload(report, console)
     assert "the archive says: Pending, 1 asset(s) not checked yet" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_archive_is_quoted_on_each_asset(archive: RunningArchive, api: Api, tmp_path: Path) -> None:
+    root = dandiset(tmp_path / "d")
+    (root / "notes.txt").write_text("stays here")
+    (root / "empty.mp4").touch()
+    (root / "late.mp4").write_bytes(b"late")
+    here = sent(archive, root, create=True).dandiset_id
+    listed = api.ok("GET", f"/dandisets/{here}/versions/draft/assets/")["results"]
+    late = next(one for one in listed if one["path"] == "late.mp4")
+    body = {"metadata": {"path": "late.mp4"}, "blob_id": late["blob"]}  # of which the schema wants more
+    api.ok("PUT", f"/dandisets/{here}/versions/draft/assets/{late['asset_id']}/", json=body)
+    client = Client(api)
+    said = verdict(client, here, 20)
+    assert (said.state_of("clip.mp4"), said.state_of("late.mp4")) == ("Valid", "Invalid")
+    report = sent(archive, root)
+    assert [(a.path, a.status, a.archive) for a in report.assets] == [
+        ("clip.mp4", "skipped", "Valid"), ("empty.mp4", "failed", ""), ("late.mp4", "uploaded", "Valid"),
+        ("notes.txt", "skipped", ""),
+    ]  # fmt: skip
+
+
+class Client:
+    """As much of the dandi client as asks for a version."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def get(self, place: str) -> Any:
+        return self._api.ok("GET", place)
 
 
 def test_who_fails_is_told_what_to_do_next(archive: RunningArchive, tmp_path: Path) -> None:

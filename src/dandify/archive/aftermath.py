@@ -62,12 +62,18 @@ class Verdict:
     errors
         What keeps it from being published.
     unchecked
-        Assets that it has not checked yet.
+        Paths of assets that it has not checked yet.
     """
 
     status: str
     errors: tuple[ArchiveError, ...]
-    unchecked: int = 0
+    unchecked: tuple[str, ...] = ()
+
+    def state_of(self, path: str) -> str:
+        """Return what it says of an asset that it has: ``Valid``, ``Invalid`` or ``Pending``."""
+        if path in self.unchecked:
+            return "Pending"
+        return "Invalid" if any(error.path == path for error in self.errors) else "Valid"
 
 
 def differences(record: Record, there: Mapping[str, Any]) -> tuple[FieldChange, ...]:
@@ -124,7 +130,7 @@ def _verdict(info: Mapping[str, Any]) -> Verdict:
     own = [ArchiveError(None, *_said(e)) for e in info.get("version_validation_errors") or ()]
     said = [ArchiveError(str(e.get("path", "")), *_said(e)) for e in info.get("asset_validation_errors") or ()]
     of_assets = [e for e in said if not e.message.startswith(_UNCHECKED)]
-    unchecked = len(said) - len(of_assets)
+    unchecked = tuple(dict.fromkeys(str(e.path) for e in said if e.message.startswith(_UNCHECKED)))
     status = str(info.get("status", ""))
     if unchecked:
         status = "Pending"

@@ -43,12 +43,16 @@ class AssetUpload:
         be uploaded).
     message
         Why it was skipped or failed, or what is planned; empty where there is nothing to say.
+    archive
+        What the archive says of what it has: ``Valid``, ``Invalid`` or ``Pending``; empty where nobody asked, or it
+        has no such asset.
     """
 
     path: str
     bytes: int
     status: Status
     message: str
+    archive: str = ""
 
 
 @dataclass(frozen=True)

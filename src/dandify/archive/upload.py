@@ -148,6 +148,9 @@ def upload(
             if remote is not None and not end.trouble:
                 end = _aftermath(client, remote, record, compare=not created, tell=metadata and not dry_run,
                                  wait=0 if dry_run else wait, sender=sender)  # fmt: skip
+    if end.verdict is not None:
+        there = ("uploaded", "skipped")
+        results = [replace(r, archive=end.verdict.state_of(r.path)) if r.status in there else r for r in results]
     results.extend(AssetUpload(left.path, left.size, "skipped", left.reason) for left in found.left)
     return UploadReport(
         dandiset_id=remote.identifier if remote is not None else "",
