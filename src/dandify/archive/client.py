@@ -135,9 +135,10 @@ def session(target: Target, token: str | None) -> Iterator[Any]:
         variable = client.api_key_env_var if target.known else KEY_VARIABLE
         key = token or os.environ.get(client.api_key_env_var) or (os.environ.get(variable)) or _from_keyring(target)
         if not key:
+            embedded = "" if target.known else "; dandify archive serve prints that of the archive it serves"
             raise BadRequest(
                 f"uploading to {target.name} needs an API key",
-                remedy=f"copy it from the archive's page (behind your initials) and set {variable}",
+                remedy=f"copy it from the archive's page (behind your initials) and set {variable}{embedded}",
             )
         try:
             client.authenticate(key)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from dandify.dandiset.describe import YAML, problems_in, read_description
-from dandify.dandiset.names import MAX_PATH
+from dandify.dandiset.names import ASSET_PATH, MAX_PATH
 from dandify.environment import environment, for_dandi
 from dandify.errors import BadSource
 from dandify.findings import Finding, Severity
@@ -20,8 +20,6 @@ from dandify.tree_state import missing_target
 
 _ZARR_OBJECT_BYTES: Final = 5 * 2**30  # dandi sends each file of a Zarr in one part
 
-# The server's own rule (dandi-archive, dandiapi/api/models/asset.py); its character class A-z is taken as it is.
-_PATH = re.compile(r"([A-z0-9(),&\s#+~_=-]?/?\.?[A-z0-9(),&\s#+~_=-])+")
 _CHARACTER = re.compile(r"[A-z0-9(),&\s#+~_=./-]")
 
 _SAID: Final = "can be given to dandify organize in columns of --table, or to dandify convert"
@@ -167,7 +165,7 @@ def path_rules(path: Path, base: Path) -> Iterator[Finding]:
             "dandify.path_length", "dandify", "file", "ERROR",
             f"a path of {len(name)} characters; the archive takes {MAX_PATH}", path, remedy="use shorter ids",
         )  # fmt: skip
-    if not _PATH.fullmatch(name):
+    if not ASSET_PATH.fullmatch(name):
         wrong = sorted({c for c in name if not _CHARACTER.fullmatch(c)})
         what = f"the characters {' '.join(wrong)}" if wrong else "two dots in a row, or one at an end"
         yield Finding(
