@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,9 @@ def test_what_the_archive_has_not_checked_is_no_error(archive: RunningArchive, a
     assert api.ok("GET", f"/dandisets/{here}/versions/draft/info/")["status"] == "Valid"
     report = sent(archive, root, wait=1.5)
     assert (report.verdict.status, report.verdict.errors, report.verdict.unchecked) == ("Pending", (), ("other.zarr",))
+    started = time.monotonic()
+    assert verdict(Client(api), here, 30, incomplete=["other.zarr"]).unchecked == ("other.zarr",)
+    assert time.monotonic() - started < 15, "what has not come whole is not waited for"
     console = Console(file=io.StringIO(), width=200)
     print_upload(report, console)
     assert "the archive says: Pending, 1 asset(s) not checked yet" in console.file.getvalue()  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -101,7 +101,14 @@ def send(remote: Any, changes: tuple[FieldChange, ...], there: Mapping[str, Any]
     remote.set_raw_metadata({**there, **{change.field: change.here for change in changes}})
 
 
-def verdict(client: Any, identifier: str, seconds: float, tell: Callable[[str], None] | None = None) -> Verdict:
+def verdict(
+    client: Any,
+    identifier: str,
+    seconds: float,
+    tell: Callable[[str], None] | None = None,
+    *,
+    incomplete: Collection[str] = (),
+) -> Verdict:
     """Ask the archive what it says of a draft, until it has checked all of it or the time is over.
 
     Parameters
@@ -114,13 +121,16 @@ def verdict(client: Any, identifier: str, seconds: float, tell: Callable[[str], 
         To wait at most.
     tell
         Called with the status at each look.
+    incomplete
+        Paths of assets that have not come whole, and so will not be checked.
     """
     end = time.monotonic() + seconds
     while True:
         found = _verdict(client.get(f"/dandisets/{identifier}/versions/draft/info/"))
         if tell is not None:
             tell(found.status)
-        if found.status not in _UNDECIDED or time.monotonic() >= end:
+        nothing_comes = found.unchecked and set(found.unchecked) <= set(incomplete)
+        if found.status not in _UNDECIDED or nothing_comes or time.monotonic() >= end:
             return found
         time.sleep(min(_POLL_SECONDS, max(0.0, end - time.monotonic())))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -146,8 +147,9 @@ def upload(
                     raise
             end = _Aftermath(trouble=sender.lost)
             if remote is not None and not end.trouble:
+                failed = [asset.path for asset in results if asset.status == "failed"]
                 end = _aftermath(client, remote, record, compare=not created, tell=metadata and not dry_run,
-                                 wait=0 if dry_run else wait, sender=sender)  # fmt: skip
+                                 wait=0 if dry_run else wait, sender=sender, failed=failed)  # fmt: skip
     if end.verdict is not None:
         there = ("uploaded", "skipped")
         results = [replace(r, archive=end.verdict.state_of(r.path)) if r.status in there else r for r in results]
@@ -195,8 +197,9 @@ class _Aftermath:
 
 
 def _aftermath(
-    client: Any, remote: Any, record: Record, *, compare: bool, tell: bool, wait: float, sender: Sender
-) -> _Aftermath:
+    client: Any, remote: Any, record: Record, *, compare: bool, tell: bool, wait: float, sender: Sender,
+    failed: Sequence[str],
+) -> _Aftermath:  # fmt: skip
     """Compare and tell the dandiset's metadata, and ask what the archive says; if that fails, the files are sent."""
     import requests
 
@@ -209,7 +212,8 @@ def _aftermath(
                 send(remote, end.changes, there)
                 end = replace(end, changed=True)
         if wait > 0:
-            end = replace(end, verdict=verdict(client, remote.identifier, wait, sender.tell_status))
+            said = verdict(client, remote.identifier, wait, sender.tell_status, incomplete=failed)
+            end = replace(end, verdict=said)
     except requests.RequestException as error:
         return replace(end, trouble=reason(error))
     return end
