@@ -15,10 +15,11 @@ import pytest
 
 from archive_api import Api, dandi_cli
 from dandify.archive.download import compare_trees, download
-from dandify.archive.local import read_record, write_identifier
+from dandify.archive.local import read_record
 from dandify.archive.send import UploadProgress
 from dandify.archive.serve import RunningArchive, running_archive
 from dandify.archive.upload import UploadReport, upload
+from dandify.dandiset.describe import write_identifier
 from dandify.errors import BadRequest, BadSource, DandifyError
 
 NWB = "sub-m1/sub-m1_ses-a_ecephys.nwb"

@@ -11,9 +11,10 @@ from typing import Any
 
 from dandify.archive.aftermath import FieldChange, Verdict, differences, send, verdict
 from dandify.archive.client import Target, find_archive, quiet_dandi, reason, session
-from dandify.archive.local import YAML, Record, read_record, survey, write_identifier
+from dandify.archive.local import Record, read_record, survey
 from dandify.archive.permission import require_permission
 from dandify.archive.send import AssetUpload, ProgressCallback, Sender
+from dandify.dandiset.describe import YAML, write_identifier
 from dandify.errors import BadRequest, DandifyError
 
 WAIT_SECONDS = 60.0  # for the archive to check what has arrived
@@ -243,9 +244,9 @@ def _remote(client: Any, target: Target, root: Path, record: Record, embargo: bo
     remote = client.get_dandiset(made.identifier, "draft", lazy=False)
     try:
         write_identifier(root, made.identifier)
-    except OSError as error:
+    except DandifyError as error:
         raise DandifyError(
-            f"dandiset {made.identifier} was created, but could not be noted: {error.strerror}",
+            f"dandiset {made.identifier} was created, but its identifier {error.cause}",
             file=root / YAML,
             remedy=f'add the line: identifier: "{made.identifier}"',
         ) from error

@@ -87,7 +87,7 @@ def check(
     layer = Layer("command line", {k: v for k, v in flags.items() if v is not None})
     project = read_config(Path(config)) if config is not None else None
     inputs = [_require(Path(os.path.abspath(p))) for p in paths]
-    root = inputs[0] if inputs else Path(os.path.abspath(str(config))).parent
+    root = _root(inputs) if inputs else Path(os.path.abspath(str(config))).parent
     checked = _Checked(root, layer, progress)
     for path in inputs:
         checked.path(path, tuple(ignore))
@@ -104,6 +104,14 @@ def check(
 
 
 _ORDER: Final = {"ERROR": 0, "WARNING": 1, "HINT": 2}
+
+
+def _root(inputs: Sequence[Path]) -> Path:
+    """Return what the paths of files are told from: the one input, or the folder that several lie in."""
+    try:
+        return Path(os.path.commonpath(inputs))
+    except ValueError:  # drives of their own
+        return inputs[0]
 
 
 def _require(path: Path) -> Path:

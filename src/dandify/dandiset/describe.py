@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from dandify.dandiset.people import Contributor, Ethics, Funder, Related
+from dandify.dandiset.texts import Change, write_text
 from dandify.errors import BadRequest, BadSource
 
 YAML: Final = "dandiset.yaml"
@@ -201,10 +202,10 @@ def read_description(dandiset: Path) -> dict[str, Any] | None:
 
 def write_description(
     dandiset: Path, metadata: DandisetMetadata | Mapping[str, Any] | None, *, overwrite: bool = False
-) -> Literal["created", "updated", "unchanged"]:
+) -> Change:
     """Write or complete ``dandiset.yaml``; what it says already is kept, comments and order too.
 
-    There is no identifier in a new one: only an archive gives it, and `dandify.archive.upload` writes it.
+    There is no identifier in a new one: only an archive gives it, see `write_identifier`.
 
     Parameters
     ----------
@@ -235,17 +236,23 @@ def write_description(
     else:
         content = CommentedMap({"schemaKey": "Dandiset", **values})
         content.yaml_set_start_comment(_HEADER)
-    text = io.StringIO()
-    _parser("rt").dump(content, text)
-    existed = file.is_file()
-    dandiset.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(YAML + ".partial")
-    try:
-        partial.write_text(text.getvalue(), encoding="utf-8", newline="\n")
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
-    return "updated" if existed else "created"
+    return write_text(file, _yaml_text(content))
+
+
+def write_identifier(dandiset: Path, identifier: str) -> None:
+    """Write the identifier that an archive gave into ``dandiset.yaml``, and leave all else in it as it is.
+
+    Raises
+    ------
+    DandifyError
+        If the system refuses.
+    """
+    content = _load(dandiset / YAML, "rt")
+    if "identifier" in content:
+        content["identifier"] = identifier
+    else:
+        content.insert(0, "identifier", identifier)
+    write_text(dandiset / YAML, _yaml_text(content))
 
 
 def document_of(metadata: DandisetMetadata | Mapping[str, Any] | None) -> dict[str, Any]:
@@ -279,6 +286,12 @@ def _load(file: Path, kind: Literal["rt", "safe"]) -> Any:
     if not isinstance(found, Mapping):
         raise BadSource("a mapping of keys to values is expected", file=file, remedy="begin it with: name: TITLE")
     return found
+
+
+def _yaml_text(content: Any) -> str:
+    text = io.StringIO()
+    _parser("rt").dump(content, text)
+    return text.getvalue()
 
 
 def _parser(kind: Literal["rt", "safe"]) -> Any:

@@ -22,7 +22,6 @@ Kind = Literal["nwb", "nwb-zarr", "ome-zarr"]
 FileKind = Literal["nwb", "nwb-zarr", "ome-zarr", "image", "video"]
 
 MANIFEST: Final = ".manifest.json"
-PARTIAL: Final = ".partial"
 _OME_KEYS: Final = ("ome", "multiscales", "plate", "well", "bioformats2raw.layout")
 TEXT_FILTERS: Final = frozenset({"vlen-utf8", "vlen-bytes", "json2"})
 """Of Zarr: those whose decoding makes text and nothing else. A pickle would run code out of the data."""

@@ -9,11 +9,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-from dandify.dandiset.facts import MANIFEST, PARTIAL, Facts, kind_of, read_facts
+from dandify.dandiset.facts import MANIFEST, Facts, kind_of, read_facts
 from dandify.dandiset.media import look_for
 from dandify.dandiset.names import ids_in_name
 from dandify.dandiset.plain import plain_facts, plain_kind, sidecar_of
 from dandify.dandiset.table import Table
+from dandify.dandiset.texts import PARTIAL
 from dandify.errors import BadRequest, BadSource, UnknownFormat
 from dandify.tree_state import missing_target
 

@@ -14,7 +14,7 @@ from dandify.dandiset.bids_names import companion_path
 from dandify.dandiset.describe import DandisetMetadata, document_of, read_description, write_description
 from dandify.dandiset.digests import manifest_digest, record_digests
 from dandify.dandiset.ephys_tables import ephys_companions, ephys_datatype
-from dandify.dandiset.facts import PARTIAL, kind_of, read_facts
+from dandify.dandiset.facts import kind_of, read_facts
 from dandify.dandiset.found import LeftFile, find
 from dandify.dandiset.generate import write_tables
 from dandify.dandiset.layout import Layout, Placement, choose_layout, plan_layout, unplaceable
@@ -23,6 +23,7 @@ from dandify.dandiset.place import Action, Mode, put, remove, same, size_of
 from dandify.dandiset.plain import sidecar_of
 from dandify.dandiset.supply import fill, says
 from dandify.dandiset.table import read_table
+from dandify.dandiset.texts import PARTIAL
 from dandify.errors import DandifyError, OutputExists, UnknownFormat
 
 
