@@ -225,41 +225,34 @@ def _error(error: Json) -> str:
 def _files(c: sqlite3.Connection, row: sqlite3.Row, number: str, location: str) -> str:
     """List the folders and files at a place, as a person walks through them."""
     here = location.strip("/")
-    prefix = f"{here}/" if here else ""
-    count, found = assets.listing(c, row["id"], limit=-1, offset=0, prefix=prefix, glob="", order="path")
-    folders: dict[str, list[int]] = {}
-    files: list[sqlite3.Row] = []
-    for one in found:
-        rest = one["path"][len(prefix) :]
-        if "/" in rest:
-            sums = folders.setdefault(rest.split("/", 1)[0], [0, 0])
-            sums[0] += 1
-            sums[1] += one["size"] or 0
-        else:
-            files.append(one)
+    folders, files = assets.children(c, row["id"], here)
     base = f"/dandiset/{number}/{row['version']}"
     crumbs, path = [f'<a href="{base}#files">all</a>'], ""
     for part in here.split("/") if here else ():
         path = f"{path}/{part}" if path else part
         crumbs.append(_folder(base, path, part))
     lines = [
-        f"<tr><td class=name>{_folder(base, prefix + name, f'{name}/')}</td>"
-        f'<td class="n">{size_text(size)}</td><td class=n>{_count(number_of, "file")}</td></tr>'
-        for name, (number_of, size) in list(folders.items())[:_LISTED]
+        f"<tr><td class=name>{_folder(base, one.path, _name(one.path) + '/')}</td>"
+        f'<td class="n">{size_text(one.bytes)}</td><td class=n>{_count(one.files, "file")}</td></tr>'
+        for one in folders[:_LISTED]
     ]
     lines += [
-        f'<tr><td class=name><a href="{base}/asset/{one["asset_id"]}">{escape(one["path"][len(prefix) :])}</a></td>'
+        f'<tr><td class=name><a href="{base}/asset/{one["asset_id"]}">{escape(_name(one["path"]))}</a></td>'
         f'<td class="n">{size_text(one["size"] or 0)}</td><td class=n>{_download(one)}</td></tr>'
         for one in files[:_LISTED]
     ]
     left = len(folders) + len(files) - len(lines)
     more = f"<p>{left:,} more are not shown.</p>" if left > 0 else ""
     if not lines:
-        return "<p>No file yet.</p>" if not count else "<p>No file here.</p>"
+        return "<p>No file here.</p>" if here else "<p>No file yet.</p>"
     return (
         f'<p class="path">{" / ".join(crumbs)}</p><table><thead><tr><th>Name</th><th class=n>Size</th><th></th></tr>'
         f"</thead><tbody>{''.join(lines)}</tbody></table>{more}"
     )
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _folder(base: str, location: str, shown: str) -> str:
