@@ -314,6 +314,26 @@ def test_nobody_answers(tmp_path: Path) -> None:
         upload(small(tmp_path / "d"), to="http://127.0.0.1:9", token="x", create=True)
 
 
+@pytest.mark.parametrize(
+    ("says", "cause"),
+    [
+        ({"cli-minimal-version": "99.0.0"}, "refuses this dandi client"),
+        ({"schema_version": "99.0.0", "allowed_schema_versions": ["99.0.0"]}, "do not go together"),
+    ],
+    ids=["client", "schema"],
+)
+def test_a_client_too_old(says: dict[str, Any], cause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dandify.archive import documents
+
+    ours = documents.info
+    monkeypatch.setattr(documents, "info", lambda archive: {**ours(archive), **says})
+    root = small(tmp_path / "d")
+    with running_archive(tmp_path / "archive") as newer, pytest.raises(DandifyError, match=cause) as caught:
+        upload(root, to=newer.url, token=newer.token, create=True)
+    assert caught.value.remedy == "pip install -U dandi"
+    assert read_record(root).identifier is None
+
+
 def test_a_name_that_is_no_archive(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match="sandbox"):
         upload(small(tmp_path / "d"), to="dandy", token="x", create=True)
