@@ -188,11 +188,11 @@ STREAM = {
 }  # fmt: skip
 RESULT = {
     "schema", "streams", "objective", "readers", "seed", "budget_s", "archive", "workers", "seconds", "stopped",
-    "prediction", "raw_bytes", "touched_bytes",
+    "prediction", "notes", "raw_bytes", "touched_bytes",
 }  # fmt: skip
 PREDICTION = {
-    "sessions", "raw_bytes", "stored_bytes", "default_bytes", "unmeasured_bytes", "write_s", "upload_s", "by_convert",
-    "saved_bytes",
+    "sessions", "files", "raw_bytes", "stored_bytes", "default_bytes", "unmeasured_bytes", "write_s", "upload_s",
+    "by_convert", "saved_bytes",
 }  # fmt: skip
 
 

@@ -179,8 +179,8 @@ class Prediction:
 
     Attributes
     ----------
-    sessions
-        Number of sessions.
+    sessions, files
+        Number of sessions, and of NWB files and images of OME-Zarr.
     raw_bytes, stored_bytes
         Of the streams whose like was measured.
     default_bytes
@@ -194,6 +194,7 @@ class Prediction:
     """
 
     sessions: int
+    files: int
     raw_bytes: int
     stored_bytes: float
     default_bytes: float
@@ -228,6 +229,8 @@ class TuningResult:
         It was stopped by Ctrl-C; there is what was measured so far.
     prediction
         For all sessions of the sources or of the project; None where nothing was measured.
+    notes
+        What a person should know of the sources.
     """
 
     streams: tuple[StreamResult, ...]
@@ -240,6 +243,7 @@ class TuningResult:
     seconds: float
     stopped: bool = False
     prediction: Prediction | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def touched_bytes(self) -> int:
