@@ -131,18 +131,14 @@ def materials_of(sources: Sequence[Source], backend: str) -> tuple[Material, ...
     backend
         Of its NWB file.
     """
-    from dandify.ngff.request import SHARD_BYTES
+    from dandify.runs.image_materials import image_material
 
     recordings = [s for s in sources if any(stream.kind != "Image" for stream in s.streams)]
     found = _recorded(recordings, backend) if recordings else []
     for source in sources:
         for stream in source.streams:
             if stream.kind == "Image" and stream.array is not None:
-                spacing = tuple(stream.scale.get(a, 1.0) if a in "zyx" else 0.0 for a in stream.axes)
-                found.append(
-                    Material(stream.name, stream.kind, stream.array, stream.array.dtype.newbyteorder("<"), "ome-zarr",
-                             source.path, None, 2, spacing=spacing, shard_bytes=SHARD_BYTES)
-                )  # fmt: skip
+                found.append(image_material(stream.name, stream.array, stream.axes, stream.scale, source.path))
     return tuple(found)
 
 

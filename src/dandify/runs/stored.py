@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -165,21 +165,24 @@ def _series(path: Path, tree: Tree) -> tuple[Material, ...]:
 def _image(path: Path) -> Material:
     """Give the finest level of an image of an OME-Zarr."""
     from dandify.ngff.level_array import LevelArray
-    from dandify.ngff.request import SHARD_BYTES
     from dandify.ngff.stored import attributes_of
+    from dandify.runs.image_materials import image_material
 
     document = next(path / name for name in ("zarr.json", ".zattrs") if (path / name).is_file())
     try:
         said = attributes_of(document)[1]["multiscales"][0]
-        level, spacing = path / str(said["datasets"][0]["path"]), _spacing(said)
-    except (KeyError, IndexError, TypeError) as error:
+        finest = said["datasets"][0]
+        level, axes = path / str(finest["path"]), _axes(said)
+        scales = (t["scale"] for t in finest.get("coordinateTransformations", ()) if t.get("type") == "scale")
+        scale = dict(zip(axes, map(float, next(scales, ())), strict=False))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise BadSource("its multiscales name no arrays", file=path) from error
-    array = LevelArray.open(level)
-    axes = len(array.shape)
-    return Material(
-        _image_name(path), "Image", array, array.dtype.newbyteorder("<"), "ome-zarr", path, None,
-        min(2, max(0, axes - 1)), spacing=spacing if len(spacing) == axes else (0.0,) * axes, shard_bytes=SHARD_BYTES,
-    )  # fmt: skip
+    return image_material(_image_name(path), LevelArray.open(level), axes, scale, path)
+
+
+def _axes(multiscale: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of axes, as 0.4 and later say them, or 0.3; none where they are not said."""
+    return tuple(str(axis["name"] if isinstance(axis, dict) else axis) for axis in multiscale.get("axes", ()))
 
 
 def _image_name(path: Path) -> str:
@@ -187,12 +190,3 @@ def _image_name(path: Path) -> str:
     within = next((parent for parent in path.parents if parent.suffix == ".zarr"), None)
     name = path.name.split(".")[0]
     return name if within is None else f"{within.name.split('.')[0]}/{path.relative_to(within).as_posix()}"
-
-
-def _spacing(multiscale: Any) -> tuple[float, ...]:
-    """Distance of neighbouring pixels by axis, as far as metadata of an image say: 1 where they do not."""
-    axes = [axis.get("type") if isinstance(axis, dict) else {"t": "time", "c": "channel"}.get(axis, "space")
-            for axis in multiscale.get("axes", ())]  # fmt: skip
-    said = multiscale["datasets"][0].get("coordinateTransformations", ())
-    scale = next((list(t["scale"]) for t in said if t.get("type") == "scale"), [1.0] * len(axes))
-    return tuple(float(s) if kind == "space" else 0.0 for s, kind in zip(scale, axes, strict=False))

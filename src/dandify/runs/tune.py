@@ -110,9 +110,8 @@ def tune(
             everything = project_sessions(config, backend=backend, recordings=into)
         except KeyboardInterrupt:  # what was measured is not lost for it
             result = replace(result, stopped=True)
-    result = replace(
-        result, prediction=predict(result, everything, written=config is not None), notes=found.notes
-    )  # fmt: skip
+    prediction = predict(result, everything, written=config is not None)
+    result = replace(result, prediction=prediction, notes=(*found.notes, *result.notes))
     if config is not None and not result.stopped:
         apply_choice(result, config, everything)
     return result
@@ -255,7 +254,7 @@ def predict(result: TuningResult, sessions: Sequence[Session], *, written: bool 
         if row is None or like is None:
             unmeasured += material.raw_bytes
             continue
-        share = material.raw_bytes / measured[like.name].raw_bytes
+        share = (material.raw_bytes + material.smaller_bytes) / measured[like.name].raw_bytes
         usual = like.role("default") or row
         raw += material.raw_bytes
         stored += row.stored_bytes * share
