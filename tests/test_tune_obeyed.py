@@ -192,7 +192,7 @@ RESULT = {
 }  # fmt: skip
 PREDICTION = {
     "sessions", "files", "raw_bytes", "stored_bytes", "default_bytes", "unmeasured_bytes", "write_s", "upload_s",
-    "by_convert", "saved_bytes",
+    "by_convert", "saved_bytes", "smaller_bytes",
 }  # fmt: skip
 
 

@@ -126,7 +126,12 @@ def prediction_lines(prediction: Prediction, result: TuningResult) -> list[str]:
     upload = f"uploading {f'{hours:.1f} h' if hours >= 1 else _time(prediction.upload_s)} at {speed:g} MB/s"
     size = f"All of {what}: {raw} become about {stored} ({default} if nothing is asked for)"
     written = f"{_time(prediction.write_s)} on {text.count(result.workers, 'core')}, not verified"
-    lines = [f"{size}: you would save {saved} of {raw}.", f"Writing takes about {written}; {upload}."]
+    lines = [f"{size}: you would save {saved} of {raw}."]
+    if prediction.smaller_bytes:
+        lines.append(
+            f"What images become has their smaller resolutions in it, {text.size(prediction.smaller_bytes)} raw."
+        )
+    lines.append(f"Writing takes about {written}; {upload}.")
     if not prediction.by_convert:
         lines.append("Some of it is measured only: convert does not write it. See what it writes at each stream.")
     if prediction.unmeasured_bytes:

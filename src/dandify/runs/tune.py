@@ -245,7 +245,7 @@ def predict(result: TuningResult, sessions: Sequence[Session], *, written: bool 
     if not best:
         return None
     measured = {s.name: s for s in result.streams}
-    raw, unmeasured, stored, default, write_s, used = 0, 0, 0.0, 0.0, 0.0, set[bool]()
+    raw, smaller, unmeasured, stored, default, write_s, used = 0, 0, 0, 0.0, 0.0, 0.0, set[bool]()
     for material in (m for session in sessions for m in session.materials):
         like = _like(material, result.streams)
         row = best.get(like.name) if like else None
@@ -256,14 +256,14 @@ def predict(result: TuningResult, sessions: Sequence[Session], *, written: bool 
             continue
         share = (material.raw_bytes + material.smaller_bytes) / measured[like.name].raw_bytes
         usual = like.role("default") or row
-        raw += material.raw_bytes
+        raw, smaller = raw + material.raw_bytes, smaller + material.smaller_bytes
         stored += row.stored_bytes * share
         default += usual.stored_bytes * share
         write_s += material.raw_bytes / 1e6 / row.write_mbs
         used.add(row.written)
     return Prediction(
         sum(not s.stored for s in sessions), sum(s.stored for s in sessions), raw, stored, default, unmeasured,
-        write_s, stored / result.archive.bytes_per_s, by_convert=False not in used,
+        write_s, stored / result.archive.bytes_per_s, smaller, by_convert=False not in used,
     )  # fmt: skip
 
 

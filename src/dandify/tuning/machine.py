@@ -137,7 +137,7 @@ def run_engine(
     block
         What the stream's source yields at one go.
     wanted_bytes
-        Raw bytes to write, or as many more as whole chunks are for every worker.
+        Raw bytes to write and to read, or as many more as whole chunks are for every worker.
     backend
         ``hdf5`` or ``zarr``.
     workers
@@ -153,7 +153,8 @@ def run_engine(
     chunks = tuple(min(c, n) for c, n in zip(chunks, (*values.shape[:axis], rows, *values.shape[axis + 1 :]),
                                              strict=True))  # fmt: skip
     source = _as_long(values, chunks, rows, axis, block, wanted_bytes, workers)
-    same = values[tuple(slice(0, n) for n in source.shape)]
+    much = chunks[axis] * ceil(source.shape[axis] * min(1.0, wanted_bytes / source.nbytes) / chunks[axis])
+    same = values[tuple(slice(0, min(n, much) if k == axis else n) for k, n in enumerate(source.shape))]
     with written(coder.encoder, source, chunks, backend=backend, workers=workers, folder=folder) as (path, timing):
         seconds: dict[str, float] = {}
         for pattern in patterns:  # each from a file of its own: HDF5 keeps the chunks that were decoded last

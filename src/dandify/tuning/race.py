@@ -38,7 +38,7 @@ from dandify.tuning.trial import (
 USUAL = 3.0  # times faster or slower than stated: as usual, since codecs differ from data to data by twice
 STEP = 2.0  # of a speed beyond: choices change with these steps alone
 _LATE = 3.0  # times the budget: what is not measured then is left out
-_GRACE_S = 5.0
+_GRACE_S = 2.0
 _CALIBRATION_MB = 0.5
 _TIMED_MB = 16.0  # of whole chunks, by each finalist in each turn; of less, all stay in the processor's cache
 _ENOUGH_S = 1.0  # of CPU time: what took so long on all cores is not repeated
@@ -200,7 +200,10 @@ class Race:
 
     def _calibrate(self, candidates: Sequence[Candidate]) -> None:
         """Load and compile what the codecs need, on a few samples, and see how fast this machine is."""
-        small = np.ascontiguousarray(_fewer_rows(self.windows[self._order[0]], self.material, _CALIBRATION_MB))
+        small = _fewer_rows(self.windows[self._order[0]], self.material, _CALIBRATION_MB)
+        if self.material.inner == 1:
+            small = small[..., : max(1, int(_CALIBRATION_MB * 1e6 * small.shape[-1] / small.nbytes))]
+        small = np.ascontiguousarray(small)
         paces: dict[str, float] = {}
 
         def one(candidate: Candidate) -> None:

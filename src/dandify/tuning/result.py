@@ -189,6 +189,8 @@ class Prediction:
         Raw bytes of streams of which no like was measured.
     write_s, upload_s
         Time to write them on all cores of this machine, and to upload them at the stated bandwidth.
+    smaller_bytes
+        Raw bytes of the smaller resolutions of images, which are beside `raw_bytes` and within the stored bytes.
     by_convert
         `dandify convert` writes all of it so.
     """
@@ -201,6 +203,7 @@ class Prediction:
     unmeasured_bytes: int
     write_s: float
     upload_s: float
+    smaller_bytes: int = 0
     by_convert: bool = True
 
     @property

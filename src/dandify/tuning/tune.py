@@ -194,7 +194,9 @@ def _tune(
         race.run(candidates, seconds)
     notes += [f"{name} cannot encode this: {reason}" for name, reason in race.unfit.items()][:_MOST_UNFIT]
     if race.late:
-        notes.append(f"the budget of {seconds:.0f} s was too short for this machine: not all were measured to the end")
+        notes.append(
+            f"its part of the budget, {seconds:.2g} s, was too short for this machine: not all were measured to the end"
+        )
     rows = sorted((_row(race, s) for s in race.standings if s.final), key=lambda r: (r.stored_bytes, r.name))
     tried = [
         Tried(s.candidate.name, 1 / s.tally.fraction, s.tally.encode_mbs, s.round + 1)
