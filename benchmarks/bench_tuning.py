@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, exp, prod
 from pathlib import Path
 from typing import Any
@@ -162,11 +162,47 @@ def compare(one: Any, raw: Path, options: Options, *, everything: bool) -> tuple
     return cells, misses
 
 
+def compare_image(name: str, values: Any) -> tuple[list[str], list[str]]:
+    """Tune an image, then write all of it: a row of the table of images, and what missed its promise."""
+    from dandify.runs.image_materials import image_material
+    from dandify.sources.arrays import MemoryArray
+    from dandify.tuning.machine import megabytes_a_second, time_call
+
+    material = image_material(name, MemoryArray(values), "zyx", {"z": 2.0, "y": 1.0, "x": 1.0}, Path(name))
+    result = tuned(material)
+    best = result.streams[0].best("balanced", written=True)
+    runs, stored = [], 0
+    with tempfile.TemporaryDirectory() as folder:
+        for k in range(LEAST_REPEATS):
+            path = Path(folder) / f"{k}.ome.zarr"
+            timing = time_call(
+                lambda to=path: material.write_image(values, best.chunks, best.compression, to, os.cpu_count() or 1)
+            )
+            runs.append((timing, values.nbytes))
+            files = [f.stat().st_size for f in path.rglob("*") if f.is_file() and not f.name.endswith(("json", ".xml"))]
+            stored = sum(files)
+    said = best.stored_bytes + best.smaller_bytes
+    predicted, actual = (material.raw_bytes / 1e6 / mbs for mbs in (best.write_mbs, megabytes_a_second(runs)))
+    size, wrong, walls = said / stored - 1, predicted / actual - 1, sorted(timing.wall_s for timing, _ in runs)
+    misses = [
+        f"{name}: {what} {value:+.1%}, {promised:.0%} promised"
+        for what, value, promised in (("size", size, RATIO), ("time to write", wrong, WRITE)) if abs(value) > promised
+    ]  # fmt: skip
+    return [
+        name, f"{material.raw_bytes / 1e6:.0f}", best.name, f"{said / 1e6:.1f} / {stored / 1e6:.1f}", f"{size:+.2%}",
+        f"{predicted:.2f} / {actual:.2f}", f"{wrong:+.0%}", f"{walls[0]:.2f}-{walls[-1]:.2f}", f"{result.seconds:.0f}",
+    ], misses  # fmt: skip
+
+
 def run(options: Options) -> None:
-    """Tune each set, then encode all of it with every candidate; and files of the sizes asked for by ``--gb``."""
-    rows, misses = [], []
+    """Tune each set, and files of the sizes asked for by ``--gb``, then encode all of them; and write images."""
+    from benchmarks.bench_compression import IMAGES
+
+    rows, images, misses = [], [], []
+    pictures = [IMAGES[name] for name in (options.sets or IMAGES) if name in IMAGES]
+    signals = replace(options, sets=tuple(name for name in options.sets if name not in IMAGES))
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    for one in options.chosen():
+    for one in signals.chosen() if signals.sets or not options.sets else []:
         for megabytes, everything in [(options.megabytes, True), *((1e3 * g, False) for g in options.gigabytes)]:
             if one.clip is not None and not everything:
                 continue  # a clip is as long as it is
@@ -176,13 +212,22 @@ def run(options: Options) -> None:
                 row, missed = compare(one, raw, options, everything=everything)
                 rows.append(row)
                 misses += missed
-    print(f"tune, balanced, readers any, HDF5, budget {BUDGET_S:g} s; load {load:.1f} at the start. {machine()}")
+    for picture in pictures:
+        row, missed = compare_image(picture.name, picture.values(options.megabytes))
+        images.append(row)
+        misses += missed
+    print(f"tune, balanced, readers any, budget {BUDGET_S:g} s; load {load:.1f} at the start. {machine()}")
     print(
         "predicted against the whole file; 'tried' candidates were encoded over all of it. Writing is the median of CPU"
     )
     print("time over the share of the cores that the least disturbed run had; 'wall' are the fastest and slowest run\n")
     head = ["set", "MB", "touched", "chosen", "ratio", "error", "worst row", "CPU", "write s: said / was", "error",
             "wall s", "tried", "from best", "took s"]  # fmt: skip
-    print(table(head, rows, markdown=options.markdown))
+    if rows:
+        print(table(head, rows, markdown=options.markdown))
+    if images:
+        print("images, as OME-Zarr with all resolutions\n")
+        head = ["image", "MB", "chosen", "MB: said / was", "error", "write s: said / was", "error", "wall s", "took s"]
+        print(table(head, images, markdown=options.markdown))
     for line in misses:
         print(f"missed: {line}")

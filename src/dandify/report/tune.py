@@ -128,9 +128,7 @@ def prediction_lines(prediction: Prediction, result: TuningResult) -> list[str]:
     written = f"{_time(prediction.write_s)} on {text.count(result.workers, 'core')}, not verified"
     lines = [f"{size}: you would save {saved} of {raw}."]
     if prediction.smaller_bytes:
-        lines.append(
-            f"What images become has their smaller resolutions in it, {text.size(prediction.smaller_bytes)} raw."
-        )
+        lines.append(f"{text.size(prediction.smaller_bytes)} of it are smaller resolutions of images.")
     lines.append(f"Writing takes about {written}; {upload}.")
     if not prediction.by_convert:
         lines.append("Some of it is measured only: convert does not write it. See what it writes at each stream.")

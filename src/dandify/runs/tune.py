@@ -245,7 +245,7 @@ def predict(result: TuningResult, sessions: Sequence[Session], *, written: bool 
     if not best:
         return None
     measured = {s.name: s for s in result.streams}
-    raw, smaller, unmeasured, stored, default, write_s, used = 0, 0, 0, 0.0, 0.0, 0.0, set[bool]()
+    raw, smaller, unmeasured, stored, default, write_s, used = 0, 0.0, 0, 0.0, 0.0, 0.0, set[bool]()
     for material in (m for session in sessions for m in session.materials):
         like = _like(material, result.streams)
         row = best.get(like.name) if like else None
@@ -254,11 +254,12 @@ def predict(result: TuningResult, sessions: Sequence[Session], *, written: bool 
         if row is None or like is None:
             unmeasured += material.raw_bytes
             continue
-        share = (material.raw_bytes + material.smaller_bytes) / measured[like.name].raw_bytes
+        share = material.raw_bytes / measured[like.name].raw_bytes
         usual = like.role("default") or row
-        raw, smaller = raw + material.raw_bytes, smaller + material.smaller_bytes
-        stored += row.stored_bytes * share
-        default += usual.stored_bytes * share
+        raw += material.raw_bytes
+        smaller += row.smaller_bytes * share
+        stored += (row.stored_bytes + row.smaller_bytes) * share
+        default += (usual.stored_bytes + usual.smaller_bytes) * share
         write_s += material.raw_bytes / 1e6 / row.write_mbs
         used.add(row.written)
     return Prediction(

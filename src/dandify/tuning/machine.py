@@ -58,6 +58,8 @@ class MachineRun:
         Wall time of reading, for each chunk that a pattern touches; by the pattern's name.
     by_engine
         The engine wrote it and a usual reader read it; otherwise it was encoded in threads, and decoded in memory.
+    smaller
+        Raw and stored bytes of an image's smaller resolutions, where they were written.
     """
 
     timing: Timing
@@ -65,6 +67,7 @@ class MachineRun:
     chunks: tuple[int, ...]
     chunk_s: dict[str, float]
     by_engine: bool
+    smaller: tuple[int, int] = (0, 0)
 
 
 def megabytes_a_second(runs: Sequence[tuple[Timing, int]]) -> float:

@@ -16,8 +16,9 @@ from dandify.sources.contract import Array
 
 BACKENDS = ("hdf5", "zarr", "ome-zarr")
 LEAST_BYTES = 64 * 1024  # below, hdmf writes a dataset itself, and no chunk shape or codec is chosen for it
-WriteImage = Callable[[NDArray[Any], tuple[int, ...], str, Path, int], object]
-"""Writes values as an image with all its resolutions: in chunks, compressed as named, to a path, with workers."""
+WriteImage = Callable[[NDArray[Any], tuple[int, ...], str, Path, int], tuple[int, int]]
+"""Writes values as an image with all its resolutions: in chunks, compressed as named, to a path, with workers. Gives
+raw and stored bytes of the smaller resolutions."""
 _FLAT = (RawArray, RecordArray, NpyArray, MemoryArray)
 
 

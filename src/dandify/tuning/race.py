@@ -332,23 +332,30 @@ class Race:
             return found
         if self._image_fixed is None:
             little = values[tuple(slice(0, min(n, 2)) for n in values.shape)]
-            self._image_fixed = [self._image_timing(standing, little) for _ in range(2)][1]  # the first loads, compiles
-        whole, fixed = self._image_timing(standing, values), self._image_fixed
+            _, (self._image_fixed, _) = (self._write_image(standing, little) for _ in range(2))  # the first compiles
+        (whole, smaller), fixed = self._write_image(standing, values), self._image_fixed
         took = Timing(max(1e-7, whole.wall_s - fixed.wall_s), max(1e-7, whole.cpu_s - fixed.cpu_s))
-        return replace(found, timing=took, raw_bytes=values.nbytes, by_engine=True)
+        return replace(found, timing=took, raw_bytes=values.nbytes, by_engine=True, smaller=smaller)
 
-    def _image_timing(self, standing: Standing, values: NDArray[Any]) -> Timing:
-        """Time the writing of an image with all its resolutions."""
-        write, candidate = self.material.write_image, standing.candidate
+    def _write_image(self, standing: Standing, values: NDArray[Any]) -> tuple[Timing, tuple[int, int]]:
+        """Write an image with all its resolutions: what it takes, and raw and stored bytes of the smaller ones."""
+        write, candidate, found = self.material.write_image, standing.candidate, [(0, 0)]
         path = self.folder / "sample.ome.zarr"
-        try:
+
+        def call() -> None:
             assert write is not None
-            return time_call(
-                lambda: write(values, candidate.chunks, candidate.codec.compression or "", path, self.workers)
-            )
+            found[0] = write(values, candidate.chunks, candidate.codec.compression or "", path, self.workers)
+
+        try:
+            return time_call(call), found[0]
         finally:
             for made in self.folder.glob("sample.ome.zarr*"):
                 rmtree(made) if made.is_dir() else made.unlink()
+
+    def smaller_bytes(self, one: Standing) -> float:
+        """Predict the size of smaller resolutions of an image: by those that were written of it, or as its finest one."""
+        raw, stored = (sum(column) for column in zip(*(run.smaller for run in one.machine), strict=True))
+        return self.material.smaller_bytes * (stored / raw if raw else one.tally.fraction)
 
     def _joined(self, transforms: tuple[str, ...]) -> NDArray[Any]:
         """Join windows, as much of each as of all others, after transforms."""

@@ -33,8 +33,8 @@ class Row:
     ratio, ratio_low, ratio_high
         Raw bytes for each stored byte, with its 95 % confidence interval; None where all of the stream was
         measured, or one window alone.
-    stored_bytes
-        Predicted, of the whole stream.
+    stored_bytes, smaller_bytes
+        Predicted, of the whole stream, and of an image's smaller resolutions beside it.
     encode_mbs, decode_mbs
         Of one core, in memory, measured.
     write_mbs
@@ -59,6 +59,7 @@ class Row:
     ratio_low: float | None
     ratio_high: float | None
     stored_bytes: float
+    smaller_bytes: float
     encode_mbs: float
     decode_mbs: float
     write_mbs: float
@@ -190,7 +191,7 @@ class Prediction:
     write_s, upload_s
         Time to write them on all cores of this machine, and to upload them at the stated bandwidth.
     smaller_bytes
-        Raw bytes of the smaller resolutions of images, which are beside `raw_bytes` and within the stored bytes.
+        Stored bytes of the smaller resolutions of images: a part of `stored_bytes`.
     by_convert
         `dandify convert` writes all of it so.
     """
@@ -203,7 +204,7 @@ class Prediction:
     unmeasured_bytes: int
     write_s: float
     upload_s: float
-    smaller_bytes: int = 0
+    smaller_bytes: float = 0.0
     by_convert: bool = True
 
     @property
