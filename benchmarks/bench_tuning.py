@@ -62,7 +62,7 @@ def whole_run(candidates: list[Any], material: Any, values: dict[tuple[str, ...]
     def encode(candidate: Any) -> Whole:
         data = values[candidate.transforms]
         coder = candidate.codec.make(learnt_from([data], candidate.chunks, 0))  # as `convert` does
-        pieces = chunks_of(data, candidate.chunks)
+        pieces = chunks_of(data, candidate.chunks, 0)
         begun = time.thread_time()
         stored = sum(len(coder.encode(piece)) for piece in pieces)
         return Whole(candidate, stored, time.thread_time() - begun)

@@ -33,7 +33,7 @@ from dandify.tuning.reading import chunks_touched, count, patterns_of
 from dandify.tuning.result import StreamResult
 from dandify.tuning.sampling import allowance, take_sample
 from dandify.tuning.schedule import LEAST_TIMED_S, MOST_TIMED_S, plan_rounds
-from dandify.tuning.trial import Tally, Unfit, run, whole_chunks
+from dandify.tuning.trial import Tally, Unfit, chunks_of, run, whole_chunks
 from dandify.tuning.tune import TuningStep, tune_materials
 
 EVEN = np.zeros((6000, 16), "<i2")
@@ -150,7 +150,7 @@ def test_every_codec_gives_back_every_bit(backend: str, dtype: str) -> None:
             continue
         tally = Tally()
         try:
-            run(Candidate(codec, (300, 24)), codec.make([values]), 0, values, 1.0, tally)  # raises if a bit differs
+            run(Candidate(codec, (300, 24)), codec.make([values]), 0, values, 1.0, tally, 0)  # raises if a bit differs
         except Unfit:
             unfit.append(codec.key)
         else:
@@ -273,6 +273,14 @@ def test_chunks_to_time_are_as_long_as_those_of_the_file() -> None:
     np.testing.assert_array_equal(last[:100], rows[300:, 4:])
     assert {c.shape for c in whole_chunks(windows, (40, 6), 0, 5)} == {(40, 6)}
     assert {c.shape for c in whole_chunks(windows, (900, 1), 0, 2)} == {(400, 1)}  # more there is not
+
+
+def test_chunks_at_the_edges_are_filled_as_in_files_but_not_where_a_window_ends() -> None:
+    values = np.arange(1, 51).reshape(5, 10).astype("<i2")
+    found = chunks_of(values, (3, 4), 0)
+    assert [c.shape for c in found] == [(3, 4)] * 3 + [(2, 4)] * 3
+    assert found[2].tolist() == [[9, 10, 0, 0], [19, 20, 0, 0], [29, 30, 0, 0]]
+    assert {c.shape for c in chunks_of(values, (5, 40), 0)} == {(5, 10)}  # a chunk is no larger than the stream
 
 
 def test_each_way_of_reading_decodes_what_it_reads() -> None:

@@ -353,7 +353,7 @@ class Race:
                 rmtree(made) if made.is_dir() else made.unlink()
 
     def smaller_bytes(self, one: Standing) -> float:
-        """Predict the size of smaller resolutions of an image: by those that were written of it, or as its finest one."""
+        """Predict the size of an image's smaller resolutions: by those that were written, or else as its finest one."""
         raw, stored = (sum(column) for column in zip(*(run.smaller for run in one.machine), strict=True))
         return self.material.smaller_bytes * (stored / raw if raw else one.tally.fraction)
 
@@ -402,7 +402,10 @@ class Race:
 
     def _measured(self, standing: Standing, number: int, values: NDArray[Any]) -> bool:
         try:
-            run(standing.candidate, standing.coder, number, values, self.weights[number], standing.tally)
+            run(
+                standing.candidate, standing.coder, number, values, self.weights[number], standing.tally,
+                self.material.leading - 1,
+            )  # fmt: skip
         except NotIdentical as error:
             self.faults.append(Fault(standing.candidate.name, str(error)))
             return False
