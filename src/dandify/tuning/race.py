@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from math import ceil, copysign, log, prod
 from pathlib import Path
+from shutil import rmtree
 from statistics import median
 from typing import Any
 
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from dandify.store.measure import INDEX_BYTES
 from dandify.store.transforms import Transform, undo
 from dandify.tuning.candidates import Candidate
-from dandify.tuning.coders import Coder
-from dandify.tuning.machine import MachineRun, run_machine
+from dandify.tuning.coders import Coder, EngineCoder
+from dandify.tuning.machine import MachineRun, Timing, run_engine, run_threads, time_call
 from dandify.tuning.material import Archive, Material
 from dandify.tuning.objective import OBJECTIVES, Figures, best_of, score
 from dandify.tuning.reading import Pattern, ReadCost, count, patterns_of
@@ -37,9 +38,11 @@ from dandify.tuning.trial import (
 USUAL = 3.0  # times faster or slower than stated: as usual, since codecs differ from data to data by twice
 STEP = 2.0  # of a speed beyond: choices change with these steps alone
 _LATE = 3.0  # times the budget: what is not measured then is left out
-_GRACE_S = 5.0
+_GRACE_S = 2.0
 _CALIBRATION_MB = 0.5
-_TIMED_MB = 8.0  # of whole chunks, by each finalist in each turn
+_TIMED_MB = 16.0  # of whole chunks, by each finalist in each turn; of less, all stay in the processor's cache
+_ENOUGH_S = 1.0  # of CPU time: what took so long on all cores is not repeated
+_JOINED_MB = 64.0  # of all windows, from which files are written
 _WINDOW_MB = 2.0  # of a window, before another one is measured
 ALL = 0.999  # of a window, or a stream: so much counts as all of it
 _ROWS = 4096  # at least, of a window of signals that is measured in part
@@ -131,6 +134,8 @@ class Race:
     late: bool = False
     unfit: dict[str, str] = field(default_factory=dict)
     _deadline: float = 0.0
+    _image_fixed: Timing | None = None
+    _long: dict[tuple[str, ...], NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.patterns = patterns_of(self.material)
@@ -157,8 +162,8 @@ class Race:
             going = self._sized(going, plan.final_mb)
             for turn in range(plan.repeats):
                 ordered = going if turn % 2 == 0 else going[::-1]
-                self._timed(turn, ordered, min(_TIMED_MB, plan.timed_mb))
-                self._final(len(plan.rounds), ordered, plan.timed_mb)
+                self._timed(turn, ordered, min(_TIMED_MB, plan.final_mb))
+                self._final(len(plan.rounds), ordered, plan.timed_s)
                 self.on_round(len(plan.rounds) + turn, len(plan.rounds) + plan.repeats, self.standings)
                 going = [s for s in going if s in self.standings]
         except KeyboardInterrupt:
@@ -195,7 +200,10 @@ class Race:
 
     def _calibrate(self, candidates: Sequence[Candidate]) -> None:
         """Load and compile what the codecs need, on a few samples, and see how fast this machine is."""
-        small = np.ascontiguousarray(_fewer_rows(self.windows[self._order[0]], self.material, _CALIBRATION_MB))
+        small = _fewer_rows(self.windows[self._order[0]], self.material, _CALIBRATION_MB)
+        if self.material.inner == 1:
+            small = small[..., : max(1, int(_CALIBRATION_MB * 1e6 * small.shape[-1] / small.nbytes))]
+        small = np.ascontiguousarray(small)
         paces: dict[str, float] = {}
 
         def one(candidate: Candidate) -> None:
@@ -273,7 +281,9 @@ class Race:
                 return
             chunks, axis = standing.candidate.chunks, self.material.leading - 1
             count = max(2, ceil(megabytes * 1e6 / (prod(chunks) * self.material.dtype.itemsize)))
-            pieces = [self._changed(p, standing.candidate) for p in whole_chunks(self.windows, chunks, axis, count)]
+            pieces = [
+                self._changed(p, standing.candidate.transforms) for p in whole_chunks(self.windows, chunks, axis, count)
+            ]
             try:
                 timed = time_chunks(standing.coder, pieces)
             except NotIdentical as error:
@@ -290,28 +300,77 @@ class Race:
         self._each(one, going)
         self._drop_faulty()
 
-    def _final(self, number: int, going: Sequence[Standing], megabytes: float) -> None:
-        """Write and read finalists with all cores; time decides how much of the sample, and changes no size."""
-        axis, each = self.material.leading - 1, megabytes / len(self._order)
+    def _final(self, number: int, going: Sequence[Standing], seconds: float) -> None:
+        """Write and read finalists with all cores: how long decides how much of the sample, and changes no size."""
         for standing in sorted(going, key=lambda s: not s.candidate.role):
             if time.monotonic() > self._deadline and any(s.final for s in self.standings):
                 self.late = True
                 break
-            parts = [self._part(k, standing.candidate, each) for k in range(len(self._order))]
+            standing.round = number
+            if sum(run.timing.cpu_s for run in standing.machine) > _ENOUGH_S:
+                continue
             try:
-                standing.machine.append(
-                    run_machine(standing.candidate, standing.coder, np.concatenate(parts, axis), self.patterns,
-                                workers=self.workers, backend=self.material.backend, folder=self.folder)
-                )  # fmt: skip
+                standing.machine.append(self._on_all_cores(standing, seconds))
             except NotIdentical as error:
                 self.faults.append(Fault(standing.candidate.name, str(error)))
-            standing.round = number
         self._drop_faulty()
+
+    def _on_all_cores(self, standing: Standing, seconds: float) -> MachineRun:
+        """Write as much of the sample as should take so many CPU seconds, as `convert` does where it can."""
+        material, candidate, coder = self.material, standing.candidate, standing.coder
+        values, axis = self._joined(candidate.transforms), material.leading - 1
+        wanted_bytes = seconds * standing.tally.encode_mbs * 1e6
+        if isinstance(coder, EngineCoder) and material.backend != "ome-zarr":
+            return run_engine(
+                coder, values, candidate.chunks, self.patterns, rows=material.shape[axis], axis=axis,
+                block=material.array.block, wanted_bytes=wanted_bytes, backend=material.backend, workers=self.workers,
+                folder=self.folder,
+            )  # fmt: skip
+        part = np.ascontiguousarray(_fewer_rows(values, material, wanted_bytes / 1e6))
+        found = run_threads(coder, part, candidate.chunks, self.patterns, workers=self.workers)
+        if material.write_image is None or candidate.codec.compression is None:
+            return found
+        if self._image_fixed is None:
+            little = values[tuple(slice(0, min(n, 2)) for n in values.shape)]
+            _, (self._image_fixed, _) = (self._write_image(standing, little) for _ in range(2))  # the first compiles
+        (whole, smaller), fixed = self._write_image(standing, values), self._image_fixed
+        took = Timing(max(1e-7, whole.wall_s - fixed.wall_s), max(1e-7, whole.cpu_s - fixed.cpu_s))
+        return replace(found, timing=took, raw_bytes=values.nbytes, by_engine=True, smaller=smaller)
+
+    def _write_image(self, standing: Standing, values: NDArray[Any]) -> tuple[Timing, tuple[int, int]]:
+        """Write an image with all its resolutions: what it takes, and raw and stored bytes of the smaller ones."""
+        write, candidate, found = self.material.write_image, standing.candidate, [(0, 0)]
+        path = self.folder / "sample.ome.zarr"
+
+        def call() -> None:
+            assert write is not None
+            found[0] = write(values, candidate.chunks, candidate.codec.compression or "", path, self.workers)
+
+        try:
+            return time_call(call), found[0]
+        finally:
+            for made in self.folder.glob("sample.ome.zarr*"):
+                rmtree(made) if made.is_dir() else made.unlink()
+
+    def smaller_bytes(self, one: Standing) -> float:
+        """Predict the size of an image's smaller resolutions: by those that were written, or else as its finest one."""
+        raw, stored = (sum(column) for column in zip(*(run.smaller for run in one.machine), strict=True))
+        return self.material.smaller_bytes * (stored / raw if raw else one.tally.fraction)
+
+    def _joined(self, transforms: tuple[str, ...]) -> NDArray[Any]:
+        """Join windows, as much of each as of all others, after transforms."""
+        if transforms not in self._long:
+            each = _JOINED_MB / len(self.windows)
+            parts = [np.ascontiguousarray(_fewer_rows(w, self.material, each)) for w in self.windows]
+            self._long[transforms] = self._changed(np.concatenate(parts, self.material.leading - 1), transforms)
+        return self._long[transforms]
 
     def _standing(self, candidate: Candidate) -> Standing:
         """Make a candidate's coder learn from the beginnings of a few windows."""
         pieces = learnt_from(self.windows, candidate.chunks, self.material.leading - 1)
-        return Standing(candidate, candidate.codec.make([self._changed(piece, candidate) for piece in pieces]))
+        return Standing(
+            candidate, candidate.codec.make([self._changed(piece, candidate.transforms) for piece in pieces])
+        )
 
     def _part(self, number: int, candidate: Candidate, megabytes: float) -> NDArray[Any]:
         """Give as much of a window as is to be measured, after the candidate's transforms.
@@ -321,7 +380,7 @@ class Race:
         """
         values, axis = self.windows[number], self.material.leading - 1
         if megabytes * 1e6 >= values.nbytes * ALL:
-            return self._changed(values, candidate)
+            return self._changed(values, candidate.transforms)
         width = candidate.chunks[-1]
         if values.ndim == axis + 2 and values.nbytes > megabytes * 1e6 and width < values.shape[-1]:
             groups = values.shape[-1] // width
@@ -329,11 +388,11 @@ class Race:
             if wanted < groups:
                 first = [groups * (2 * k + 1) // (2 * wanted) * width for k in range(wanted)]
                 values = np.concatenate([values[..., at : at + width] for at in first], -1)
-        return self._changed(np.ascontiguousarray(_fewer_rows(values, self.material, megabytes)), candidate)
+        return self._changed(np.ascontiguousarray(_fewer_rows(values, self.material, megabytes)), candidate.transforms)
 
-    def _changed(self, values: NDArray[Any], candidate: Candidate) -> NDArray[Any]:
-        """Apply a candidate's transforms, and prove that they can be undone."""
-        transforms = self.applied[candidate.transforms]
+    def _changed(self, values: NDArray[Any], names: tuple[str, ...]) -> NDArray[Any]:
+        """Apply transforms by their names, and prove that they can be undone."""
+        transforms = self.applied[names]
         changed = values
         for transform in transforms:
             changed = transform.apply(changed)
@@ -343,7 +402,10 @@ class Race:
 
     def _measured(self, standing: Standing, number: int, values: NDArray[Any]) -> bool:
         try:
-            run(standing.candidate, standing.coder, number, values, self.weights[number], standing.tally)
+            run(
+                standing.candidate, standing.coder, number, values, self.weights[number], standing.tally,
+                self.material.leading - 1,
+            )  # fmt: skip
         except NotIdentical as error:
             self.faults.append(Fault(standing.candidate.name, str(error)))
             return False
