@@ -311,7 +311,7 @@ def _kind(path: Path, base: Path, *, in_bids: bool) -> str:
     if path.name.endswith(MANIFEST):
         return "manifest"
     if path.is_dir():
-        return kind_of(path) or "zarr"
+        return kind_of(path) or ("ome-zarr" if path.suffixes[-2:] == [".ome", ".zarr"] else "zarr")
     if path.suffix == ".nwb":
         return "nwb"
     if in_bids:

@@ -40,9 +40,10 @@ def open_level(folder: Path, *, threads: int = 1) -> Any:
     """
     import tensorstore
 
+    folder = folder.resolve() if ".." in folder.parts else folder.absolute()  # TensorStore takes no ".."
     spec = {
         "driver": "zarr3" if (folder / "zarr.json").is_file() else "zarr",
-        "kvstore": {"driver": "file", "path": f"{folder.absolute().as_posix()}/"},
+        "kvstore": {"driver": "file", "path": f"{folder.as_posix()}/"},
         "context": {
             "data_copy_concurrency": {"limit": threads},
             "cache_pool": {"total_bytes_limit": 0},
