@@ -36,10 +36,9 @@ _USED_BITS = 5 + 12  # of a symbol: its length in the header, and what codes mad
 @compiled
 def _count_part(plane: NDArray[np.uint8], start: Any, stop: Any, four: NDArray[np.uint32]) -> None:
     """Count one stripe of eight, each time another one, so that interleaved channels are met alike."""
-    turn: Any = 0
-    for at in range(start, stop - _STRIPE * _EVERY + 1, _STRIPE * _EVERY):
-        first = at + _STRIPE * (5 * turn & 7)
-        turn += 1
+    window = _STRIPE * _EVERY
+    for turn in range((stop - start) // window):
+        first = start + window * turn + _STRIPE * (5 * turn & 7)
         for i in range(first, first + _STRIPE, 4):
             four[0, plane[np.uint64(i)]] += np.uint32(1)
             four[1, plane[np.uint64(i + 1)]] += np.uint32(1)
@@ -78,7 +77,7 @@ def _bounds(plane: NDArray[np.uint8]) -> tuple[Any, Any]:
 
 @compiled
 def _signed_bounds(plane: NDArray[np.int8]) -> tuple[Any, Any]:
-    """The same of bytes with a sign."""
+    """Give the same of bytes with a sign."""
     least, most = np.int8(127), np.int8(-128)
     for i in range(plane.size):
         least = plane[i] if plane[i] < least else least
