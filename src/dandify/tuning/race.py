@@ -42,7 +42,7 @@ _GRACE_S = 2.0
 _CALIBRATION_MB = 0.5
 _TIMED_MB = 16.0  # of whole chunks, by each finalist in each turn; of less, all stay in the processor's cache
 _ENOUGH_S = 1.0  # of CPU time: what took so long on all cores is not repeated
-_JOINED_MB = 64.0  # of all windows, from which files are written
+_JOINED_MB = 32.0  # of all windows, from which files are written
 _WINDOW_MB = 2.0  # of a window, before another one is measured
 ALL = 0.999  # of a window, or a stream: so much counts as all of it
 _ROWS = 4096  # at least, of a window of signals that is measured in part
@@ -252,7 +252,7 @@ class Race:
         done: set[str] = set()
 
         def one(standing: Standing) -> None:
-            if time.monotonic() > self._deadline and done:
+            if time.monotonic() > self._deadline and standing.candidate.name not in first:
                 self.late = True
                 return
             tally = Tally(encode=list(standing.tally.encode), decode=list(standing.tally.decode))
@@ -263,8 +263,9 @@ class Race:
                     return
             done.add(standing.candidate.name)
 
-        # what there is to compare with, and then the best: on a busy machine, those behind are left out
+        # what there is to compare with, and then the best: on a busy machine, those behind it are left out
         ordered = sorted(going, key=lambda s: (not s.candidate.role, self._score(s), s.candidate.name))
+        first = {s.candidate.name for s in ordered[: sum(bool(s.candidate.role) for s in ordered) + 1]}
         self._each(one, ordered)
         self._drop_faulty()
         return [s for s in ordered if s.candidate.name in done and s in self.standings]
@@ -303,7 +304,8 @@ class Race:
     def _final(self, number: int, going: Sequence[Standing], seconds: float) -> None:
         """Write and read finalists with all cores: how long decides how much of the sample, and changes no size."""
         for standing in sorted(going, key=lambda s: not s.candidate.role):
-            if time.monotonic() > self._deadline and any(s.final for s in self.standings):
+            chosen = any(s.final and not s.candidate.role for s in going)  # at least one beside what is compared with
+            if time.monotonic() > self._deadline and (standing.final or chosen):
                 self.late = True
                 break
             standing.round = number
