@@ -347,6 +347,25 @@ def test_files_of_several_slabs_hold_the_values_again_and_again(backend: str, tm
     assert run.raw_bytes == rows * 32  # and all of it was compared
 
 
+def test_on_a_busy_machine_the_best_is_measured_beside_what_it_is_compared_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sized = Race._sized
+
+    def too_late(race: Race, going: Any, megabytes: float) -> Any:
+        race._deadline = 0.0  # the rounds took all the time that there was
+        return sized(race, going, megabytes)
+
+    monkeypatch.setattr(Race, "_sized", too_late)
+    (stream,) = tuned(material(noise(60_000)), budget_s=2.0).streams
+    roles = [row.role for row in stream.rows]
+    assert sorted(filter(None, roles)) == ["default", "usual"]
+    assert roles.count("") == 1
+    assert any("too short for this machine" in note for note in stream.notes)
+    best = min(stream.rows, key=lambda row: score("balanced", row.figures))
+    assert not best.role
+
+
 def test_the_same_seed_gives_the_same_choice() -> None:
     values = noise(60_000)
     chosen = [{o: tuned(material(values)).best(o)["ElectricalSeries"].name for o in ("balanced", "size")}
