@@ -27,10 +27,19 @@ from dandify.sources.microscopy import (
 from dandify.sources.ome_xml import OmeImage, OmeMetadata, parse_ome
 from dandify.sources.plane_folders import run_of
 from dandify.sources.tiff import runs, tiff_pages
-from dandify.sources.tiff_header import DESCRIPTION, Header, Page, foreign, is_tiff, read_header, require_whole
+from dandify.sources.tiff_header import (
+    DESCRIPTION,
+    MICRO_MANAGER,
+    Header,
+    Page,
+    foreign,
+    is_tiff,
+    read_header,
+    require_whole,
+)
 from dandify.sources.tiff_metamorph import MetaMorphPlane, metamorph_image, planes_in, stated_by
 from dandify.sources.tiff_text import ImageJ, colours, imagej, resolution, shaped
-from dandify.sources.vendors.metamorph_stk import UIC4, read_stk
+from dandify.sources.vendors.metamorph_stk import UIC4, is_one_plane, read_stk
 
 _MEND = "export it again from the program that made it: its OME-XML is not as OME has it, and axes are not guessed"
 _AGAIN = "copy the whole set of files again from the microscope's computer"
@@ -64,8 +73,11 @@ class OmeTiff(Converter):
             with path.open("rb") as file:
                 if not is_tiff(head := file.read(16)):
                     return Verdict(False, "does not begin as a TIFF does" if head else "is empty")
-            first = read_header(path, pages=1).first
-            if other := foreign(first):
+            header = read_header(path, pages=2)
+            first = header.first
+            if _is_ome(first) and MICRO_MANAGER in first.present:
+                return Verdict(True, "has OME-XML of Micro-Manager in its first page")
+            if (other := foreign(first)) and not is_one_plane(header):
                 return Verdict(False, f"is a TIFF of {other}, which has a meaning of its own")
             if _is_ome(first):
                 return Verdict(True, "has OME-XML in its first page")
@@ -138,6 +150,8 @@ def _ome(header: Header, *, fill: bool) -> _Found:
     streams = [_ome_stream(image, own, files, path, fill=fill) for image in metadata.images]
     streams = _distinct(streams, path)
     facts: dict[str, Any] = {}
+    if stages := {s.name: dict(i.stage) for s, i in zip(streams, metadata.images, strict=True) if i.stage}:
+        facts["stage_position_um"] = stages
     dates = [i.date for i in metadata.images if i.date]
     if dates and len({d.tzinfo is None for d in dates}) == 1:
         facts["session_start_time"] = min(dates)
@@ -145,6 +159,7 @@ def _ome(header: Header, *, fill: bool) -> _Found:
         ("objective", {i.objective for i in metadata.images}),
         ("description", {i.description for i in metadata.images}),
         ("time_increment_s", {i.scale.get("t") for i in metadata.images}),
+        ("exposure_time_s", {i.exposures_s for i in metadata.images}),
         ("device", {metadata.device}),
         ("experimenter", {metadata.experimenter}),
     ):
@@ -211,7 +226,12 @@ def _ome_stream(
                         f"has {len(pages)} pages, and its OME-XML speaks of page {number + 1}", file=file, place=label,
                         remedy=_AGAIN,
                     )  # fmt: skip
-                found[position] = (file, pages[number])
+                if found.setdefault(position, (file, pages[number])) != (file, pages[number]):
+                    t, c, z = position
+                    raise BadSource(
+                        f"its OME-XML names two pages for the plane t={t} c={c} z={z}; one of them is page {number + 1}",
+                        file=file, place=label, remedy=_MEND,
+                    )  # fmt: skip
     except ValueError as error:
         raise BadSource(str(error), file=path, place=label, remedy=_MEND) from None
     lengths = (image.lengths["t"], image.lengths["c"], image.lengths["z"])

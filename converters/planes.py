@@ -23,7 +23,7 @@ from dandify.sources.microscopy import (
     wants_fill,
 )
 from dandify.sources.plane_folders import PATTERNS, Run, channel_folders, is_single, root_of, runs_in
-from dandify.sources.plane_pattern import EXAMPLE, images_by
+from dandify.sources.plane_pattern import EXAMPLE, absent_fields, images_by
 from dandify.sources.tiff import ABSENT, PageRef, TiffPages, ref_of, require_form
 from dandify.sources.tiff_header import Header, read_header, require_whole
 from dandify.sources.tiff_metamorph import MetaMorphImage, MetaMorphPlane, line, metamorph_image, stated_by
@@ -100,7 +100,9 @@ class Planes(Converter):
         images = [_stream(name, several, channels, fill=fill) for name, several, channels in groups]
         problems = [problem for _, stated in images for problem in stated.problems]
         if len(images) > 1:
-            problems.append(f"{path.name} holds {len(images)} runs of numbered planes; each becomes an image")
+            counts = sorted({len(run.files) for _, several, _ in groups for run in several})
+            lengths = f", of {counts[0]} to {counts[-1]} planes: is one cut off?" if len(counts) > 1 else ""
+            problems.append(f"{path.name} holds {len(images)} runs of numbered planes; each becomes an image{lengths}")
         streams = tuple(stream for stream, _ in images)
         problems += [problem for stream in streams for problem in told_of_filled(stream)]
         return ImageSource(
@@ -248,6 +250,7 @@ def _by_pattern(path: Path, options: Mapping[str, Any], *, fill: bool) -> Source
         problems=(
             *(problem for _, stated in made for problem in stated.problems),
             *(problem for stream in streams for problem in told_of_filled(stream)),
+            *absent_fields(images),
         ),
     )  # fmt: skip
 

@@ -264,7 +264,7 @@ def test_damaged_pixels_are_heard_when_they_are_read(tmp_path: Path) -> None:
     array[0:1, 0:1]
     with pytest.raises(BadSource, match="cannot be decoded") as caught:
         array[1:2, 0:1]
-    assert caught.value.place
+    assert caught.value.place == "page 4"
 
 
 def test_a_file_that_shrinks_later_is_heard(tmp_path: Path) -> None:
@@ -383,7 +383,8 @@ def test_real_tiffs_are_as_tifffile_reads_them(folder: str) -> None:
     for source in sources:
         if source.needs and source.needs[0].key == "axes":
             source = source.with_facts({"axes": "zyx"})
-        expected = [tifffile.imread(f) for f in source.files]
+        with np.errstate(invalid="ignore"):  # tifffile divides 0 by 0 in tags of PrairieView
+            expected = [tifffile.imread(f) for f in source.files]
         values = whole(source.streams[0])
         one = np.squeeze(np.stack(expected)) if len(expected) > 1 else expected[0]
         if values.shape[0] in (3, 4) and one.shape[-1] == values.shape[0]:

@@ -19,7 +19,8 @@ from dandify.dandiset.gather import AssetFacts
 from dandify.dandiset.generate import describe, write_tables
 from dandify.dandiset.images import ImageContent
 from dandify.dandiset.organize import organize
-from dandify.dandiset.tables import Described, image_sidecar, merge_json, merge_table, participants, sessions
+from dandify.dandiset.tables import Described, image_sidecar, merge_table, participants, sessions
+from dandify.dandiset.texts import merge_json
 from dandify.errors import BadRequest, BadSource
 from dandiset_cases import START, add_units, image, session, write
 from shared_data import shared

@@ -89,6 +89,24 @@ def reversed_axes(root: Path) -> None:
     edit_metadata(root, lambda ome: ome["multiscales"][0]["axes"].reverse())
 
 
+def transformations(change: Callable[[list[dict[str, Any]]], Any], level: int = 1) -> Callable[[Path], Any]:
+    """Change those of a level."""
+    return lambda root: edit_metadata(
+        root, lambda ome: change(ome["multiscales"][0]["datasets"][level]["coordinateTransformations"])
+    )
+
+
+def without_translations(root: Path) -> None:
+    edit_metadata(root, lambda o: [d["coordinateTransformations"].pop() for d in o["multiscales"][0]["datasets"]])
+
+
+def separated_by_a_list(root: Path) -> None:
+    if (root / ".zattrs").exists():
+        edit(root / "1/.zarray", lambda c: c.update(dimension_separator=["/"]))
+    else:
+        edit(root / "1/zarr.json", lambda c: c["chunk_key_encoding"]["configuration"].update(separator=["/"]))
+
+
 DEFECTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "chunk cut off": (cut, "damaged", "ERROR"),
     "chunk empty": (blank, "damaged", "ERROR"),
@@ -96,6 +114,18 @@ DEFECTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "chunk of a level missing": (lambda r: chunk_file(r, 1).unlink(), "ngff.chunk_missing", "ERROR"),
     "level missing": (lambda r: shutil.rmtree(r / "1"), "ngff.level_missing", "ERROR"),
     "scale": (scale_of_level_1, "ngff.scale_contradicts_shape", "ERROR"),
+    "scale too short": (transformations(lambda t: t[0]["scale"].pop()), "ngff.specification", "ERROR"),
+    "scale negative": (
+        transformations(lambda t: t[0].update(scale=[1.0, 2.0, -0.65, 0.65]), 0), "ngff.scale_not_positive", "ERROR",
+    ),
+    "translation": (
+        transformations(lambda t: t[1].update(translation=[0.0, 0.0, 9.0, 0.0])), "ngff.translation_contradicts", "ERROR",
+    ),
+    "translations missing": (without_translations, "ngff.level_shifted", "WARNING"),
+    "levels reversed": (
+        lambda r: edit_metadata(r, lambda o: o["multiscales"][0]["datasets"].reverse()), "ngff.levels_unordered", "ERROR",
+    ),
+    "separator": (separated_by_a_list, "ngff.document_damaged", "ERROR"),
     "type": (another_type, "ngff.type_differs", "ERROR"),
     "channels": (third_channel, "ngff.channels_differ", "ERROR"),
     "axes": (reversed_axes, "ngff.specification", "ERROR"),

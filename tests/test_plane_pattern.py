@@ -197,6 +197,50 @@ DAMAGED: dict[str, tuple[Any, type[DandifyError], str]] = {
 }  # fmt: skip
 
 
+def tiles(folder: Path, *fields: int, depths: int = 3) -> Path:
+    for field in fields:
+        for z in range(depths):
+            write(folder / f"tile{field}_z{z}.tif", plane(field, z))
+    return folder
+
+
+def test_a_tile_with_less_planes_than_the_others(tmp_path: Path) -> None:
+    """It became a flatter image without a word."""
+    folder = tiles(tmp_path / "brain", 1, 2, 3)
+    (folder / "tile2_z2.tif").unlink()
+    pattern = {"pattern": "tile{field}_z{z}.tif"}
+    with pytest.raises(BadSource, match="field 2: lacks the planes of z 2") as caught:
+        converter.open(folder, pattern)
+    assert caught.value.remedy is not None
+    assert "--missing fill" in caught.value.remedy
+    filled = converter.open(folder, {**pattern, "missing": "fill"})
+    assert [s.shape for s in filled.streams] == [(3, *SIZE)] * 3
+    assert [dict(f) for f in filled.streams[1].filled] == [{"z": 2}]
+    alone = converter.open(folder, {"pattern": "tile2_z{z}.tif"})
+    assert alone.streams[0].shape == (2, *SIZE)
+
+
+def test_a_tile_that_is_missing(tmp_path: Path) -> None:
+    folder = tiles(tmp_path / "brain", 1, 2, 4)
+    pattern = {"pattern": "tile{field}_z{z}.tif"}
+    with pytest.raises(BadSource, match="no files of field 3"):
+        converter.open(folder, pattern)
+    filled = converter.open(folder, {**pattern, "missing": "fill"})
+    assert len(filled.streams) == 3
+    assert "the folder has no files of field 3" in filled.problems
+    numbered_by_place = tiles(tmp_path / "other", 101, 102, 201, 202)
+    assert len(converter.open(numbered_by_place, pattern).streams) == 4
+
+
+def test_fields_that_only_other_wells_have_are_told(imagexpress: Path) -> None:
+    for t in (1, 2):
+        for c in (1, 2):
+            remove(imagexpress, f"TimePoint_{t}/exp_C11_s2_w{c}*")
+    source = converter.open(imagexpress, {"pattern": IMAGEXPRESS})
+    assert len(source.streams) == 3
+    assert "well C11 has no files of field 2" in source.problems
+
+
 @pytest.mark.parametrize("case", DAMAGED)
 def test_what_is_missing_or_damaged_is_named(case: str, imagexpress: Path) -> None:
     damage, kind, said = DAMAGED[case]

@@ -187,4 +187,5 @@ def test_the_tags_of_prairieview_are_not_read(tmp_path: Path) -> None:
     content[at : at + 2] = (33632).to_bytes(2, "little")
     path.write_bytes(content)
     assert read_stk(read_header(path)) is None
-    assert "MetaMorph or PrairieView" in converter.identify(path).reason
+    assert converter.identify(path).reason == "is a plain TIFF"
+    assert converter.open(path).streams[0].scale == {}

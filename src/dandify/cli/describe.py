@@ -59,10 +59,10 @@ def command(
     import dandify
     from dandify.cli.console import out, print_json
     from dandify.dandiset.people import parse_contributor, parse_funder, parse_related
-    from dandify.project.config import read_config
+    from dandify.project.config import read_dandiset
     from dandify.report.describe import print_description
 
-    metadata = dict(read_config(config).dandiset) if config else {}
+    metadata = read_dandiset(config) if config else {}
     given = {
         **plain,
         "license": license_,

@@ -14,7 +14,7 @@ from dandify.dandiset.bids_names import companion_path
 from dandify.dandiset.describe import DandisetMetadata, document_of, read_description, write_description
 from dandify.dandiset.digests import manifest_digest, record_digests
 from dandify.dandiset.ephys_tables import ephys_companions, ephys_datatype
-from dandify.dandiset.facts import PARTIAL, kind_of, read_facts
+from dandify.dandiset.facts import kind_of, read_facts
 from dandify.dandiset.found import LeftFile, find
 from dandify.dandiset.generate import write_tables
 from dandify.dandiset.layout import Layout, Placement, choose_layout, plan_layout, unplaceable
@@ -23,6 +23,7 @@ from dandify.dandiset.place import Action, Mode, put, remove, same, size_of
 from dandify.dandiset.plain import sidecar_of
 from dandify.dandiset.supply import fill, says
 from dandify.dandiset.table import read_table
+from dandify.dandiset.texts import PARTIAL
 from dandify.errors import DandifyError, OutputExists, UnknownFormat
 
 
@@ -116,6 +117,7 @@ def organize(
     layout: Literal["dandi", "bids", "auto"] = "auto",
     table: Path | str | None = None,
     ignore: Sequence[str] = (),
+    media: Sequence[Path | str] = (),
     overwrite: bool = False,
     dry_run: bool = False,
     metadata: DandisetMetadata | Mapping[str, Any] | None = None,
@@ -146,6 +148,8 @@ def organize(
         CSV or TSV of what files do not state of themselves, see `dandify.dandiset.table.COLUMNS`.
     ignore
         Patterns of files and folders that are passed over, such as ``*_old.nwb``.
+    media
+        Folders to look in, by name, for files that NWB files refer to and that are not where these say.
     overwrite
         Replace files that are there and differ, and values of ``dandiset.yaml``.
     dry_run
@@ -177,7 +181,10 @@ def organize(
     inputs = [Path(os.path.abspath(path)) for path in given]  # without "..": paths are compared
     document_of(metadata)  # refused before any work
     continued = mode == "move" and any(root.glob("sub-*/*"))
-    found, left = find(inputs, root, read_table(Path(table)) if table else None, ignore, continued=continued)
+    found, left = find(
+        inputs, root, read_table(Path(table)) if table else None, ignore,
+        media=[Path(os.path.abspath(folder)) for folder in media], continued=continued,
+    )  # fmt: skip
     chosen, because = choose_layout(layout, found, root)
     reasons = {f.path: reason for f in found if (reason := unplaceable(f, chosen))}
     facts = [f for f in found if f.path not in reasons]

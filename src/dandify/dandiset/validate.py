@@ -14,8 +14,9 @@ from typing import Final, Literal
 from dandify.dandiset import checks, checks_nwb
 from dandify.dandiset.describe import YAML
 from dandify.dandiset.duplicates import duplicates
-from dandify.dandiset.facts import MANIFEST, PARTIAL, kind_of
+from dandify.dandiset.facts import MANIFEST, kind_of
 from dandify.dandiset.plain import PICTURES, VIDEOS, plain_kind
+from dandify.dandiset.texts import PARTIAL
 from dandify.errors import BadRequest
 from dandify.findings import Finding
 
@@ -310,7 +311,7 @@ def _kind(path: Path, base: Path, *, in_bids: bool) -> str:
     if path.name.endswith(MANIFEST):
         return "manifest"
     if path.is_dir():
-        return kind_of(path) or "zarr"
+        return kind_of(path) or ("ome-zarr" if path.suffixes[-2:] == [".ome", ".zarr"] else "zarr")
     if path.suffix == ".nwb":
         return "nwb"
     if in_bids:

@@ -109,11 +109,15 @@ def _specification(root: Path) -> Iterator[Problem]:
                 "write it again as OME-Zarr 0.4 or 0.5, which all viewers of DANDI know",
             )  # fmt: skip
         except (ValueError, OSError, KeyError, TypeError) as error:
-            text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
-            yield Problem("ngff.specification", "ERROR", root, text or type(error).__name__, _MEND)
+            yield Problem("ngff.specification", "ERROR", root, _in_one_line(error) or type(error).__name__, _MEND)
     for warning in said:
         if type(warning.message).__module__.startswith("yaozarrs"):
-            yield Problem("ngff.recommendation", "WARNING", root, str(warning.message), _MEND)
+            yield Problem("ngff.recommendation", "WARNING", root, _in_one_line(warning.message), _MEND)
+
+
+def _in_one_line(said: object) -> str:
+    """Give what yaozarrs says in several lines, each of them once."""
+    return "; ".join(dict.fromkeys(line.strip() for line in str(said).splitlines() if line.strip()))
 
 
 def _group(root: Path) -> Any:

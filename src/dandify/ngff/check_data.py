@@ -123,7 +123,7 @@ def check_levels(
     scan = _Scan(fine, coarse, known, missing, exact=declared is _MEAN)
     yield from scan.run(share, workers)
     compared = scan.compared
-    if compared is None or not compared.blocks:
+    if compared is None:
         return
     method = declared or compared.method()
     off = windows.OUTSIDE if method is None else method.off
@@ -169,10 +169,10 @@ def _shifted(
         return
     spatial = len(fine.shape)
     every = (1,) * (spatial - 3) + factors[-min(3, spatial) :]
-    expected = [method.place * (f - 1) * s for f, s in zip(every, scale, strict=True)]
     before, after = (s or [0.0] * spatial for s in starts)
     if not len(before) == len(after) == len(scale) == spatial:
-        return
+        return  # yaozarrs says so
+    expected = [method.place * (f - 1) * s for f, s in zip(every, scale, strict=True)]
     found = [b - a for a, b in zip(before, after, strict=True)]
     near = [0.1 * s + 1e-3 * s * f for s, f in zip(scale, every, strict=True)]
     if all(abs(e - f) <= n for e, f, n in zip(expected, found, near, strict=True)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from dandify.ngff.problems import Problem
@@ -34,6 +35,7 @@ def check_geometry(
 ) -> Iterator[Problem]:
     """Yield what is wrong with the levels of an image, by its metadata and those of its arrays."""
     yield from _types(levels)
+    yield from _order(image, multiscale, levels)
     yield from _scales(image, multiscale, datasets, levels)
     yield from _translations(image, multiscale, datasets)
     if multiscale is image.metadata["multiscales"][0]:
@@ -47,6 +49,22 @@ def _types(levels: Sequence[StoredArray]) -> Iterator[Problem]:
                 "ngff.type_differs", "ERROR", level.path, f"{level.dtype}, and the first level is {levels[0].dtype}",
                 "make the levels again, with one type",
             )  # fmt: skip
+
+
+def _order(image: StoredImage, multiscale: Mapping[str, Any], levels: Sequence[StoredArray]) -> Iterator[Problem]:
+    """Find levels that have more values than the one before: "ordered from largest to smallest" (OME-Zarr 0.4, 0.5)."""
+    names = axis_names(multiscale)
+    for fine, coarse in pairwise(levels):
+        longer = [
+            f"{m} values along {a}, and level {fine.path.name} before it has {n}"
+            for a, n, m in zip(names, fine.shape, coarse.shape, strict=False) if m > n
+        ]  # fmt: skip
+        if longer:
+            yield Problem(
+                "ngff.levels_unordered", "ERROR", image.path, f"level {coarse.path.name} has {longer[0]}",
+                "list the levels from the finest to the coarsest",
+            )  # fmt: skip
+            return
 
 
 def _scales(
@@ -68,7 +86,7 @@ def _scales(
         if small is None or large is None or {len(small), len(large), len(coarse.shape), len(names)} != {dimensions}:
             continue  # yaozarrs says so, or an old version without scales
         for axis, n, m, a, b in zip(names, fine.shape, coarse.shape, small, large, strict=True):
-            if a > 0 and b > 0 and not (m - 1) * b / a * (1 - 1e-6) <= n <= (m + 1) * b / a * (1 + 1e-6):
+            if m and a > 0 and b > 0 and not (m - 1) * b / a * (1 - 1e-6) <= n <= (m + 1) * b / a * (1 + 1e-6):
                 yield Problem(
                     "ngff.scale_contradicts_shape", "ERROR", image.path,
                     f"level {coarse.path.name}, axis {axis}: {n} values became {m}, but the scale went from {a:g} to "
@@ -87,7 +105,8 @@ def _translations(image: StoredImage, multiscale: Mapping[str, Any], datasets: S
     for number, axis in enumerate(names):
         kinds: dict[str, str] = {}
         for dataset, scale, start in zip(datasets[1:], scales[1:], starts[1:], strict=True):
-            if scale is None or max(len(scale), len(scales[0])) != len(names) or len(start or names) != len(names):
+            lengths = {len(values) for values in (scales[0], scale, starts[0], start) if values is not None}
+            if scale is None or lengths != {len(names)}:
                 break  # yaozarrs says so
             first, added = scales[0][number], scale[number] - scales[0][number]
             if not first > 0 or not added >= 0.5 * first:  # that a scale is positive is told by `_scales`

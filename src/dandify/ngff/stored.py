@@ -186,8 +186,14 @@ def _v2(folder: Path, content: Mapping[str, Any]) -> StoredArray:
     codec = "filters" if content.get("filters") and not compressor else compressor.get("id", "")
     return StoredArray(
         folder, tuple(content["shape"]), np.dtype(content["dtype"]).newbyteorder("=").name, chunks, chunks,
-        content.get("fill_value") or 0, (), content.get("dimension_separator", "."), codec,
+        content.get("fill_value") or 0, (), _separator(content.get("dimension_separator", ".")), codec,
     )  # fmt: skip
+
+
+def _separator(stated: object) -> str:
+    if stated not in ("/", "."):
+        raise ValueError(f"the names of its chunks have the separator {stated!r}, and it is / or .")
+    return str(stated)
 
 
 def _v3(folder: Path, content: Mapping[str, Any]) -> StoredArray:
@@ -207,7 +213,7 @@ def _v3(folder: Path, content: Mapping[str, Any]) -> StoredArray:
     last = codecs[-1]["name"]
     return StoredArray(
         folder, tuple(content["shape"]), str(content["data_type"]), outer, inner, content["fill_value"],
-        () if encoding["name"] == "v2" else ("c",), separator if encoding["name"] in separators else None,
+        () if encoding["name"] == "v2" else ("c",), _separator(separator) if encoding["name"] in separators else None,
         "" if last == "bytes" and len(codecs) == 1 else last, at_end, checksummed,
     )  # fmt: skip
 

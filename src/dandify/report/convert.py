@@ -25,6 +25,8 @@ def print_plan(plans: Sequence[SessionPlan], console: Console) -> None:
     for plan in plans:
         for output in plan.outputs:
             console.print(f"converting to {escape(str(output))}", soft_wrap=True)
+        for path, problem in plan.problems:
+            console.print(f"[yellow]note[/] {escape(path.name)}: {escape(problem)}", soft_wrap=True)
         if plan.unknown:
             names = ", ".join(path.name for path in plan.unknown[:_SHOWN])
             more = f" and {len(plan.unknown) - _SHOWN} more" if len(plan.unknown) > _SHOWN else ""
@@ -68,7 +70,9 @@ def print_convert(report: ConvertReport, console: Console) -> None:
         soft_wrap=True,
     )
     if done:
-        console.print(f"next: dandify organize {escape(str(report.out))} --dandiset DIR --name TITLE", soft_wrap=True)
+        console.print(
+            f"next: dandify organize {escape(text.argument(report.out))} --dandiset DIR --name TITLE", soft_wrap=True
+        )
 
 
 def convert_record(report: ConvertReport) -> dict[str, Any]:
@@ -78,6 +82,7 @@ def convert_record(report: ConvertReport) -> dict[str, Any]:
         "sessions": [
             {
                 "name": s.plan.name,
+                "notes": [f"{path}: {problem}" for path, problem in s.plan.problems],
                 "error": None if s.error is None else str(s.error),
                 "skipped": [str(p) for p in s.skipped],
                 "outputs": [written_record(w) for w in s.written],

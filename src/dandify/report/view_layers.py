@@ -173,7 +173,7 @@ def _layers(image: StoredImage, root: Path, *, several: bool, visible: bool) -> 
         if "start" in window and "end" in window:
             limits: tuple[float, float] | None = (float(window["start"]), float(window["end"]))
         else:
-            limits = _window(image.path / str(datasets[-1]["path"]), version, axes, k)
+            limits = _window(image.path / str(datasets[-1]["path"]), axes, k)
         label = str(about.get("label", ""))
         if not label and count and count > 1:
             label = f"channel {k}"
@@ -222,13 +222,12 @@ def _scale(transformations: Sequence[Mapping[str, Any]], count: int) -> Any:
     return np.ones(count)
 
 
-def _window(level: Path, version: int, axes: Sequence[Axis], channel: int) -> tuple[float, float] | None:
+def _window(level: Path, axes: Sequence[Axis], channel: int) -> tuple[float, float] | None:
     """Window of a channel by the smallest level of its image."""
-    import tensorstore as ts
+    from dandify.ngff.verify import open_level
 
-    driver = "zarr3" if version == 3 else "zarr"
     try:
-        store = ts.open({"driver": driver, "kvstore": {"driver": "file", "path": str(level)}}, open=True).result()
+        store = open_level(level, threads=1)
     except ValueError:  # metadata that TensorStore is too strict for; the page may open it all the same
         return None
     index = tuple(channel if a.channels else slice(None) for a in axes)

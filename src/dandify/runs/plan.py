@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,6 +17,7 @@ from dandify.project.metadata import KEYS, Layer, Metadata, parse_start
 from dandify.project.opened import Opened, early, open_session, shift_of, timed
 from dandify.project.rules import label, problems_of
 from dandify.sources import Source, Stream
+from dandify.sources.microscopy import told_of_filled
 
 SUFFIX: Final = ".ome.zarr"
 Named = TypeVar("Named", "ImagePlan", "PlannedPlate")
@@ -83,6 +85,14 @@ class SessionPlan:
         images, plates = (i.output for i in self.images), (p.output for p in self.plates)
         return (*((self.nwb,) if self.nwb else ()), *images, *plates)
 
+    @property
+    def problems(self) -> tuple[tuple[Path, str], ...]:
+        """What its sources say is wrong, each with its file; planes that are filled are told of with the output."""
+        sources = (*self.recordings, *(i.source for i in self.images), *(p.source for p in self.plates))
+        told = {t for source in sources for stream in source.streams for t in told_of_filled(stream)}
+        found = ((source.path, problem) for source in sources for problem in source.problems if problem not in told)
+        return tuple(dict.fromkeys(found))
+
 
 def plan_sessions(
     requests: Sequence[PlannedSession],
@@ -139,11 +149,10 @@ def _plan(session: Opened, out: Path, backend: str, labels: Mapping[str, Path]) 
         pictures = [s for s in source.streams if s.kind == "Image" and s.well is None]
         fields = {s.well.path: s for s in source.streams if s.kind == "Image" and s.well is not None}
         if fields:
-            stem = label(source.path.name.split(".")[0])
-            plates.append(PlannedPlate(source, fields, folder / f"{name}_{stem}{SUFFIX}"))
+            plates.append(PlannedPlate(source, fields, folder / f"{name}_{_image_label(source.path)}{SUFFIX}"))
         for stream in pictures:
-            stem = source.path.name.split(".")[0] + (f"_{stream.name}" if len(pictures) > 1 else "")
-            images.append(ImagePlan(source, stream, folder / f"{name}_{label(stem)}{SUFFIX}"))
+            stem = _image_label(source.path, stream.name if len(pictures) > 1 else "")
+            images.append(ImagePlan(source, stream, folder / f"{name}_{stem}{SUFFIX}"))
     taken: set[str] = set()
     return SessionPlan(
         name=name,
@@ -157,6 +166,14 @@ def _plan(session: Opened, out: Path, backend: str, labels: Mapping[str, Path]) 
         plates=_distinct(plates, taken),
         unknown=session.unknown,
     )
+
+
+def _image_label(path: Path, part: str = "") -> str:
+    """Return what an image is called by its file or folder, and its name in there: ``Maße_1.5.ome.tif``, Masse15."""
+    stem = path.name if path.is_dir() and path.suffix != ".zarr" else path.stem
+    stem = stem[:-4] if stem.lower().endswith(".ome") else stem
+    plain = unicodedata.normalize("NFKD", f"{stem}_{part}".replace("ß", "ss"))
+    return label("".join(c for c in plain if not unicodedata.combining(c))) or "image"
 
 
 def _labelled(images: tuple[ImagePlan, ...], labels: Mapping[str, Path], session: str) -> tuple[ImagePlan, ...]:

@@ -34,6 +34,16 @@ def micrometres(value: Any, unit: str) -> float | None:
     return _converted(value, _MICROMETRES.get(unit.strip().lower()))
 
 
+def place_um(value: Any, unit: str) -> float | None:
+    """Place along an axis in micrometres, of either sign; None if the unit is none of length or there is no number."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    factor = _MICROMETRES.get(unit.strip().lower())
+    return None if factor is None or not math.isfinite(number) else float(f"{number * factor:.12g}")
+
+
 def seconds(value: Any, unit: str) -> float | None:
     """Time in seconds; None if the unit is none of time or the value is no positive number."""
     return _converted(value, _SECONDS.get(unit.strip().lower()))

@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from dandify.sources.contract import Channel
-from dandify.sources.microscopy import micrometres, seconds
-from dandify.sources.stated import date_of, nanometres, objective_in_words, parse_xml
+from dandify.sources.microscopy import micrometres, place_um, seconds
+from dandify.sources.stated import date_of, nanometres, objective_in_words, parse_xml, regular_step
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -73,6 +73,10 @@ class OmeImage:
         When it was acquired.
     objective
         In words.
+    stage
+        Where it was for the first plane, x y z in micrometres, as far as stated in a unit of length.
+    exposures_s
+        Of the channels, by their first planes; empty unless all are stated.
     """
 
     name: str
@@ -86,6 +90,8 @@ class OmeImage:
     samples: int
     date: datetime | None
     objective: str | None
+    stage: Mapping[str, float]
+    exposures_s: tuple[float, ...]
 
     def planes(self, block: Block, available: int) -> Iterator[tuple[tuple[int, int, int], int]]:
         """Position (t, c, z) and page of every plane of a block, of a file with so many pages."""
@@ -174,7 +180,11 @@ def _image(image: Element, root: Element) -> OmeImage:
     }
     scale: dict[str, float | None] = {a: micrometres(*size) for a, size in sizes.items()}
     unusable = {a: f"{value} {unit}" for a, (value, unit) in sizes.items() if value is not None and scale[a] is None}
-    scale["t"] = seconds(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"))
+    planes = {tuple(_integer(p, f"The{a}", 0) for a in "TCZ"): p for p in pixels.findall("Plane")}
+    scale["t"] = seconds(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s")) or _increment(
+        planes, size["t"]
+    )
+    exposures = [_seconds(planes.get((0, c, 0)), "ExposureTime") for c in range(size["c"])]
     channels = tuple(_channel(e) for e in elements) if any(map(_described, elements)) else ()
     return OmeImage(
         name=(image.get("Name") or "").strip(),
@@ -188,7 +198,34 @@ def _image(image: Element, root: Element) -> OmeImage:
         samples=count,
         date=date_of(image.findtext("AcquisitionDate") or image.findtext("AcquiredDate")),
         objective=_objective(image, root),
+        stage=_stage(planes.get((0, 0, 0))),
+        exposures_s=tuple(e for e in exposures if e) if all(exposures) else (),
     )
+
+
+def _increment(planes: Mapping[tuple[int, ...], Element], count: int) -> float | None:
+    """Seconds between time points, by the times of their first planes (``DeltaT``)."""
+    times = [_seconds(planes.get((t, 0, 0)), "DeltaT") for t in range(min(count, len(planes)))]
+    known = [t for t in times if t is not None]
+    return regular_step(known) if len(known) == count else None
+
+
+def _seconds(plane: Element | None, key: str) -> float | None:
+    """Give a time that a plane states; 0 is one."""
+    value = None if plane is None else plane.get(key)
+    if plane is None or value is None:
+        return None
+    unit = plane.get(f"{key}Unit", "s")
+    return 0.0 if value.strip("0.") == "" and seconds(1, unit) else seconds(value, unit)
+
+
+def _stage(plane: Element | None) -> dict[str, float]:
+    """Give the place of the stage. Without a unit it is in a "reference frame", of which nobody knows the size."""
+    if plane is None:
+        return {}
+    keys = {a: f"Position{a.upper()}" for a in "xyz"}
+    places = {a: place_um(plane.get(key), plane.get(f"{key}Unit", "reference frame")) for a, key in keys.items()}
+    return {a: place for a, place in places.items() if place is not None}
 
 
 def _block(data: Element) -> Block:

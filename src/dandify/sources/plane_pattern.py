@@ -97,9 +97,35 @@ def images_by(folder: Path, pattern: str, *, fill: bool = False) -> tuple[Planes
             remedy=f"the first file is {near.relative_to(folder).as_posix()}" if near else "there is no file in it",
         )  # fmt: skip
     ordered = sorted(found.items(), key=lambda item: [_order(value) for value in item[0]])
+    counted = [sorted({plane[i] for image in found.values() for plane in image}, key=_order) for i in range(len(planes))]
+    images = tuple(
+        _complete(dict(zip(places, place, strict=True)), planes, image, counted, folder, fill=fill)
+        for place, image in ordered
+    )  # fmt: skip
+    if places == ["field"] and not fill and (absent := absent_fields(images)):
+        raise BadSource(
+            absent[0], file=folder,
+            remedy="copy its files from the microscope's computer; --missing fill goes on without it",
+        )  # fmt: skip
+    return images
+
+
+def absent_fields(images: Sequence[Planes]) -> tuple[str, ...]:
+    """Say which fields have no files: numbers between others, of a well those that other wells have."""
+    fields: dict[str, set[int]] = {}
+    for place in (image.place for image in images if image.place.get("field", "").isdigit()):
+        well = "".join(place[name] for name in ("row", "column") if name in place)
+        fields.setdefault(well, set()).add(int(place["field"]))
+    if "" in fields:
+        wanted = set(range(min(fields[""]), max(fields[""]) + 1))
+        if len(wanted) > 2 * len(fields[""]):  # numbers that count something else
+            return ()
+    else:
+        wanted = set().union(*fields.values())
     return tuple(
-        _complete(dict(zip(places, place, strict=True)), planes, image, folder, fill=fill) for place, image in ordered
-    )
+        f"{f'well {well}' if well else 'the folder'} has no files of field {', '.join(map(str, sorted(wanted - there)))}"
+        for well, there in fields.items() if wanted - there
+    )  # fmt: skip
 
 
 def _compiled(pattern: str, folder: Path) -> re.Pattern[str]:
@@ -141,10 +167,14 @@ def _order(value: str) -> tuple[int, int, str]:
 
 
 def _complete(
-    place: Mapping[str, str], names: Sequence[str], planes: Mapping[tuple[str, ...], Path], folder: Path, *, fill: bool
-) -> Planes:
-    """Put planes in order, and refuse or fill gaps: whatever lies behind one would be shifted."""
-    counted = [sorted({plane[i] for plane in planes}, key=_order) for i in range(len(names))]
+    place: Mapping[str, str], names: Sequence[str], planes: Mapping[tuple[str, ...], Path],
+    of_all: Sequence[Sequence[str]], folder: Path, *, fill: bool,
+) -> Planes:  # fmt: skip
+    """Put planes in order, and refuse or fill gaps: whatever lies behind one would be shifted.
+
+    ``of_all`` are the values that the images of the folder have: one that has less of them lacks planes.
+    """
+    counted = [list(values) for values in of_all]
     for name, values in zip(names, counted, strict=True):
         numbers = [int(v) for v in values if v.isdigit()] if name != "channel" else []
         gap = next((before + 1 for before, number in pairwise(numbers) if number > before + 1), None)
@@ -165,7 +195,8 @@ def _complete(
         some = "; ".join(", ".join(f"{n} {v}" for n, v in zip(names, p, strict=True)) for p in missing[:_NAMED])
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise BadSource(f"{_named(place)}lacks the planes of {some}{more}", file=folder,
-                        remedy=f"copy them from the microscope's computer. {_FILL}")  # fmt: skip
+                        remedy=f"copy them from the microscope's computer. {_FILL}; what is meant to have less "
+                        "than the others is converted by itself, with its name in the pattern")  # fmt: skip
     return Planes(
         place, dict(zip(names, map(tuple, counted), strict=True)), tuple(planes.get(p) for p in product(*counted))
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -17,7 +18,6 @@ from dandify.sources.gather import gather_into
 from dandify.sources.tiff_header import Header, Page, read_header
 from dandify.store.region import Region, extent
 
-_BLOCK_BYTES = 64 * 2**20  # larger uncompressed pages are read in parts
 _AGAIN = "copy the file again from the microscope's computer"
 _NONE = -1
 
@@ -93,9 +93,8 @@ class TiffPages(Array):
 
     @property
     def block(self) -> tuple[int, ...]:
-        """One page, or the rows of a large one that are read at one go."""
-        row = self.width * self.samples * self.dtype.itemsize
-        rows = self.height if self.compressed else max(1, min(self.height, _BLOCK_BYTES // row))
+        """One page, or one of its rows where they can be read by themselves."""
+        rows = self.height if self.compressed else 1
         return (*(self.samples if i == self.channel_axis else 1 for i in range(len(self.leading))), rows, self.width)
 
     def read(self, region: Region) -> NDArray[Any]:
@@ -140,7 +139,6 @@ class _Reader:
             target[...] = 0
             return
         path = self.array.files[ref.file]
-        place = f"page at byte {ref.ifd}" if ref.ifd >= 0 else "page 1"
         if ref.ifd < 0:
             page = read_header(path, pages=1).first
             require_form(path, page, self.array.form)
@@ -149,13 +147,17 @@ class _Reader:
             try:
                 self._raw(self._file(path), ref, target, rows, columns, samples)
             except (OSError, EOFError) as error:
-                raise BadSource(f"cannot be read: {error}", file=path, place=place, remedy=_AGAIN) from None
+                raise BadSource(
+                    f"cannot be read: {error}", file=path, place=_page_at(path, ref.ifd), remedy=_AGAIN
+                ) from None
             return
         try:
             self._decoded(self._tiff(path), ref, target, rows, columns, samples)
         except (OSError, ArithmeticError, ValueError, RuntimeError, LookupError, TypeError, struct.error) as error:
             message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise BadSource(f"cannot be decoded: {message}", file=path, place=place, remedy=_AGAIN) from None
+            raise BadSource(
+                f"cannot be decoded: {message}", file=path, place=_page_at(path, ref.ifd), remedy=_AGAIN
+            ) from None
 
     def _file(self, path: Path) -> BinaryIO:
         if self.open is None or self.open[0] != path:
@@ -220,6 +222,15 @@ class _Reader:
             _place(target, values, where, shape, (rows, columns, samples), page)
 
 
+def _page_at(path: Path, ifd: int) -> str:
+    """Name the page whose directory begins at a byte, by its number if the file can still be read so far."""
+    with suppress(BadSource):
+        number = next((i for i, page in enumerate(read_header(path).pages, start=1) if page.ifd == ifd), None)
+        if number is not None:
+            return f"page {number}"
+    return f"page at byte {ifd}"
+
+
 ABSENT = PageRef(_NONE, _NONE, _NONE, "<")
 
 
@@ -263,7 +274,8 @@ def tiff_pages(
     number = {path: i for i, path in enumerate(paths)}
     first = found[0][1]
     for other, page in found:
-        require_form(other, page, first.form, place=f"page at byte {page.ifd}")
+        if page.form != first.form:
+            require_form(other, page, first.form, place=_page_at(other, page.ifd))
         if page.planar != first.planar:
             raise BadSource("has its samples in another order than the first page", file=other)
     samples = first.samples

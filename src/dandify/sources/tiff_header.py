@@ -60,9 +60,11 @@ _TYPES: Final = {
 }  # fmt: skip
 _WHOLE: Final = {3: 2, 4: 4, 13: 4, 16: 8, 18: 8}  # bytes of the unsigned whole numbers that most tags are
 _KINDS: Final = {1: "u", 2: "i", 3: "f", 4: "u"}  # SampleFormat; 4 is "undefined", which readers take for unsigned
+_COMPLEX: Final = frozenset({5, 6})
 _UIC1, _UIC4 = 33628, 33631  # of MetaMorph; PrairieView has all but the last
+MICRO_MANAGER: Final = 51123
 _FOREIGN: Final = {
-    51123: "Micro-Manager or NDTiff", _UIC1: "MetaMorph or PrairieView", 34412: "Zeiss LSM",
+    MICRO_MANAGER: "Micro-Manager or NDTiff", _UIC1: "MetaMorph or PrairieView", 34412: "Zeiss LSM",
     34362: "Olympus FluoView", 65420: "Hamamatsu NDPI", 50706: "a camera's raw picture (DNG)",
 }  # fmt: skip
 _LARGEST_TAG: Final = 2**28  # bytes; OME-XML of the largest screens has some ten million
@@ -288,6 +290,10 @@ def _pages(
             yield _page(ifd, offset, alike, first=not seen)
             seen.add(offset)
             offset = ifd.next
+    except NotImplementedError as error:
+        raise BadSource(
+            str(error), file=path, place=f"page {len(seen) + 1}", remedy="write real and imaginary parts as two images"
+        ) from None
     except (struct.error, ValueError, KeyError, OverflowError, TypeError, IndexError) as error:
         missing = f"tag {error} is missing" if isinstance(error, KeyError) else str(error)
         raise BadSource(
@@ -309,7 +315,8 @@ class _Directory:
         table = file.read(count * entry.size)
         if len(table) < count * entry.size:
             raise ValueError("its directory ends early")
-        self.entries = {tag: (kind, n, value) for tag, kind, n, value in entry.iter_unpack(table)}
+        # Micro-Manager has two descriptions in a page, OME-XML and behind it ImageJ's text: the first counts.
+        self.entries = {tag: (kind, n, value) for tag, kind, n, value in reversed([*entry.iter_unpack(table)])}
         link = file.read(struct.calcsize(link_form))
         self.next: int = struct.unpack(link_form, link)[0] if len(link) == struct.calcsize(link_form) else 0
 
@@ -402,6 +409,8 @@ def _dtype(bits: frozenset[int], formats: frozenset[int]) -> tuple[np.dtype[Any]
     if len(formats) != 1 or (len(bits) > 1 and max(bits) > 16):
         raise ValueError(f"samples of several types (bits {sorted(bits)}, formats {sorted(formats)})")
     kind, size = _KINDS.get(next(iter(formats))), max(bits)
+    if formats <= _COMPLEX:
+        raise NotImplementedError("holds complex numbers, which OME-Zarr images have none of")
     if kind is None or not 1 <= size <= 64 or (kind == "f" and size < 16):
         raise ValueError(f"samples of format {next(iter(formats))} with {size} bits")
     stored = next(n for n in (8, 16, 32, 64) if size <= n)

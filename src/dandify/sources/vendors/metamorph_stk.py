@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import BinaryIO, Final, TypeVar
@@ -29,7 +30,7 @@ from typing import BinaryIO, Final, TypeVar
 from dandify.errors import BadSource
 from dandify.sources.microscopy import micrometres
 from dandify.sources.stated import regular_step
-from dandify.sources.tiff_header import DESCRIPTION, Header, entries_of
+from dandify.sources.tiff_header import DESCRIPTION, SOFTWARE, Header, entries_of
 
 UIC1, UIC2, UIC4 = 33628, 33629, 33631
 _CALIBRATED, _WIDTH, _HEIGHT, _UNIT = 3, 4, 5, 6
@@ -145,6 +146,18 @@ def planes_of(header: Header) -> int:
     """
     found = read_stk(header)
     return found.planes if found else 1
+
+
+def is_one_plane(header: Header) -> bool:
+    """Whether a file with the tags that PrairieView writes is one plane by itself: its only page, and no OME-XML."""
+    first = header.first
+    text, software = first.text(DESCRIPTION), first.text(SOFTWARE)
+    if len(header.pages) > 1 or UIC4 in first.present or text.rstrip().endswith("OME>") or software.startswith("Prairie"):
+        return False
+    with suppress(OSError), header.path.open("rb") as file:
+        if file.read(4) in (b"II*\0", b"MM\0*"):
+            return entries_of(file, first).get(UIC2, (0, 0, 0))[1] == 1
+    return False
 
 
 def even_step(places: Sequence[float]) -> float | None:
