@@ -215,7 +215,11 @@ def code_two_symbols(plane: NDArray[np.uint8], out: NDArray[np.uint8], position:
     octets = np.empty(256, np.uint64)
     # Two steps take ten samples at least: the second begins behind the last odd one of ten.
     found = np.empty(2 * (min(BLOCK, plane.size) // REPEAT + 2), np.uint32)
-    fields, sizes, shifts = np.empty(DISTANCES, np.uint64), np.empty(DISTANCES, np.uint64), np.empty(DISTANCES, np.uint64)
+    fields, sizes, shifts = (
+        np.empty(DISTANCES, np.uint64),
+        np.empty(DISTANCES, np.uint64),
+        np.empty(DISTANCES, np.uint64),
+    )
     for start in range(0, plane.size, BLOCK):
         stop = min(start + BLOCK, plane.size)
         counts, far_counts = np.zeros(LITERALS, np.int64), np.zeros(DISTANCES, np.int64)

@@ -116,7 +116,8 @@ class Repeated(Array):
         if start + size <= there:
             return self.values[(*before, slice(start, start + size), *behind)]
         rows = np.arange(part.start, part.stop) % there
-        return np.take(self.values[(*before, slice(None), *behind)], rows, self.axis)
+        found: NDArray[Any] = np.take(self.values[(*before, slice(None), *behind)], rows, self.axis)
+        return found
 
 
 def run_engine(
