@@ -75,7 +75,16 @@ def write_micro_manager(path: Path, values: NDArray[np.uint16], xml: str) -> Non
     for number, page in enumerate(values):
         texts = [(270, xml.encode()), (270, b"ImageJ=1.52\nimages=6\nhyperstack=true\n"), (51123, b'{"FrameIndex": 0}')]
         texts = texts if number == 0 else texts[2:]
-        numbers = [(256, width), (257, height), (258, 16), (259, 1), (262, 1), (277, 1), (278, height), (279, page.nbytes)]
+        numbers = [
+            (256, width),
+            (257, height),
+            (258, 16),
+            (259, 1),
+            (262, 1),
+            (277, 1),
+            (278, height),
+            (279, page.nbytes),
+        ]
         begin = len(out) + 2 + 12 * (len(numbers) + len(texts) + 1) + 4
         entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in numbers]
         entries.append(struct.pack("<HHII", 273, 4, 1, begin))

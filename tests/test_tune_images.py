@@ -62,6 +62,19 @@ def test_where_it_cannot_be_written_the_finest_resolution_stands_for_all(tmp_pat
         assert row.smaller_bytes == pytest.approx(row.stored_bytes * image.smaller_bytes / image.raw_bytes)
 
 
+@pytest.mark.parametrize("shape", [(6, 5, 170, 240), (2, 3, 1, 90, 120), (1, 600, 500), (300, 260)])
+def test_images_of_any_axes_are_written_in_part(shape: tuple[int, ...], tmp_path: Path) -> None:
+    """Of a few planes, an odd number, at several times."""
+    from test_tuning import tuned
+
+    axes = "tczyx"[-len(shape) :] if len(shape) != 4 else "tzyx"
+    pixels = np.random.default_rng(3).poisson(9, shape).astype("<u2")
+    (stream,) = tuned(image_material("image", MemoryArray(pixels), axes, SCALE, tmp_path)).streams
+    assert stream.rows
+    assert all(row.by_engine for row in stream.rows if row.written)
+    assert not stream.faults
+
+
 def test_axes_that_are_not_known_leave_resolutions_out() -> None:
     image = image_material("odd", MemoryArray(spots()), (), {}, Path("odd"))
     assert (image.smaller_bytes, image.write_image, image.spacing) == (0, None, (0.0, 0.0, 0.0))

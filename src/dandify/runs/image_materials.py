@@ -65,8 +65,10 @@ def _writer(axes: tuple[str, ...], scale: Mapping[str, float]) -> WriteImage:
     def write(
         values: NDArray[Any], chunks: tuple[int, ...], compression: str, path: Path, workers: int
     ) -> tuple[int, int]:
+        # Planes of several time points follow one another in a part, of which all planes of one may be an odd number.
+        even = (c + c % 2 if a in _SPACE else c for a, c in zip(axes, chunks, strict=True))
         report = write_ome_zarr(
-            values, path, axes=axes, scale=known, chunks=tuple(map(min, chunks, values.shape)),
+            values, path, axes=axes, scale=known, chunks=tuple(map(min, even, values.shape)),
             compression=compression, workers=workers, verify=False,
         )  # fmt: skip
         smaller = report.datasets[1:]

@@ -97,7 +97,9 @@ def images_by(folder: Path, pattern: str, *, fill: bool = False) -> tuple[Planes
             remedy=f"the first file is {near.relative_to(folder).as_posix()}" if near else "there is no file in it",
         )  # fmt: skip
     ordered = sorted(found.items(), key=lambda item: [_order(value) for value in item[0]])
-    counted = [sorted({plane[i] for image in found.values() for plane in image}, key=_order) for i in range(len(planes))]
+    counted = [
+        sorted({plane[i] for image in found.values() for plane in image}, key=_order) for i in range(len(planes))
+    ]
     images = tuple(
         _complete(dict(zip(places, place, strict=True)), planes, image, counted, folder, fill=fill)
         for place, image in ordered

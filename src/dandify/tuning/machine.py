@@ -30,7 +30,7 @@ from dandify.tuning.reading import Pattern, chunks_touched
 from dandify.tuning.trial import require_same
 
 MEMORY_BYTES = 1_000_000_000
-_CHUNKS_A_WORKER = 4  # at least: of fewer, waiting for the last one is much of the time
+_CHUNKS_A_WORKER = 2  # at least: one alone is waited for from its beginning to its end
 _TICK_S = 0.05  # of CPU time: a clock of Windows goes on by 16 ms at a time
 
 
@@ -84,12 +84,12 @@ def megabytes_a_second(runs: Sequence[tuple[Timing, int]]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Repeated(Array):
-    """Values, and more of the same behind them, for a run as long as it must be; read without a copy.
+    """Values, and the same behind them again and again, for a run as long as it must be.
 
     Parameters
     ----------
     values
-        At least as long along the axis as any region that is read.
+        Where a region does not reach over their end, it is read without a copy.
     shape
         Of it; that of the values but for the axis.
     axis
@@ -109,11 +109,14 @@ class Repeated(Array):
         return self.values.dtype
 
     def read(self, region: Region) -> NDArray[Any]:
-        """View of the values, and beyond their end of others of them."""
+        """View of the values, or a copy where a region reaches over their end."""
         part, there = region[self.axis], self.values.shape[self.axis]
-        size = part.stop - part.start
-        start = part.start if part.stop <= there else part.start % (there - size + 1)
-        found: NDArray[Any] = self.values[(*region[: self.axis], slice(start, start + size), *region[self.axis + 1 :])]
+        start, size = part.start % there, part.stop - part.start
+        before, behind = region[: self.axis], region[self.axis + 1 :]
+        if start + size <= there:
+            return self.values[(*before, slice(start, start + size), *behind)]
+        rows = np.arange(part.start, part.stop) % there
+        found: NDArray[Any] = np.take(self.values[(*before, slice(None), *behind)], rows, self.axis)
         return found
 
 
@@ -156,8 +159,9 @@ def run_engine(
     chunks = tuple(min(c, n) for c, n in zip(chunks, (*values.shape[:axis], rows, *values.shape[axis + 1 :]),
                                              strict=True))  # fmt: skip
     source = _as_long(values, chunks, rows, axis, block, wanted_bytes, workers)
-    much = chunks[axis] * ceil(source.shape[axis] * min(1.0, wanted_bytes / source.nbytes) / chunks[axis])
-    same = values[tuple(slice(0, min(n, much) if k == axis else n) for k, n in enumerate(source.shape))]
+    share = min(1.0, wanted_bytes / source.nbytes)
+    much = chunks[axis] * max(1, ceil(source.shape[axis] * share / chunks[axis]))
+    same = source[tuple(slice(0, min(n, much) if k == axis else n) for k, n in enumerate(source.shape))]
     with written(coder.encoder, source, chunks, backend=backend, workers=workers, folder=folder) as (path, timing):
         seconds: dict[str, float] = {}
         for pattern in patterns:  # each from a file of its own: HDF5 keeps the chunks that were decoded last
@@ -181,9 +185,12 @@ def _as_long(
     shape = (*values.shape[:axis], length, *values.shape[axis + 1 :])
     slab = plan_dataset(shape, values.dtype, memory_bytes=MEMORY_BYTES, workers=workers, chunks=chunks,
                         block=tuple(map(min, block, shape))).slab[axis]  # fmt: skip
-    times = ceil(min(slab, length) / values.shape[axis])
-    long = np.concatenate([values] * times, axis) if times > 1 else np.ascontiguousarray(values)
-    return Repeated(long, shape, axis, tuple(map(min, block, shape)))
+    there = values.shape[axis]
+    if there < slab:
+        values = np.concatenate([values] * ceil(slab / there), axis)
+    elif there < length:  # whole slabs, so that none reaches over the end
+        values = values[(*(slice(None) for _ in range(axis)), slice(0, there // slab * slab))]
+    return Repeated(np.ascontiguousarray(values), shape, axis, tuple(map(min, block, shape)))
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from math import ceil, copysign, log, prod
 from pathlib import Path
-from shutil import rmtree
 from statistics import median
 from typing import Any
 
@@ -17,10 +16,11 @@ from numpy.typing import NDArray
 
 from dandify.store.measure import INDEX_BYTES
 from dandify.store.transforms import Transform, undo
+from dandify.tuning.all_cores import AllCores
 from dandify.tuning.candidates import Candidate
-from dandify.tuning.coders import Coder, EngineCoder
-from dandify.tuning.machine import MachineRun, Timing, run_engine, run_threads, time_call
-from dandify.tuning.material import Archive, Material
+from dandify.tuning.coders import Coder
+from dandify.tuning.machine import MachineRun
+from dandify.tuning.material import Archive, Material, fewer_rows
 from dandify.tuning.objective import OBJECTIVES, Figures, best_of, score
 from dandify.tuning.reading import Pattern, ReadCost, count, patterns_of
 from dandify.tuning.schedule import plan_rounds
@@ -42,10 +42,9 @@ _GRACE_S = 2.0
 _CALIBRATION_MB = 0.5
 _TIMED_MB = 16.0  # of whole chunks, by each finalist in each turn; of less, all stay in the processor's cache
 _ENOUGH_S = 1.0  # of CPU time: what took so long on all cores is not repeated
-_JOINED_MB = 64.0  # of all windows, from which files are written
+_JOINED_MB = 32.0  # of all windows, from which files are written
 _WINDOW_MB = 2.0  # of a window, before another one is measured
 ALL = 0.999  # of a window, or a stream: so much counts as all of it
-_ROWS = 4096  # at least, of a window of signals that is measured in part
 
 
 @dataclass
@@ -134,12 +133,11 @@ class Race:
     late: bool = False
     unfit: dict[str, str] = field(default_factory=dict)
     _deadline: float = 0.0
-    _image_fixed: Timing | None = None
-    _long: dict[tuple[str, ...], NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.patterns = patterns_of(self.material)
         self._order = _spread(len(self.weights))
+        self._all_cores = AllCores(self.material, self._joined, self.patterns, self.workers, self.folder)
 
     def run(self, candidates: Sequence[Candidate], seconds: float) -> None:
         """Race for so many seconds of an idle machine of usual speed; Ctrl-C ends it, and what was measured stays.
@@ -184,6 +182,11 @@ class Race:
         index = INDEX_BYTES * chunks if self.material.backend == "hdf5" else 0
         return one.tally.fraction * self.material.raw_bytes + index
 
+    def smaller_bytes(self, one: Standing) -> float:
+        """Predict the size of an image's smaller resolutions: by those that were written, or else as its finest one."""
+        raw, stored = (sum(column) for column in zip(*(run.smaller for run in one.machine), strict=True))
+        return self.material.smaller_bytes * (stored / raw if raw else one.tally.fraction)
+
     def cost(self, pattern: Pattern, one: Standing, stored: float, chunk_s: float) -> ReadCost:
         """Cost of a way of reading."""
         return count(pattern, self.material, one.candidate.chunks, stored, chunk_s, self.archive)
@@ -200,7 +203,7 @@ class Race:
 
     def _calibrate(self, candidates: Sequence[Candidate]) -> None:
         """Load and compile what the codecs need, on a few samples, and see how fast this machine is."""
-        small = _fewer_rows(self.windows[self._order[0]], self.material, _CALIBRATION_MB)
+        small = fewer_rows(self.windows[self._order[0]], self.material, _CALIBRATION_MB)
         if self.material.inner == 1:
             small = small[..., : max(1, int(_CALIBRATION_MB * 1e6 * small.shape[-1] / small.nbytes))]
         small = np.ascontiguousarray(small)
@@ -252,7 +255,7 @@ class Race:
         done: set[str] = set()
 
         def one(standing: Standing) -> None:
-            if time.monotonic() > self._deadline and done:
+            if time.monotonic() > self._deadline and standing.candidate.name not in first:
                 self.late = True
                 return
             tally = Tally(encode=list(standing.tally.encode), decode=list(standing.tally.decode))
@@ -263,8 +266,9 @@ class Race:
                     return
             done.add(standing.candidate.name)
 
-        # what there is to compare with, and then the best: on a busy machine, those behind are left out
+        # what there is to compare with, and then the best: on a busy machine, those behind it are left out
         ordered = sorted(going, key=lambda s: (not s.candidate.role, self._score(s), s.candidate.name))
+        first = {s.candidate.name for s in ordered[: sum(bool(s.candidate.role) for s in ordered) + 1]}
         self._each(one, ordered)
         self._drop_faulty()
         return [s for s in ordered if s.candidate.name in done and s in self.standings]
@@ -303,67 +307,25 @@ class Race:
     def _final(self, number: int, going: Sequence[Standing], seconds: float) -> None:
         """Write and read finalists with all cores: how long decides how much of the sample, and changes no size."""
         for standing in sorted(going, key=lambda s: not s.candidate.role):
-            if time.monotonic() > self._deadline and any(s.final for s in self.standings):
+            chosen = any(s.final and not s.candidate.role for s in going)  # at least one beside what is compared with
+            if time.monotonic() > self._deadline and (standing.final or chosen):
                 self.late = True
                 break
             standing.round = number
             if sum(run.timing.cpu_s for run in standing.machine) > _ENOUGH_S:
                 continue
             try:
-                standing.machine.append(self._on_all_cores(standing, seconds))
+                wanted_bytes = seconds * standing.tally.encode_mbs * 1e6
+                standing.machine.append(self._all_cores.run(standing.candidate, standing.coder, wanted_bytes))
             except NotIdentical as error:
                 self.faults.append(Fault(standing.candidate.name, str(error)))
         self._drop_faulty()
 
-    def _on_all_cores(self, standing: Standing, seconds: float) -> MachineRun:
-        """Write as much of the sample as should take so many CPU seconds, as `convert` does where it can."""
-        material, candidate, coder = self.material, standing.candidate, standing.coder
-        values, axis = self._joined(candidate.transforms), material.leading - 1
-        wanted_bytes = seconds * standing.tally.encode_mbs * 1e6
-        if isinstance(coder, EngineCoder) and material.backend != "ome-zarr":
-            return run_engine(
-                coder, values, candidate.chunks, self.patterns, rows=material.shape[axis], axis=axis,
-                block=material.array.block, wanted_bytes=wanted_bytes, backend=material.backend, workers=self.workers,
-                folder=self.folder,
-            )  # fmt: skip
-        part = np.ascontiguousarray(_fewer_rows(values, material, wanted_bytes / 1e6))
-        found = run_threads(coder, part, candidate.chunks, self.patterns, workers=self.workers)
-        if material.write_image is None or candidate.codec.compression is None:
-            return found
-        if self._image_fixed is None:
-            little = values[tuple(slice(0, min(n, 2)) for n in values.shape)]
-            _, (self._image_fixed, _) = (self._write_image(standing, little) for _ in range(2))  # the first compiles
-        (whole, smaller), fixed = self._write_image(standing, values), self._image_fixed
-        took = Timing(max(1e-7, whole.wall_s - fixed.wall_s), max(1e-7, whole.cpu_s - fixed.cpu_s))
-        return replace(found, timing=took, raw_bytes=values.nbytes, by_engine=True, smaller=smaller)
-
-    def _write_image(self, standing: Standing, values: NDArray[Any]) -> tuple[Timing, tuple[int, int]]:
-        """Write an image with all its resolutions: what it takes, and raw and stored bytes of the smaller ones."""
-        write, candidate, found = self.material.write_image, standing.candidate, [(0, 0)]
-        path = self.folder / "sample.ome.zarr"
-
-        def call() -> None:
-            assert write is not None
-            found[0] = write(values, candidate.chunks, candidate.codec.compression or "", path, self.workers)
-
-        try:
-            return time_call(call), found[0]
-        finally:
-            for made in self.folder.glob("sample.ome.zarr*"):
-                rmtree(made) if made.is_dir() else made.unlink()
-
-    def smaller_bytes(self, one: Standing) -> float:
-        """Predict the size of an image's smaller resolutions: by those that were written, or else as its finest one."""
-        raw, stored = (sum(column) for column in zip(*(run.smaller for run in one.machine), strict=True))
-        return self.material.smaller_bytes * (stored / raw if raw else one.tally.fraction)
-
-    def _joined(self, transforms: tuple[str, ...]) -> NDArray[Any]:
+    def _joined(self, names: tuple[str, ...]) -> NDArray[Any]:
         """Join windows, as much of each as of all others, after transforms."""
-        if transforms not in self._long:
-            each = _JOINED_MB / len(self.windows)
-            parts = [np.ascontiguousarray(_fewer_rows(w, self.material, each)) for w in self.windows]
-            self._long[transforms] = self._changed(np.concatenate(parts, self.material.leading - 1), transforms)
-        return self._long[transforms]
+        each = _JOINED_MB / len(self.windows)
+        parts = [np.ascontiguousarray(fewer_rows(w, self.material, each)) for w in self.windows]
+        return self._changed(np.concatenate(parts, self.material.leading - 1), names)
 
     def _standing(self, candidate: Candidate) -> Standing:
         """Make a candidate's coder learn from the beginnings of a few windows."""
@@ -388,7 +350,7 @@ class Race:
             if wanted < groups:
                 first = [groups * (2 * k + 1) // (2 * wanted) * width for k in range(wanted)]
                 values = np.concatenate([values[..., at : at + width] for at in first], -1)
-        return self._changed(np.ascontiguousarray(_fewer_rows(values, self.material, megabytes)), candidate.transforms)
+        return self._changed(np.ascontiguousarray(fewer_rows(values, self.material, megabytes)), candidate.transforms)
 
     def _changed(self, values: NDArray[Any], names: tuple[str, ...]) -> NDArray[Any]:
         """Apply transforms by their names, and prove that they can be undone."""
@@ -432,17 +394,6 @@ class Race:
         for other in OBJECTIVES:
             kept.add(best_of(alive, other, self.figures, lambda s: s.candidate.name).candidate.name)
         return [s for s in alive if s.candidate.name in kept or s.candidate.role]
-
-
-def _fewer_rows(values: NDArray[Any], material: Material, megabytes: float) -> NDArray[Any]:
-    """Give as many of the first samples or frames as are wanted, and no fewer samples than `_ROWS`."""
-    axis = material.leading - 1
-    share = megabytes * 1e6 / max(1, values.nbytes)
-    if share >= 1:
-        return values
-    least = min(values.shape[axis], _ROWS if values.ndim <= axis + 2 else 1)
-    kept = max(least, ceil(values.shape[axis] * share))
-    return values[(*(slice(None) for _ in range(axis)), slice(0, kept))]
 
 
 def _spread(count: int) -> list[int]:

@@ -348,7 +348,7 @@ def _remarks(sample: Sample, material: Material, applied: dict[tuple[str, ...], 
         notes.append(f"{share:.1%} of the values are NaN; they come back bit by bit")
     for transforms in list(applied.values())[1:2]:
         said = " and ".join(f"{t.name} (factor {t.factor}, origin {t.origin})" for t in transforms)
-        notes.append(f"{said} hold for the sample; convert proves them for all values, or leaves them out")
+        notes.append(f"exact for the sample: {said}; convert proves it for all values, or leaves it out")
     if material.dtype.byteorder == ">":
         notes.append("the values are big-endian, and are stored so")
     return notes
