@@ -303,7 +303,7 @@ class _Known:
 
 def _known(weighed: Sequence[_Weighed], stored: float) -> _Known:
     """Sum up what pieces say: what each way saves of all that is stored, over those that are faster."""
-    runs = Counter(w.runs[1] for w in weighed if w.runs)
+    runs = Counter(w.runs[1] for w in weighed if w.runs and w.runs[0] < np.inf)
     kept = dict.fromkeys((*_ALWAYS, *(way for way, _ in runs.most_common(_MOST_RUNS))))
     block, best = 0, [w.plain(0) for w in weighed]
     for k in range(1, len(_BLOCKS)):
@@ -328,11 +328,11 @@ def _known(weighed: Sequence[_Weighed], stored: float) -> _Known:
     else:
         lesser = best
     matched = [w.matched for w in weighed]
-    fast = sum(matched) < SPARSE * sum(w.sampled for w in weighed)
-    if fast := fast and sum(matched) - sum(lesser) <= SPARSE_COSTS * stored:
+    sparse = sum(matched) < SPARSE * sum(w.sampled for w in weighed)
+    if sparse := sparse and sum(matched) - sum(lesser) <= SPARSE_COSTS * stored:
         others, best, lesser = [_matched], matched, matched
     most = max(min(b, s) / n for b, s, n in zip(best, lesser, (w.sampled for w in weighed), strict=True))
-    settled = fast or (
+    settled = sparse or (
         others == [_matched]
         and all(
             w.matched < MATCHED_GAIN * min(w.plain(block), w.repeats[0] if w.repeats and repeats else np.inf)
@@ -408,13 +408,13 @@ def _weigh(plane: Bytes, sample: Bytes, thorough: bool) -> _Weighed:
     plain = best[0]
     repeats: tuple[float, _Repeats | _TwoSymbols] | None = None
     two = _repeats_size(plane, code_two_symbols)
-    if two is not None:
-        if two * sample.size < TWO_GAIN * plain:
-            best = repeats = two * sample.size, _TwoSymbols()
-    elif FEW_BITS[0] * sample.size < 8 * plain and 8 * alone < FEW_BITS[1] * sample.size:
+    if two is not None and two * sample.size < TWO_GAIN * plain:
+        best = repeats = two * sample.size, _TwoSymbols()
+    few = FEW_BITS[0] * sample.size < 8 * plain and 8 * alone < FEW_BITS[1] * sample.size
+    if few and (two is None or thorough):
         for least in _REPEATS:
             size = (_repeats_size(plane, code_repeats, least) or 1.0) * sample.size
-            if size >= REPEATS_GAIN * best[0]:
+            if size >= (1.0 if thorough else REPEATS_GAIN) * best[0]:
                 break
             best = repeats = size, _Repeats(least)
     matched = len(_matched(sample))
