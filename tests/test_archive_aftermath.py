@@ -135,7 +135,7 @@ def test_the_archive_is_quoted_on_each_asset(archive: RunningArchive, api: Api, 
     api.ok("PUT", f"/dandisets/{here}/versions/draft/assets/{late['asset_id']}/", json=body)
     client = Client(api)
     said = verdict(client, here, 20)
-    assert (said.state_of("clip.mp4"), said.state_of("late.mp4")) == ("Valid", "Invalid")
+    assert said.states(["clip.mp4", "late.mp4"]) == {"clip.mp4": "Valid", "late.mp4": "Invalid"}
     report = sent(archive, root)
     assert [(a.path, a.status, a.archive) for a in report.assets] == [
         ("clip.mp4", "skipped", "Valid"), ("empty.mp4", "failed", ""), ("late.mp4", "uploaded", "Valid"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,29 @@ def test_planes_are_decoded_side_by_side(tmp_path: Path, monkeypatch: pytest.Mon
     report = write_ome_zarr(Planes(source), tmp_path / "a.ome.zarr", scale=SCALE, chunks=(8, 16, 16), workers=2)
     assert report.verified
     assert report.datasets[0].xxh128 == xxhash.xxh3_128(source.tobytes()).hexdigest()
+
+
+class Foreign:
+    """An array of another library, which says nothing of threads."""
+
+    shape, dtype, chunks = (21, 50, 40), np.dtype("uint16"), (1, 50, 40)
+
+    def __init__(self) -> None:
+        self.values = noise(self.shape, "uint16")
+        self.reading = threading.Lock()
+
+    def __getitem__(self, region: Any) -> NDArray[Any]:
+        assert self.reading.acquire(blocking=False), "two threads at a time"
+        time.sleep(0.01)
+        self.reading.release()
+        found: NDArray[Any] = self.values[region]
+        return found
+
+
+def test_one_thread_reads_what_another_library_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pyramid, "READ_BYTES", 1)
+    image: Any = Foreign()
+    assert write_ome_zarr(image, tmp_path / "a.ome.zarr", scale=SCALE, chunks=(8, 16, 16), workers=2).verified
 
 
 def test_the_first_damaged_plane_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

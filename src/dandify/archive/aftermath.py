@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -69,11 +69,10 @@ class Verdict:
     errors: tuple[ArchiveError, ...]
     unchecked: tuple[str, ...] = ()
 
-    def state_of(self, path: str) -> str:
-        """Return what it says of an asset that it has: ``Valid``, ``Invalid`` or ``Pending``."""
-        if path in self.unchecked:
-            return "Pending"
-        return "Invalid" if any(error.path == path for error in self.errors) else "Valid"
+    def states(self, paths: Iterable[str]) -> dict[str, str]:
+        """Return what it says of assets that it has, by path: ``Valid``, ``Invalid`` or ``Pending``."""
+        found = {error.path: "Invalid" for error in self.errors} | dict.fromkeys(self.unchecked, "Pending")
+        return {path: found.get(path, "Valid") for path in paths}
 
 
 def differences(record: Record, there: Mapping[str, Any]) -> tuple[FieldChange, ...]:

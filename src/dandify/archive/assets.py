@@ -100,7 +100,8 @@ def at_path(c: sqlite3.Connection, version_id: int, path: str, *, with_children:
     if asset is not None and place == path:
         return [asset]
     folders, files = children(c, version_id, place)
-    inside = sorted([*folders, *files], key=lambda one: one.path if isinstance(one, Folder) else str(one["path"]))
+    inside: list[Folder | sqlite3.Row] = [*folders, *files]
+    inside.sort(key=lambda one: one.path if isinstance(one, Folder) else str(one["path"]))
     if not place:
         return inside if with_children else []
     if not inside:

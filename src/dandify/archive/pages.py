@@ -304,9 +304,7 @@ def _asset(archive: Archive, c: sqlite3.Connection, request: Request) -> str:
 def _about(metadata: Json) -> str:
     """Say who was recorded, when and how."""
     people = [
-        ", ".join(
-            escape(_said(one[key])) for key in _OF_A_SUBJECT if one.get(key)
-        )
+        ", ".join(escape(_said(one[key])) for key in _OF_A_SUBJECT if one.get(key))
         for one in _objects(metadata.get("wasAttributedTo")) if one.get("schemaKey") == "Participant"
     ]  # fmt: skip
     sessions = [

@@ -152,8 +152,8 @@ def upload(
                 end = _aftermath(client, remote, record, compare=not created, tell=metadata and not dry_run,
                                  wait=0 if dry_run else wait, sender=sender, failed=failed)  # fmt: skip
     if end.verdict is not None:
-        there = ("uploaded", "skipped")
-        results = [replace(r, archive=end.verdict.state_of(r.path)) if r.status in there else r for r in results]
+        states = end.verdict.states(r.path for r in results if r.status in ("uploaded", "skipped"))
+        results = [replace(r, archive=states.get(r.path, "")) for r in results]
     results.extend(AssetUpload(left.path, left.size, "skipped", left.reason) for left in found.left)
     return UploadReport(
         dandiset_id=remote.identifier if remote is not None else "",

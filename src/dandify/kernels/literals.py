@@ -36,10 +36,9 @@ _USED_BITS = 5 + 12  # of a symbol: its length in the header, and what codes mad
 @compiled
 def _count_part(plane: NDArray[np.uint8], start: Any, stop: Any, four: NDArray[np.uint32]) -> None:
     """Count one stripe of eight, each time another one, so that interleaved channels are met alike."""
-    turn: Any = 0
-    for at in range(start, stop - _STRIPE * _EVERY + 1, _STRIPE * _EVERY):
-        first = at + _STRIPE * (5 * turn & 7)
-        turn += 1
+    window = _STRIPE * _EVERY
+    for turn in range((stop - start) // window):
+        first = start + window * turn + _STRIPE * (5 * turn & 7)
         for i in range(first, first + _STRIPE, 4):
             four[0, plane[np.uint64(i)]] += np.uint32(1)
             four[1, plane[np.uint64(i + 1)]] += np.uint32(1)
@@ -71,18 +70,18 @@ def _bounds(plane: NDArray[np.uint8]) -> tuple[Any, Any]:
     """Least and greatest byte; LLVM makes vector instructions of it."""
     least, most = np.uint8(255), np.uint8(0)
     for i in range(plane.size):
-        least = plane[i] if plane[i] < least else least  # noqa: FURB136 -- min() is not vectorized
-        most = plane[i] if plane[i] > most else most  # noqa: FURB136
+        least = plane[i] if plane[i] < least else least
+        most = plane[i] if plane[i] > most else most
     return np.int64(least), np.int64(most)
 
 
 @compiled
 def _signed_bounds(plane: NDArray[np.int8]) -> tuple[Any, Any]:
-    """The same of bytes with a sign."""
+    """Give the same of bytes with a sign."""
     least, most = np.int8(127), np.int8(-128)
     for i in range(plane.size):
-        least = plane[i] if plane[i] < least else least  # noqa: FURB136
-        most = plane[i] if plane[i] > most else most  # noqa: FURB136
+        least = plane[i] if plane[i] < least else least
+        most = plane[i] if plane[i] > most else most
     return np.int64(least), np.int64(most)
 
 
@@ -104,7 +103,8 @@ def _make_pairs(
 ) -> None:
     """Codes of two symbols by their 16 bits: rows of those that occur, each from its first to its last one."""
     wide = np.empty(256, np.uint32)
-    low, high = np.int64(-1), np.int64(256)  # last below 128, first above
+    low: Any = np.int64(-1)  # last below 128
+    high: Any = np.int64(256)  # first above
     for symbol in range(256):
         wide[symbol] = lengths[symbol]
         if lengths[symbol]:
@@ -304,10 +304,7 @@ def code_literals(plane: NDArray[np.uint8], block: Any, out: NDArray[np.uint8], 
         stop = min(k * step, size)
         if not all_known:
             _give_all_a_code(plane[start:stop], together)
-        if kept < start:
-            before = put_stored(out, state, plane, kept, start)
-        else:
-            before = state
+        before = put_stored(out, state, plane, kept, start)
         after, coded = _put_block(out, before, plane, start, stop, together, pairs, sizes)
         if coded:
             state, kept = after, stop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +87,9 @@ def _join(planes: NDArray[np.uint8], items: NDArray[np.uint8]) -> None:
                 items[i, byte] = planes[byte, i]
 
 
-_JOINED = {2: (_join2, np.uint16), 4: (_join4, np.uint32), 8: (_join8, np.uint64)}
+_JOINED: dict[int, tuple[Any, type[np.unsignedinteger[Any]]]] = {
+    2: (_join2, np.uint16), 4: (_join4, np.uint32), 8: (_join8, np.uint64)
+}  # fmt: skip
 
 
 def shuffle(items: NDArray[np.uint8], itemsize: int, out: NDArray[np.uint8]) -> None:

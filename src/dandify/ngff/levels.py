@@ -121,6 +121,7 @@ def plan_pyramid(
     memory_bytes: int,
     workers: int,
     block: Shape5,
+    shared: bool = True,
     like: Sequence[Shape5] | None = None,
 ) -> PyramidPlan:
     """Choose levels, chunks and bands.
@@ -142,6 +143,8 @@ def plan_pyramid(
         The cap, and the number of threads that share it.
     block
         What the source yields at one go.
+    shared
+        Several threads may read the source.
     like
         Shapes of the levels, where they are those of another image; None to choose.
 
@@ -160,7 +163,8 @@ def plan_pyramid(
             continue
         else:
             levels = given
-        for plan in (_banded if banded else _whole)(levels, dtype, workers, block):
+        plans = _banded(levels, dtype, workers, block) if banded else _whole(levels, dtype, workers, block, shared)
+        for plan in plans:
             if plan.memory_bytes <= memory_bytes:
                 return _keeping(plan, dtype, block, memory_bytes)
             if least is None or plan.memory_bytes < least.memory_bytes:
@@ -293,14 +297,16 @@ def _ways(*, whole_planes: bool, fixed: int | None) -> Iterator[tuple[int, int, 
     yield from ((depth, smaller, True) for depth, smaller in _BAND_WAYS)
 
 
-def _whole(levels: tuple[Level, ...], dtype: np.dtype[Any], workers: int, block: Shape5) -> Iterator[PyramidPlan]:
+def _whole(
+    levels: tuple[Level, ...], dtype: np.dtype[Any], workers: int, block: Shape5, shared: bool
+) -> Iterator[PyramidPlan]:
     """Whole planes, decoded by as many threads as encode, or by one if the memory is short."""
     rows = levels[0].shape[3]
     read = _read_rows(levels[0], rows, block)
     reason = f"whole planes, {levels[0].chunks[2]} at one time"
     if read < rows:
         reason += f", {read} rows of them in turn"
-    for decoders in sorted({workers if block[3] >= rows > 1 else 1, 1}, reverse=True):
+    for decoders in sorted({workers if shared and block[3] >= rows > 1 else 1, 1}, reverse=True):
         need = _memory(levels, len(levels), rows, read, dtype, workers, block, decoders)
         yield PyramidPlan(levels, rows, read, len(levels), need, reason, decoders)
 

@@ -26,6 +26,7 @@ from dandify.store.zarr_image import COMPRESSIONS, BloscCodec, ImageArray, shard
 SUFFIX: Final = ".ome.zarr"
 SHARD_BYTES: Final = 256 * 2**20  # raw; encoded about half: what a failed upload sends again, far below DANDI's 5 GiB
 LEAST_SHARD_BYTES: Final = 32 * 2**20  # raw, of shards that are kept small so that there are several side by side
+_MOST_SLOTS: Final = 8192  # of the index of a shard of several time points, for a checksum taken in Python
 MOST_SHARD_BYTES: Final = 5 * 2**30 - 2**24  # raw, of shards that are asked for: incompressible ones must fit too
 SHALLOWER: Final = "as OME-Zarr 0.5, or by itself rather than in a collection"
 MAX_DEPTH: Final = 7  # parts of a path within a Zarr that dandi 0.81 accepts
@@ -146,6 +147,7 @@ def request_image(
     plan = plan_pyramid(
         described.shape, described.dtype, described.voxel, count=levels, chunks=wanted_chunks(chunks, described),
         memory_bytes=parse_bytes(memory), workers=threads, block=described.block,
+        shared=described.shared,
     )  # fmt: skip
     wanted = require_shards(shards, described, plan, version)
     bits = bits_are_smaller(described, plan, compression)
@@ -265,6 +267,22 @@ def _side_by_side(
         most //= 2
 
 
+def _over_time(
+    shape: tuple[int, ...], chunks: tuple[int, ...], shards: tuple[int, ...], image: ImageInput
+) -> tuple[int, ...]:  # fmt: skip
+    """Shards of several time points where one shard holds all of a time point: a movie is no file for each frame."""
+    whole = all(s >= n for s, n, a in zip(shards, shape, image.axes, strict=True) if a in "zyx")
+    if not whole or "t" not in image.axes:
+        return shards
+    t = image.axes.index("t")
+    size = math.prod(shards) * image.dtype.itemsize
+    slots = math.prod(s // c for s, c in zip(shards, chunks, strict=True))
+    steps = -(-shape[t] // shards[t])
+    most = max(1, min(steps, SHARD_BYTES // size, _MOST_SLOTS // slots))
+    alike = -(-steps // -(-steps // most))  # as many in each of as few files
+    return tuple(s * alike if i == t else s for i, s in enumerate(shards))
+
+
 def _require_count(asked: Sequence[int], what: str, image: ImageInput) -> None:
     """Refuse what is no whole number for each axis."""
     said = f"{what}s {asked!r} for the axes {' '.join(image.axes)}"
@@ -295,6 +313,7 @@ def array_of_level(
     elif version != "0.4":
         size = dict(zip(AXES, level.scale(image.voxel), strict=True))
         shards = _side_by_side(shape, chunks, image, tuple(size[a] if a in "zyx" else 0.0 for a in image.axes))
+        shards = _over_time(shape, chunks, shards, image)
     parts = above + 1 + (version != "0.4") + len(shape)
     return ImageArray(
         shape, chunks, shards, image.dtype, image.axes, codec, key_separator(version, parts)

@@ -47,17 +47,21 @@ def pieces_of(
     for number, place in enumerate(places if nz > depth or nt * nc > 1 else places[:1]):
         z = int(place * (nz - depth)) // image.block[2] * image.block[2]
         t, c = int(place * nt), number % nc
-        where = (slice(t, t + 1), slice(c, c + 1), slice(z, z + depth))
-        corners = {(int(s * (ny - cy)), int(s * (nx - cx))) for s in np.linspace(0, 1, _SQUARES)}
-        whole = image.block[3] == ny and image.block[4] == nx  # one read for all, where planes are decoded as a whole
-        read = _read(image, (*where, slice(0, ny), slice(0, nx))) if whole else None
-        for y, x in sorted(corners):
-            if read is not None:
-                part = read[:, y : y + cy, x : x + cx]
-            else:
-                part = _read(image, (*where, slice(y, y + cy), slice(x, x + cx)))
-            found.append(np.ascontiguousarray(part, image.dtype))
+        corners = sorted({(int(s * (ny - cy)), int(s * (nx - cx))) for s in np.linspace(0, 1, _SQUARES)})
+        squares = [(slice(y, y + cy), slice(x, x + cx)) for y, x in corners]
+        found += _squares(image, (slice(t, t + 1), slice(c, c + 1), slice(z, z + depth)), squares)
     return found
+
+
+def _squares(
+    image: ImageInput, where: tuple[slice, slice, slice], squares: list[tuple[slice, slice]]
+) -> list[NDArray[Any]]:  # fmt: skip
+    """Read squares of some planes: with one read of all, where planes are decoded as a whole."""
+    _, _, _, ny, nx = image.shape
+    if image.block[3:] == (ny, nx):
+        planes = _read(image, (*where, slice(0, ny), slice(0, nx)))
+        return [np.array(planes[:, y, x], image.dtype) for y, x in squares]  # copies: large planes are not kept
+    return [np.ascontiguousarray(_read(image, (*where, y, x)), image.dtype) for y, x in squares]
 
 
 def bits_are_smaller(image: ImageInput, plan: PyramidPlan, compression: str) -> bool:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dandify.errors import BadSource, DandifyError, VerificationFailed
 from dandify.store.encode import Encoder, checksum, independent, scratch
-from dandify.store.groups import Group, gather, groups_of, scatter
+from dandify.store.groups import Group, gather, groups_of, scatter, whole_chunk
 from dandify.store.plan import ChunkPlan, queue_depth
 from dandify.store.progress import Passed
 from dandify.store.region import Blocks, Region, extent
@@ -258,17 +258,25 @@ def check(
 
     def decode(group: Group, payloads: list[bytes] | None, slab: NDArray[Any] | None) -> None:
         raw = scratch("chunks", group.count * plan.chunk_bytes).reshape(group.count, plan.chunk_bytes)
+        places = [None if slab is None else whole_chunk(slab, part, plan.chunks) for part in group.parts]
         for k, index in enumerate(group.indices):
+            values = raw[k] if (place := places[k]) is None else place
             try:
                 payload = target.read(index) if payloads is None else payloads[k]
-                decoder.decode(payload, plan.dtype.itemsize, raw[k])
+                decoder.decode(payload, plan.dtype.itemsize, values)
             except ValueError as error:
                 raise _differs(job, index, f"cannot be decoded ({error})") from error
             known = written.chunks.get(index)
-            if known is None or checksum(raw[k]) != known.checksum:
+            if known is None or checksum(values) != known.checksum:
                 raise _differs(job, index, "does not decode to what was read from the source")
-        if slab is not None:
+        if slab is None:
+            return
+        if all(place is None for place in places):
             scatter(raw, group, plan.chunks, slab)
+            return
+        for k, place in enumerate(places):
+            if place is None:  # the dataset ends inside the chunk
+                scatter(raw[k : k + 1], Group(group.indices[k : k + 1], group.parts[k : k + 1]), plan.chunks, slab)
 
     waiting: deque[tuple[Future[None], NDArray[Any] | None, int]] = deque()
     hashing: deque[Future[None]] = deque()
