@@ -231,7 +231,7 @@ def test_apply_says_the_backend_where_it_is_another(tmp_path: Path) -> None:
 def test_a_damaged_config_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "dandify.yaml"
     path.write_text("sessions: []\n", encoding="utf-8")
-    with pytest.raises(BadRequest, match="not as expected"):
+    with pytest.raises(BadRequest, match="no sessions are listed"):
         write_tuned(path, {"AP": AP_TUNED})
     assert path.read_text(encoding="utf-8") == "sessions: []\n"
 

@@ -420,7 +420,7 @@ def test_transforms_are_candidates_where_they_may_be() -> None:
     best = stream.best("size")
     assert best is not None
     assert "divide" in best.transforms
-    assert any("convert proves them" in note for note in stream.notes)
+    assert any("convert proves it" in note for note in stream.notes)
     (without,) = tuned(material(values.astype("<i2")), objective="size").streams
     assert best.ratio > 1.08 * without.best("size").ratio
     assert not any(row.transforms for row in without.rows)
