@@ -63,7 +63,7 @@ def test_exposures_of_channels(tmp_path: Path) -> None:
 def test_a_plane_that_is_named_twice_is_refused(tmp_path: Path) -> None:
     """The second page would have taken the place of the first, and one of both be lost."""
     twice = '<TiffData IFD="2" FirstC="1" FirstT="0" PlaneCount="1"/>'
-    with pytest.raises(BadSource, match="two pages for the plane t=0 c=1 z=0; one of them is page 3"):
+    with pytest.raises(BadSource, match="two pages for the plane t=0 c=1 z=0; one is page 3"):
         facts_of(tmp_path, twice)
     facts_of(tmp_path, '<TiffData IFD="1" FirstC="1" FirstT="0" PlaneCount="1"/>')  # the same again is no harm
 
@@ -75,7 +75,16 @@ def write_micro_manager(path: Path, values: NDArray[np.uint16], xml: str) -> Non
     for number, page in enumerate(values):
         texts = [(270, xml.encode()), (270, b"ImageJ=1.52\nimages=6\nhyperstack=true\n"), (51123, b'{"FrameIndex": 0}')]
         texts = texts if number == 0 else texts[2:]
-        numbers = [(256, width), (257, height), (258, 16), (259, 1), (262, 1), (277, 1), (278, height), (279, page.nbytes)]
+        numbers = [
+            (256, width),
+            (257, height),
+            (258, 16),
+            (259, 1),
+            (262, 1),
+            (277, 1),
+            (278, height),
+            (279, page.nbytes),
+        ]
         begin = len(out) + 2 + 12 * (len(numbers) + len(texts) + 1) + 4
         entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in numbers]
         entries.append(struct.pack("<HHII", 273, 4, 1, begin))

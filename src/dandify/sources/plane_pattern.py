@@ -97,7 +97,9 @@ def images_by(folder: Path, pattern: str, *, fill: bool = False) -> tuple[Planes
             remedy=f"the first file is {near.relative_to(folder).as_posix()}" if near else "there is no file in it",
         )  # fmt: skip
     ordered = sorted(found.items(), key=lambda item: [_order(value) for value in item[0]])
-    counted = [sorted({plane[i] for image in found.values() for plane in image}, key=_order) for i in range(len(planes))]
+    counted = [
+        sorted({plane[i] for image in found.values() for plane in image}, key=_order) for i in range(len(planes))
+    ]
     images = tuple(
         _complete(dict(zip(places, place, strict=True)), planes, image, counted, folder, fill=fill)
         for place, image in ordered
@@ -122,10 +124,10 @@ def absent_fields(images: Sequence[Planes]) -> tuple[str, ...]:
             return ()
     else:
         wanted = set().union(*fields.values())
+    absent = {well: ", ".join(map(str, sorted(wanted - there))) for well, there in fields.items() if wanted - there}
     return tuple(
-        f"{f'well {well}' if well else 'the folder'} has no files of field {', '.join(map(str, sorted(wanted - there)))}"
-        for well, there in fields.items() if wanted - there
-    )  # fmt: skip
+        f"{f'well {well}' if well else 'the folder'} has no files of field {them}" for well, them in absent.items()
+    )
 
 
 def _compiled(pattern: str, folder: Path) -> re.Pattern[str]:

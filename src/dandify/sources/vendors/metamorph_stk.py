@@ -152,7 +152,12 @@ def is_one_plane(header: Header) -> bool:
     """Whether a file with the tags that PrairieView writes is one plane by itself: its only page, and no OME-XML."""
     first = header.first
     text, software = first.text(DESCRIPTION), first.text(SOFTWARE)
-    if len(header.pages) > 1 or UIC4 in first.present or text.rstrip().endswith("OME>") or software.startswith("Prairie"):
+    if (
+        len(header.pages) > 1
+        or UIC4 in first.present
+        or text.rstrip().endswith("OME>")
+        or software.startswith("Prairie")
+    ):
         return False
     with suppress(OSError), header.path.open("rb") as file:
         if file.read(4) in (b"II*\0", b"MM\0*"):
