@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from click.testing import CliRunner
 from rich.console import Console
 
 from archive_api import Api
-from dandify.archive.aftermath import differences
+from dandify.archive.aftermath import differences, verdict
 from dandify.archive.local import Record
 from dandify.archive.send import UploadProgress
 from dandify.archive.serve import RunningArchive, running_archive
 from dandify.archive.upload import upload
 from dandify.cli.main import main
+from dandify.errors import BadRequest, DandifyError
 from dandify.report.upload import live_upload, print_upload
 
 YAML = """\
@@ -111,10 +114,43 @@ def test_what_the_archive_has_not_checked_is_no_error(archive: RunningArchive, a
     api.put_asset(here, "other.zarr", zarr_id=api.zarr(here, "other.zarr"))
     assert api.ok("GET", f"/dandisets/{here}/versions/draft/info/")["status"] == "Valid"
     report = sent(archive, root, wait=1.5)
-    assert (report.verdict.status, report.verdict.errors, report.verdict.unchecked) == ("Pending", (), 1)
+    assert (report.verdict.status, report.verdict.errors, report.verdict.unchecked) == ("Pending", (), ("other.zarr",))
+    started = time.monotonic()
+    assert verdict(Client(api), here, 30, incomplete=["other.zarr"]).unchecked == ("other.zarr",)
+    assert time.monotonic() - started < 15, "what has not come whole is not waited for"
     console = Console(file=io.StringIO(), width=200)
     print_upload(report, console)
     assert "the archive says: Pending, 1 asset(s) not checked yet" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_archive_is_quoted_on_each_asset(archive: RunningArchive, api: Api, tmp_path: Path) -> None:
+    root = dandiset(tmp_path / "d")
+    (root / "notes.txt").write_text("stays here")
+    (root / "empty.mp4").touch()
+    (root / "late.mp4").write_bytes(b"late")
+    here = sent(archive, root, create=True).dandiset_id
+    listed = api.ok("GET", f"/dandisets/{here}/versions/draft/assets/")["results"]
+    late = next(one for one in listed if one["path"] == "late.mp4")
+    body = {"metadata": {"path": "late.mp4"}, "blob_id": late["blob"]}  # of which the schema wants more
+    api.ok("PUT", f"/dandisets/{here}/versions/draft/assets/{late['asset_id']}/", json=body)
+    client = Client(api)
+    said = verdict(client, here, 20)
+    assert said.states(["clip.mp4", "late.mp4"]) == {"clip.mp4": "Valid", "late.mp4": "Invalid"}
+    report = sent(archive, root)
+    assert [(a.path, a.status, a.archive) for a in report.assets] == [
+        ("clip.mp4", "skipped", "Valid"), ("empty.mp4", "failed", ""), ("late.mp4", "uploaded", "Valid"),
+        ("notes.txt", "skipped", ""),
+    ]  # fmt: skip
+
+
+class Client:
+    """As much of the dandi client as asks for a version."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def get(self, place: str) -> Any:
+        return self._api.ok("GET", place)
 
 
 def test_who_fails_is_told_what_to_do_next(archive: RunningArchive, tmp_path: Path) -> None:
@@ -164,6 +200,35 @@ def test_what_the_archive_states_is_not_taken_from_a_file(archive: RunningArchiv
     found = api.ok("GET", f"/dandisets/{report.dandiset_id}/versions/draft/")
     assert found["access"][0]["status"] == "dandi:OpenAccess"
     assert found["repository"] == archive.url
+
+
+def test_an_embargo_is_asked_for_when_a_dandiset_is_created(archive: RunningArchive, api: Api, tmp_path: Path) -> None:
+    """The archive of dandify has no embargo, and says so; nothing is then created, and nothing sent."""
+    root = dandiset(tmp_path / "d")
+    before = api.ok("GET", "/dandisets/")["count"]
+    with pytest.raises(DandifyError, match="has no embargoed dandisets"):
+        sent(archive, root, create=True, embargo=True)
+    assert api.ok("GET", "/dandisets/")["count"] == before
+    sent(archive, root, create=True)
+    with pytest.raises(BadRequest, match="an embargo begins when a dandiset is created"):
+        sent(archive, root, embargo=True)
+
+
+def test_an_archive_that_does_not_say_at_the_end_is_told_with_the_files(
+    archive: RunningArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise requests.ConnectionError
+
+    root = dandiset(tmp_path / "d")
+    sent(archive, root, create=True)
+    (root / "clip.mp4").write_bytes(b"another film")
+    (root / "dandiset.yaml").write_text((root / "dandiset.yaml").read_text().replace("What it is", "It is"))
+    monkeypatch.setattr("dandify.archive.upload.send", refuse)
+    done = sent(archive, root, metadata=True)
+    assert [a.status for a in done.assets] == ["uploaded"]
+    assert (done.trouble, done.changed, done.verdict) == ("no answer (ConnectionError)", False, None)
+    assert [change.field for change in done.changes] == ["description"]
 
 
 def test_nobody_waits_who_does_not_want_to(archive: RunningArchive, tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ import pytest
 import requests
 
 from archive_api import PART, Api, base64md5, dandi_etag, unique
+from dandify.archive.bucket import Bucket
+from dandify.archive.rules import Refused
 from dandify.archive.serve import RunningArchive, running_archive
 
 
@@ -148,16 +151,16 @@ def test_an_upload_of_gigabytes_is_told_before_it_is_sent_that_it_is_too_long(ap
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
-def test_fifty_parts_at_a_time(api: Api, dandiset: str, archive: RunningArchive) -> None:
-    contents = [unique() * 20_000 for _ in range(50)]
+def test_two_hundred_parts_at_a_time(api: Api, dandiset: str, archive: RunningArchive) -> None:
+    contents = [unique() * 5_000 for _ in range(200)]
     uploads = [api.begin(dandiset, data).json() for data in contents]
-    barrier = threading.Barrier(50)
+    barrier = threading.Barrier(200)
 
     def send(upload: dict[str, Any], data: bytes) -> dict[str, Any]:
         barrier.wait(30)
         return api.put_part(upload["parts"][0], data)
 
-    with ThreadPoolExecutor(50) as pool:
+    with ThreadPoolExecutor(200) as pool:
         parts = list(pool.map(send, uploads, contents))
         answers = list(pool.map(lambda u, part: api.join(u["upload_id"], [part]), uploads, parts))
     for answer, data in zip(answers, contents, strict=True):
@@ -293,3 +296,17 @@ def test_many_files_of_a_zarr_are_listed_page_by_page(api: Api, archive: Running
     session.close()
     assert [row["Key"] for row in first["results"] + second["results"]] == names
     assert second["next"] is None
+
+
+def test_more_than_was_agreed_on_is_not_kept_even_if_no_length_was_stated(tmp_path: Path) -> None:
+    bucket = Bucket(tmp_path)
+    bucket.prepare()
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"1234"
+
+    assert asyncio.run(bucket.receive(body(), limit=12)).size == 12
+    with pytest.raises(Refused, match="more than the 11 bytes"):
+        asyncio.run(bucket.receive(body(), limit=11))
+    assert len(list((tmp_path / "incoming").iterdir())) == 1

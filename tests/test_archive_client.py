@@ -15,10 +15,11 @@ import pytest
 
 from archive_api import Api, dandi_cli
 from dandify.archive.download import compare_trees, download
-from dandify.archive.local import read_record, write_identifier
+from dandify.archive.local import read_record
 from dandify.archive.send import UploadProgress
 from dandify.archive.serve import RunningArchive, running_archive
 from dandify.archive.upload import UploadReport, upload
+from dandify.dandiset.describe import write_identifier
 from dandify.errors import BadRequest, BadSource, DandifyError
 
 NWB = "sub-m1/sub-m1_ses-a_ecephys.nwb"
@@ -258,7 +259,7 @@ def test_a_zarr_whose_upload_was_stopped_at_its_end_is_completed(archive: Runnin
     assert (report.failed, report.bytes_sent) == ((), 0)
     assert api.ok("GET", f"/zarr/{zarr_id}/")["status"] == "Complete"
     assert report.verdict is not None
-    assert report.verdict.unchecked == 0
+    assert report.verdict.unchecked == ()
 
 
 def test_who_waits_for_the_archive_lets_others_go_on(archive: RunningArchive, tmp_path: Path) -> None:
@@ -311,6 +312,26 @@ def test_the_key_of_the_environment(archive: RunningArchive, tmp_path: Path, mon
 def test_nobody_answers(tmp_path: Path) -> None:
     with pytest.raises(DandifyError, match="cannot be reached"):
         upload(small(tmp_path / "d"), to="http://127.0.0.1:9", token="x", create=True)
+
+
+@pytest.mark.parametrize(
+    ("says", "cause"),
+    [
+        ({"cli-minimal-version": "99.0.0"}, "refuses this dandi client"),
+        ({"schema_version": "99.0.0", "allowed_schema_versions": ["99.0.0"]}, "do not go together"),
+    ],
+    ids=["client", "schema"],
+)
+def test_a_client_too_old(says: dict[str, Any], cause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dandify.archive import documents
+
+    ours = documents.info
+    monkeypatch.setattr(documents, "info", lambda archive: {**ours(archive), **says})
+    root = small(tmp_path / "d")
+    with running_archive(tmp_path / "archive") as newer, pytest.raises(DandifyError, match=cause) as caught:
+        upload(root, to=newer.url, token=newer.token, create=True)
+    assert caught.value.remedy == "pip install -U dandi"
+    assert read_record(root).identifier is None
 
 
 def test_a_name_that_is_no_archive(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -46,7 +47,11 @@ def mouse(api: Api) -> str:
         add(api, here, f"sub-mouse01/sub-mouse01_ses-{session}_ecephys.nwb", data, **about)
     add(api, here, "README.txt", b"read me")
     checked(api, here)
-    return here
+    for _ in range(100):  # what the assets are of is summed up when all of them are checked
+        if "dataStandard" in api.ok("GET", f"/dandisets/{here}/versions/draft/")["assetsSummary"]:
+            return here
+        time.sleep(0.1)
+    raise AssertionError("not summed up in 10 s")
 
 
 def text_of(page: str) -> str:
@@ -75,7 +80,7 @@ def test_a_dandiset_is_described(archive: RunningArchive, mouse: str) -> None:
     for expected in (
         "A mouse", "Two recordings of <b>one</b> mouse.", "Doe, Jane", "0000-0002-1825-0097", "contact person",
         "hippocampus", "CC0-1.0", "1 subject mouse01", "Mus musculus - House mouse", "electrophysiological approach",
-        "sub-mouse01/ 3 B 2 files", "README.txt 7 B", "Valid",
+        "sub-mouse01/ 3 B 2 files", "README.txt 7 B", "Valid", "Neurodata Without Borders (NWB)",
     ):  # fmt: skip
         assert expected in text
     assert "<b>one</b>" not in page, "texts are shown, not run"

@@ -214,6 +214,33 @@ def test_listing_by_prefix_glob_order_and_page(api: Api) -> None:
     assert api("GET", f"{url}?page=0").status_code == 404
 
 
+def test_what_is_at_a_path(api: Api) -> None:
+    """As DANDI's WebDAV asks: an asset, or a folder with its sums, and what lies in it."""
+    here = api.dandiset()
+    for path, size in (("a/x/1.nwb", 1), ("a/x/2.nwb", 2), ("a/3.nwb", 4), ("b.nwb", 8)):
+        api.asset(here, path, unique()[:size])
+
+    def at(path: str, **more: str) -> list[tuple[str, str, int]]:
+        query = {"dandiset_id": here, "version_id": "draft", "path": path, **more}
+        found = api.ok("GET", "/webdav/assets/atpath/", params=query)["results"]
+        return [
+            (one["type"], one["resource"]["path"], one["resource"].get("total_size", one["resource"].get("size")))
+            for one in found
+        ]
+
+    assert at("") == []
+    assert at("", children="true") == [("folder", "a", 7), ("asset", "b.nwb", 8)]
+    assert at("a/") == at("a") == [("folder", "a", 7)]
+    assert at("a", children="true") == [("folder", "a", 7), ("asset", "a/3.nwb", 4), ("folder", "a/x", 3)]
+    assert at("a/x/1.nwb", children="true") == [("asset", "a/x/1.nwb", 1)]
+    for nothing in ("c", "a/x/1.nwb/", "a/x/1"):
+        query = {"dandiset_id": here, "version_id": "draft", "path": nothing}
+        assert api("GET", "/webdav/assets/atpath/", params=query).status_code == 404
+    query = {"dandiset_id": here, "version_id": "draft", "path": "b.nwb", "metadata": "true"}
+    (found,) = api.ok("GET", "/webdav/assets/atpath/", params=query)["results"]
+    assert found["resource"]["metadata"]["contentSize"] == 8
+
+
 def test_an_asset_is_replaced_by_a_new_one(api: Api) -> None:
     here = api.dandiset()
     old = api.asset(here, "a.nwb", unique())

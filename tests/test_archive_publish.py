@@ -169,6 +169,10 @@ def test_the_bucket_says_what_its_dandisets_hold(api: Api, archive: RunningArchi
     yaml = YAML(typ="safe", pure=True)
     assert yaml.load(requests.get(f"{place}/assets.yaml", timeout=10).text) == [record]
     assert yaml.load(requests.get(f"{place}/dandiset.yaml", timeout=10).text)["name"] == "A mouse"
+    summary = metadata["assetsSummary"]
+    assert [s["name"] for s in summary["dataStandard"]] == ["Neurodata Without Borders (NWB)"]
+    assert (summary["numberOfFiles"], summary["numberOfBytes"]) == (1, len(b"in the manifest"))
+    assert summary == api.ok("GET", f"/dandisets/{here}/versions/draft/")["assetsSummary"]
     members = requests.get(f"{place}/collection.jsonld", timeout=10).json()
     assert members["hasMember"] == [f"dandiasset:{asset}"]
     for key in ("draft/../archive.sqlite", "draft/secret", "%2e%2e/archive.sqlite", "draft/dandiset.jsonld/x"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import signal
 import sqlite3
 import subprocess
@@ -15,12 +16,16 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from rich.console import Console
 
 from archive_api import MEBIBYTE, PART, Api, dandi_etag, unique
 from dandify.archive.client import find_archive
 from dandify.archive.loopback import listening
+from dandify.archive.send import UploadProgress
 from dandify.archive.serve import RunningArchive, Serving, _listening, running_archive, serve
+from dandify.archive.upload import upload
 from dandify.errors import BadRequest, BadSource, DandifyError
+from dandify.report.upload import print_upload
 
 
 @pytest.fixture(scope="module")
@@ -64,17 +69,18 @@ def test_stopped_and_started_again_it_has_the_same_key_and_data(tmp_path: Path) 
 
 
 _SERVE = "import sys; from pathlib import Path; from dandify.archive.serve import serve; \
-serve(Path(sys.argv[1]), ready=lambda s: print(s.url, s.token, flush=True))"
+serve(Path(sys.argv[1]), port=int(sys.argv[2]), ready=lambda s: print(s.url, s.token, flush=True))"
 
 
 # A limit to the size of files is what a full disk looks like to the server, and needs no disk.
 _SMALL_DISK = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({MEBIBYTE}, {MEBIBYTE})); "
 
 
-def start(folder: Path, *, before: str = "") -> tuple[subprocess.Popen[str], Api]:
+def start(folder: Path, *, before: str = "", port: int = 0) -> tuple[subprocess.Popen[str], Api]:
     process = subprocess.Popen(
-        [sys.executable, "-c", before + _SERVE, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", before + _SERVE, str(folder), str(port)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     assert process.stdout is not None
     url, token = process.stdout.readline().split()
     return process, Api(url, token)
@@ -223,6 +229,71 @@ def test_killed_in_the_middle_of_an_upload_it_loses_nothing_committed(tmp_path: 
         assert again.join(upload["upload_id"], [first, part]).json()["etag"] == dandi_etag(data)
     finally:
         stop(process)
+
+
+def test_what_had_arrived_when_it_was_killed_is_told_file_by_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dandi.dandiapi.REQUEST_RETRIES", 2)  # it tries for a minute else
+    root = films(tmp_path / "dandiset")
+    process, api = start(tmp_path / "archive")
+
+    def kill(step: UploadProgress) -> None:
+        if (step.path, step.step) == ("2.mp4", "uploading"):
+            process.kill()
+            process.wait(10)
+
+    try:
+        cut = upload(root, to=api.url, token=api.token, create=True, jobs=1, progress=kill)
+    finally:
+        stop(process)
+    assert [(asset.path, asset.status) for asset in cut.assets] == [
+        ("0.mp4", "uploaded"), ("1.mp4", "uploaded"), *((f"{i}.mp4", "failed") for i in range(2, 6)),
+    ]  # fmt: skip
+    assert cut.assets[2].message == cut.trouble == "no answer (ConnectionError)"
+    assert all(asset.message.startswith("not tried:") for asset in cut.assets[3:])
+    assert cut.verdict is None
+    said = io.StringIO()
+    print_upload(cut, Console(file=said, width=120))
+    for expected in ("2 uploaded", "4 failed", "no answer (ConnectionError)", "only what has not arrived"):
+        assert expected in said.getvalue()
+
+    process, again = start(tmp_path / "archive")
+    try:
+        rest = upload(root, to=again.url, token=again.token)
+    finally:
+        stop(process)
+    assert [a.status for a in rest.assets] == ["skipped"] * 2 + ["uploaded"] * 4
+    assert rest.verdict is not None
+    assert rest.trouble == ""
+
+
+def test_an_upload_goes_on_with_an_archive_that_comes_back(tmp_path: Path) -> None:
+    root = films(tmp_path / "dandiset")
+    process, api = start(tmp_path / "archive")
+    running = [process]
+
+    def restart(step: UploadProgress) -> None:
+        if (step.path, step.step) == ("2.mp4", "uploading") and len(running) == 1:
+            stop(process)
+            running.append(start(tmp_path / "archive", port=urlsplit(api.url).port or 0)[0])
+
+    try:
+        done = upload(root, to=api.url, token=api.token, create=True, jobs=1, progress=restart)
+    finally:
+        for one in running:
+            stop(one)
+    assert len(running) == 2
+    assert [(a.status, a.archive) for a in done.assets] == [("uploaded", "Valid")] * 6
+    assert done.trouble == ""
+
+
+def films(root: Path) -> Path:
+    root.mkdir()
+    (root / "dandiset.yaml").write_text("name: Six films\n", encoding="utf-8")
+    for i in range(6):
+        (root / f"{i}.mp4").write_bytes(unique())
+    return root
 
 
 class Sized:

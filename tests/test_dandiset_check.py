@@ -269,3 +269,13 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert done.exit_code == 1
     record = json.loads(done.output)
     assert {"dandify.sex", "dandify.missing_age"} <= {f["id"] for f in record["findings"]}
+
+
+def test_files_of_one_name_in_several_folders_keep_their_findings(tmp_path: Path) -> None:
+    write(add_units(session("m1", "1")), tmp_path / "good/x.nwb")
+    write(add_units(session(None, "1")), tmp_path / "bad/x.nwb")
+    done = CliRunner().invoke(main, ["check", str(tmp_path / "good"), str(tmp_path / "bad")])
+    bad, good = done.output.split("ok     good/x.nwb")
+    assert "FAILED bad/x.nwb" in bad
+    assert "missing_subject_id" in bad
+    assert "missing_subject_id" not in good

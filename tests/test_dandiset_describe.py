@@ -72,12 +72,15 @@ def test_a_contact_person_without_email_is_told() -> None:
         ({"contributors": [{"name": "Jane Doe"}]}, "contributor.0.name"),
         ({"contributors": [DOE | {"orcid": "1"}]}, "contributor.0.identifier"),
         ({"contributors": [DOE | {"roles": ["Boss"]}]}, "contributor.0.roleName.0"),
-        ({"contributors": [{"nam": "x"}]}, "contributors.0.nam"),
+        ({"contributors": [{"nam": "x"}]}, "contributors.0.nam: no such key; there are name, kind"),
+        ({"funders": [{"name": "x", "award": "1"}]}, "funders.0.award: no such key; there are name, award_number"),
+        ({"protocols": ["https://example.org"]}, "protocols: DANDI's schema has no such field; is protocol meant"),
+        ({"contributors": ["Doe, Jane; Author"]}, "role="),
         ({"license": "GPL"}, "license.0"),
         ({"name": "x" * 151}, "name"),
         ({"name": ["x"]}, "name"),
     ],
-    ids=["name", "orcid", "role", "key", "license", "length", "type"],
+    ids=["name", "orcid", "role", "key", "key of a funder", "field", "text", "license", "length", "type"],
 )
 def test_what_the_schema_does_not_take_is_refused(values: dict[str, Any], what: str, tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match=what.replace(".", r"\.").replace("contributors", "contributors?")):
@@ -198,3 +201,18 @@ def test_a_new_dandiset_needs_a_name(tmp_path: Path) -> None:
     for text, warned in (("schemaKey: Dandiset\n", 1), ("name: x\n", 0), ("identifier: '000001'\n", 0)):
         file.write_text(text, encoding="utf-8")
         assert [f.path for f in validate(tmp_path).findings if f.id == "dandify.no_name"] == [file] * warned
+
+
+def test_a_dandify_yaml_takes_the_lines_of_the_options() -> None:
+    """What ``--contributor``, ``--funder`` and ``--related`` take may stand in the file, too."""
+    lines = {
+        "contributors": ["Doe, Jane <jane@example.org>; role=ContactPerson, Author"],
+        "funders": ["NIH; 101; https://ror.org/01cwqze88"],
+        "related": ["IsDescribedBy 10.1000/x"],
+    }
+    longer = {
+        "contributors": [DOE],
+        "funders": [{"name": "NIH", "award_number": 101, "ror": "https://ror.org/01cwqze88"}],
+        "related": [{"relation": "IsDescribedBy", "doi": "10.1000/x"}],
+    }
+    assert document_of(lines) == document_of(longer)

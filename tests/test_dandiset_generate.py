@@ -19,7 +19,8 @@ from dandify.dandiset.gather import AssetFacts
 from dandify.dandiset.generate import describe, write_tables
 from dandify.dandiset.images import ImageContent
 from dandify.dandiset.organize import organize
-from dandify.dandiset.tables import Described, image_sidecar, merge_json, merge_table, participants, sessions
+from dandify.dandiset.tables import Described, image_sidecar, merge_table, participants, sessions
+from dandify.dandiset.texts import merge_json
 from dandify.errors import BadRequest, BadSource
 from dandiset_cases import START, add_units, image, session, write
 from shared_data import shared
@@ -270,9 +271,13 @@ def test_the_command_completes_step_by_step(tmp_path: Path) -> None:
 
 
 def test_the_command_asks_for_what_is_open(tmp_path: Path) -> None:
-    jane, roe = ("Doe, Jane", "j@example.org", "", "Uni"), ("Roe, R.", "", "", "")
-    answers = ("What it is", "CC-BY-4.0", *jane, *roe, "", "NIH; R01", "", "a, b", "G-1")
+    jane, roe = ("Jane Doe", "Doe, Jane", "nobody", "j@example.org", "12", "", "Uni"), ("Roe, R.", "", "", "")
+    rest = ("a, b", "nowhere", "https://example.org/p", "", "G-1", "", "10.1000/x", "IsDescribedBy 10.1000/x", "")
+    answers = ("What it is", "GPL", "CC-BY-4.0", *jane, *roe, "", "NIH; R01", "", *rest)
     code, said = run(tmp_path, "--name", "T", "--ask", answers="\n".join(answers) + "\n")
+    for wrong in ("CC0-1.0'", "a person is written 'Last, First'", "email address", "an ORCID is", "valid URL",
+                  "is no relation and address"):  # fmt: skip
+        assert wrong in said, "asked again"
     assert (code, "has what DANDI needs for a DOI" in said) == (0, True), said
     publishable(tmp_path)
     assert run(tmp_path, "--ask", answers="")[1].endswith("has what DANDI needs for a DOI\n")

@@ -34,13 +34,13 @@ SOME_MODALITIES = st.sets(st.sampled_from(sorted(set(MODALITY.values()))))
 
 @pytest.mark.parametrize(
     ("text", "label"),
-    [("mouse01", "mouse01"), ("mouse_01", "mouse01"), ("s.2 x", "s2X"), ("a+b", "a+b"), ("é1", "1"), ("M-1", "M1")],
+    [("mouse01", "mouse01"), ("mouse_01", "mouse01"), ("s.2 x", "s2X"), ("a+b", "a+b"), ("é1", "e1"), ("M-1", "M1")],
 )
 def test_labels(text: str, label: str) -> None:
     assert sanitize_label(text) == label
 
 
-@pytest.mark.parametrize("text", ["", "___", "éü"])
+@pytest.mark.parametrize("text", ["", "___", "αβ"])
 def test_an_id_of_which_nothing_is_left_is_refused(text: str) -> None:
     with pytest.raises(BadRequest, match="no letter and no digit"):
         sanitize_label(text)

@@ -431,3 +431,39 @@ def test_the_dandi_command_finds_no_error(mode: Any, mixed: Path, tmp_path: Path
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ERROR" not in done.stdout
+
+
+def test_damaged_files_are_all_named_at_once(tmp_path: Path) -> None:
+    for name in ("a.nwb", "b.nwb"):
+        (tmp_path / name).write_bytes(b"not HDF5")
+    write(session("m1", "1"), tmp_path / "good.nwb")
+    with pytest.raises(BadSource, match=r"2 files cannot be read:\n.*a\.nwb: .*\n.*b\.nwb: ") as caught:
+        organize(tmp_path, tmp_path / "out")
+    assert "--ignore" in str(caught.value.remedy)
+    assert names(organize(tmp_path, tmp_path / "out", ignore=["[ab].nwb"])) == ["sub-m1/sub-m1_ses-1.nwb"]
+
+
+@pytest.mark.parametrize(("subject", "wrong"), [("m" * 200, "a name in it"), ("m" * 123, None)])
+def test_names_that_no_file_system_takes_are_refused(subject: str, wrong: str | None, tmp_path: Path) -> None:
+    nwb = write(session(subject, "s" * 100), tmp_path / "x.nwb")
+    if wrong is None:
+        assert [f.status for f in organize(nwb, tmp_path / "out").files] == ["copied"]
+        return
+    with pytest.raises(BadRequest, match=wrong) as caught:
+        organize(nwb, tmp_path / "out")
+    assert str(nwb) == caught.value.file
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_film_of_nobody_is_told_how_to_be_named(tmp_path: Path) -> None:
+    video(tmp_path / "in/some film.MOV")
+    with pytest.raises(UnknownFormat, match=r"some film\.MOV, cannot be placed") as caught:
+        organize(tmp_path / "in", tmp_path / "out")
+    assert "path, subject_id and session_id" in str(caught.value.remedy)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="quotes are of the shell")
+def test_what_to_run_next_can_be_pasted(tmp_path: Path) -> None:
+    write(session("m1", "1"), tmp_path / "x.nwb")
+    done = CliRunner().invoke(main, ["organize", str(tmp_path / "x.nwb"), "--dandiset", str(tmp_path / "my data")])
+    assert f"next: dandify validate '{tmp_path / 'my data'}'" in done.output

@@ -6,10 +6,12 @@ import shutil
 from pathlib import Path
 
 import h5py
+import pytest
 from pynwb import NWBHDF5IO
 
 from dandify.dandiset.facts import read_facts
 from dandify.dandiset.organize import organize
+from dandify.errors import BadRequest, BadSource
 from dandiset_cases import (
     add_ecephys,
     movie,
@@ -135,3 +137,30 @@ def test_urls_stay(tmp_path: Path) -> None:
     report = organize(write(with_video(["https://x.org/a.mp4"]), tmp_path / "x.nwb"), tmp_path / "out")
     assert external(report.dandiset / "sub-m1/sub-m1_ses-1_image.nwb") == ["https://x.org/a.mp4"]
     assert len(report.files) == 1
+
+
+WINDOWS = r"C:\Users\lab\Clip.MP4"
+
+
+def test_media_that_have_moved_are_looked_for_by_name(tmp_path: Path) -> None:
+    video(tmp_path / "now/day 1/clip.mp4", b"moved")
+    video(tmp_path / "in/here.avi", b"where it says")
+    video(tmp_path / "now/here.avi", b"another")
+    nwb = write(with_video([WINDOWS, "here.avi"]), tmp_path / "in/x.nwb")
+    with pytest.raises(BadSource, match="not there") as caught:
+        organize(nwb, tmp_path / "out")
+    assert "--media FOLDER" in str(caught.value.remedy)
+    report = organize(nwb, tmp_path / "out", media=[tmp_path / "now"])
+    copy = report.dandiset / "sub-m1/sub-m1_ses-1_image.nwb"
+    assert [(copy.parent / name).read_bytes() for name in external(copy)] == [b"moved", b"where it says"]
+    assert external(nwb) == [WINDOWS, "here.avi"]
+    assert statuses(organize(nwb, tmp_path / "out", media=[tmp_path / "now"])) == {"unchanged"}
+
+
+def test_media_of_one_name_are_both_named(tmp_path: Path) -> None:
+    for place in ("a/clip.mp4", "b/CLIP.mp4"):
+        video(tmp_path / "now" / place)
+    nwb = write(with_video([WINDOWS]), tmp_path / "in/x.nwb")
+    with pytest.raises(BadRequest, match=r"a/clip\.mp4 and .*b/CLIP\.mp4"):
+        organize(nwb, tmp_path / "out", media=[tmp_path / "now"])
+    assert not (tmp_path / "out").exists()

@@ -106,6 +106,8 @@ def test_no_such_path(tmp_path: Path) -> None:
     [
         ("notes.txt", "dandify.not_uploaded", "HINT", "unknown"),
         ("sub-m1/clip@1.mp4", "dandify.path_characters", "ERROR", "video"),
+        # of which the archive's own pattern would be tried in 2**60 ways
+        (f"sub-m1/{'a' * 60}ü.mp4", "dandify.path_characters", "ERROR", "video"),
         ("sub-m1/" + "x" * 240 + "/" + "y" * 240 + "/" + "z" * 40 + ".mp4", "dandify.path_length", "ERROR", "video"),
         ("sub-m1/CLIP.MP4", "dandify.suffix_case", "ERROR", "unknown"),
         ("sub-m1/x.nwb.partial", "dandify.partial", "WARNING", "partial"),

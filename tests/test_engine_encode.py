@@ -16,7 +16,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from dandify.kernels.shuffle import shuffle, unshuffle
-from dandify.store.encode import CodecDecoder, PlainGunzip, ShuffleGzip, checksum
+from dandify.store.deflate import Libdeflate, Planar, ZlibNg
+from dandify.store.encode import LIBRARIES, CodecDecoder, PlainGunzip, ShuffleGzip, checksum, independent
 from dandify.store.frames import Blosc
 
 UNHURRIED = settings(deadline=None)  # the first call compiles
@@ -131,3 +132,36 @@ def test_kernels_compile_where_nothing_can_be_cached(tmp_path: Path, monkeypatch
         return 2 * x
 
     assert compiled(twice)(21) == 42
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("size", [8, 262_144, 262_152, 900_000])
+def test_every_library_decodes_and_refuses(size: int, library: str) -> None:
+    values = np.random.default_rng(size).integers(0, 9, size).astype(np.uint8)
+    decoder = PlainGunzip(shuffled=False, library=library)
+    out = np.empty_like(values)
+    payload = zlib.compress(values.tobytes())
+    decoder.decode(payload, 1, out)
+    assert np.array_equal(out, values)
+    for damaged in (zlib.compress(values[:-1].tobytes()), zlib.compress(bytes(size + 1)), payload[:-2], b"junk", b""):
+        with pytest.raises(ValueError, match=r"."):
+            decoder.decode(damaged, 1, out)
+
+
+@pytest.mark.parametrize(
+    "encoder", [ShuffleGzip(), Libdeflate(1), ZlibNg(2), Planar()], ids=["isal", "libdeflate", "zlib-ng", "planar"]
+)
+def test_another_library_decodes_than_encoded(encoder: Any) -> None:
+    raw = np.arange(40_000, dtype=np.uint16).view(np.uint8)
+    payload = encoder.encode(raw, 2)
+    decoder = independent(PlainGunzip(shuffled=True), encoder, [payload], 2, raw.size)
+    assert isinstance(decoder, PlainGunzip)
+    assert decoder.library != getattr(encoder, "library", "")
+    out = np.empty_like(raw)
+    decoder.decode(payload, 2, out)
+    assert np.array_equal(out, raw)
+
+
+def test_damaged_chunks_are_left_to_who_decodes_them() -> None:
+    decoder = independent(PlainGunzip(shuffled=True), ShuffleGzip(), [b"damaged"], 2, 100)
+    assert decoder == PlainGunzip(shuffled=True, library="libdeflate")

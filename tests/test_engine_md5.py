@@ -18,12 +18,12 @@ from dandify.store.md5 import Hasher
 
 def test_lanes_are_streams_of_their_own() -> None:
     rng = np.random.default_rng(0)
-    data = [rng.integers(0, 2**32, 5 * BLOCK // 4, np.uint32).astype("<u4") for _ in range(LANES)]
+    data = [rng.integers(0, 2**32, 5 * BLOCK // 4, np.uint32).astype("<u4").view(np.uint8) for _ in range(LANES)]
     states = np.repeat(START[:, None], LANES, axis=1)
     take_in(states, tuple(data), 3)
-    take_in(states, tuple(d[3 * BLOCK // 4 :] for d in data), 2)
+    take_in(states, tuple(d[3 * BLOCK :] for d in data), 2)
     end = b"\x80" + bytes(55) + (8 * 5 * BLOCK).to_bytes(8, "little")
-    take_in(states, (np.frombuffer(end, "<u4"),) * LANES, 1)
+    take_in(states, (np.frombuffer(end, np.uint8),) * LANES, 1)
     for lane, values in enumerate(data):
         assert states[:, lane].astype("<u4").tobytes() == hashlib.md5(values.tobytes()).digest()
 

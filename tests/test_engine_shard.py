@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -71,22 +73,71 @@ def test_growing_files_are_flushed_meanwhile(tmp_path: Path, monkeypatch: pytest
     assert set(flushed) == {tmp_path / "a", tmp_path / "b"}
 
 
-def test_a_file_that_cannot_be_flushed_is_left_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[Path] = []
-    real = flush.flush_file
+def test_what_was_flushed_is_known_until_it_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flush, "_BYTES", 1)
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.write_bytes(b"a")
+    flusher = Flusher()
+    flusher.grown(tmp_path / "gone", 1)  # removed since: nothing to flush, and no error
+    flusher.grown(a, 1)
+    while flusher.flushed != {a}:
+        time.sleep(0.001)
+    monkeypatch.setattr(flush, "_BYTES", 100)
+    flusher.grown(a, 1)
+    flusher.grown(b, 1)
+    flusher.close()
+    assert not flusher.flushed
 
-    def noted(path: Path) -> None:
-        tried.append(path)
-        real(path)
+
+def test_a_failed_flush_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(path: Path) -> None:
+        raise OSError(errno.EIO, "the disk is broken", str(path))
 
     monkeypatch.setattr(flush, "_BYTES", 1)
-    monkeypatch.setattr(flush, "flush_file", noted)
-    (tmp_path / "b").write_bytes(b"b")
-    with Flusher() as flusher:
-        flusher.grown(tmp_path / "gone", 1)
-        while not tried:
-            time.sleep(0.001)
-        flusher.grown(tmp_path / "b", 1)
-    assert tried == [tmp_path / "gone", tmp_path / "b"]
-    with pytest.raises(FileNotFoundError):
-        flush.flush_tree(tmp_path / "gone")
+    monkeypatch.setattr(flush, "flush_file", fails)
+    with pytest.raises(OSError, match="the disk is broken"), Flusher() as flusher:
+        flusher.grown(tmp_path / "a", 1)
+
+
+def test_what_ends_a_block_counts_more_than_a_failed_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped() -> None:
+        with Flusher() as flusher:
+            flusher.grown(tmp_path, 1)  # a folder: it cannot be opened for writing
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(flush, "_BYTES", 1)
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+
+
+def test_a_failed_flush_of_a_growing_file_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = threading.Event()
+
+    def fails(path: Path) -> None:
+        failed.set()
+        raise OSError(errno.EIO, "the disk is broken", str(path))
+
+    def grow() -> None:
+        with flush.flushed_meanwhile(file):
+            file.write_bytes(b"more")
+            assert failed.wait(10)
+
+    monkeypatch.setattr(flush, "_BYTES", 1)
+    monkeypatch.setattr(flush, "flush_file", fails)
+    file = tmp_path / "growing"
+    file.write_bytes(b"")
+    with pytest.raises(OSError, match="the disk is broken"):
+        grow()
+
+
+def test_a_tree_is_flushed_but_for_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [tmp_path / "a", tmp_path / "inner" / "b", tmp_path / "inner" / "c"]
+    (tmp_path / "inner").mkdir()
+    for file in files:
+        file.write_bytes(b"x")
+    flushed, folders = list[Path](), list[Path]()
+    monkeypatch.setattr(flush, "flush_file", flushed.append)
+    monkeypatch.setattr(flush, "flush_folder", folders.append)
+    flush.flush_tree(tmp_path, but={files[1]})
+    assert set(flushed) == {files[0], files[2]}
+    assert set(folders) == {tmp_path, tmp_path / "inner"}

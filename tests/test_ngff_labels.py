@@ -144,13 +144,14 @@ def test_levels_of_other_tools_however_they_round(
     assert_labels(path, path / "labels/n", source)
 
 
-def test_in_bands_too(tmp_path: Path) -> None:
-    """Rows that another tool left out lie in a band that gives nothing to the levels above."""
+@pytest.mark.parametrize(("memory", "way"), [(7_000_000, "whole planes"), (5_500_000, "bands")])
+def test_in_parts_and_bands_too(tmp_path: Path, memory: int, way: str) -> None:
+    """Rows that another tool left out lie in a part of a slab, or a band, that gives nothing to the levels above."""
     path = foreign(tmp_path / "a.ome.zarr", "0.4", [(9, 1601, 400), (9, 800, 200), (4, 400, 100), (2, 200, 50)])
     source = objects((9, 1601, 400))
-    write_ome_zarr_labels(source, path, "n", chunks=(4, 64, 64), memory=7_000_000, workers=1)
+    write_ome_zarr_labels(source, path, "n", chunks=(4, 64, 64), memory=memory, workers=1)
     plan = read_manifest(manifest_path(path)).details["labels"]["labels/n"]["plan"]
-    assert plan.startswith("bands")
+    assert plan.startswith(way)
     assert_labels(path, path / "labels/n", source)
 
 

@@ -57,13 +57,45 @@ def test_number_of_levels_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("memory", "depth", "banded"),
-    [(6e9, 64, False), (1.6e9, 16, False), (3e8, 16, True)],
-    ids=["ample", "less", "little"],
+    [(6e9, 64, False), (1e9, 32, False), (3e8, 8, False), (2e8, 16, True)],
+    ids=["ample", "less", "little", "least"],
 )
 def test_less_memory_makes_shallower_chunks_then_bands(memory: float, depth: int, banded: bool) -> None:
     found = plan((300, 4096, 4096), memory_bytes=int(memory))
     assert found.memory_bytes <= memory
     assert (found.levels[0].chunks[2], found.band_rows < 4096) == (depth, banded)
+
+
+@pytest.mark.parametrize(
+    ("shape", "block", "rows"),
+    [
+        ((300, 1000, 1000), (1, 1, 1, 1, 1), 128),
+        ((300, 1000, 1000), (1, 1, 1, 256, 256), 256),
+        ((300, 1000, 1000), (1, 1, 1, 1000, 1000), 1000),  # decoded as a whole
+        ((300, 1000, 1000), (1, 1, 1, 100, 1000), 1000),  # a block would lie in two parts
+        ((300, 200, 1000), (1, 1, 1, 1, 1), 200),
+    ],
+)
+def test_rows_that_are_read_at_one_go(shape: tuple[int, int, int], block: Any, rows: int) -> None:
+    found = plan(shape, block=block)
+    assert (found.levels[0].chunks[2:], found.band_rows, found.read_rows) == ((64, 128, 128), shape[1], rows)
+    assert found.slabs == (2 if rows == shape[1] else 3)
+
+
+@pytest.mark.parametrize(
+    ("block", "memory", "decoders"),
+    [
+        ((1, 1, 1, 1000, 1000), 10**9, 2),
+        ((1, 1, 1, 1000, 1000), 327_000_000, 1),  # rather than in shallower chunks
+        ((1, 1, 1, 1, 1), 10**9, 1),
+        ((1, 3, 1, 1000, 1000), 10**10, 1),  # of several channels, each decoded once and kept
+    ],
+)
+def test_whole_planes_are_decoded_side_by_side(block: Any, memory: int, decoders: int) -> None:
+    found = plan_pyramid(
+        (1, 3, 300, 1000, 1000), U16, (1,) * 5, count="auto", chunks=None, memory_bytes=memory, workers=2, block=block
+    )
+    assert (found.levels[0].chunks[2], found.decoders) == (64, decoders)
 
 
 def test_sources_of_whole_planes_are_not_read_in_bands_while_depth_can_be_given_up() -> None:

@@ -35,7 +35,7 @@ CASES: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
     "five": ("tczyx", (2, 2, 16, 128, 128), {"chunks": (1, 1, 4, 32, 32)}),
     "labels": ("zyx", (16, 128, 128), {"chunks": (4, 32, 32), "downsample": "mode"}),
     "shards": ("zyx", (48, 256, 256), {"chunks": (8, 64, 64), "shards": (16, 128, 128)}),
-    "bands": ("zyx", (9, 2001, 400), {"chunks": (4, 64, 64), "memory": 9_500_000, "workers": 1}),
+    "bands": ("zyx", (9, 2001, 400), {"chunks": (4, 64, 64), "memory": 7_000_000, "workers": 1}),
     "one value": ("zyx", (1, 1, 1), {}),
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dandify.errors import BadRequest, DandifyError
-from dandify.project.config import read_config
+from dandify.project.config import read_config, read_dandiset
 from dandify.project.metadata import KEYS, Layer, merge, missing, parse_assignments, parse_start
 
 COMPLETE = {
@@ -179,3 +179,10 @@ def test_config_errors_name_file_and_line(tmp_path: Path, text: str, expected: s
         read_config(write(tmp_path, text))
     assert "dandify.yaml" in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_a_dandiset_may_be_all_that_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path, "dandiset:\n  name: Somebody's recordings\n")
+    assert read_dandiset(path) == {"name": "Somebody's recordings"}
+    with pytest.raises(BadRequest, match="no sessions are listed"):
+        read_config(path)

@@ -67,7 +67,15 @@ def test_ages_are_what_the_inspector_takes() -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("mouse_01-a", "mouse01A"), ("001", "001"), ("a b", "aB"), ("Mäuse", "MUse"), ("x+y", "x+y"), (7, "7")],
+    [
+        ("mouse_01-a", "mouse01A"),
+        ("001", "001"),
+        ("a b", "aB"),
+        ("Mäuse", "Mause"),
+        ("é\u0301α1", "e1"),
+        ("x+y", "x+y"),
+        (7, "7"),
+    ],
 )
 def test_labels(text: object, expected: str) -> None:
     assert label(text) == expected

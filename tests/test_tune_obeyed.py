@@ -180,6 +180,7 @@ def test_ctrl_c_while_a_sample_is_read_keeps_the_streams_before(
 
 ROW = {
     "name", "codec", "compression", "chunks", "transforms", "role", "ratio", "ratio_low", "ratio_high", "stored_bytes",
+    "smaller_bytes",
     "encode_mbs", "decode_mbs", "write_mbs", "by_engine", "reads", "figures", "readers", "written",
 }  # fmt: skip
 STREAM = {
@@ -188,11 +189,11 @@ STREAM = {
 }  # fmt: skip
 RESULT = {
     "schema", "streams", "objective", "readers", "seed", "budget_s", "archive", "workers", "seconds", "stopped",
-    "prediction", "raw_bytes", "touched_bytes",
+    "prediction", "notes", "raw_bytes", "touched_bytes",
 }  # fmt: skip
 PREDICTION = {
-    "sessions", "raw_bytes", "stored_bytes", "default_bytes", "unmeasured_bytes", "write_s", "upload_s", "by_convert",
-    "saved_bytes",
+    "sessions", "files", "raw_bytes", "stored_bytes", "default_bytes", "unmeasured_bytes", "write_s", "upload_s",
+    "by_convert", "saved_bytes", "smaller_bytes",
 }  # fmt: skip
 
 

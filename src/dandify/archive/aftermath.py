@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -62,12 +62,17 @@ class Verdict:
     errors
         What keeps it from being published.
     unchecked
-        Assets that it has not checked yet.
+        Paths of assets that it has not checked yet.
     """
 
     status: str
     errors: tuple[ArchiveError, ...]
-    unchecked: int = 0
+    unchecked: tuple[str, ...] = ()
+
+    def states(self, paths: Iterable[str]) -> dict[str, str]:
+        """Return what it says of assets that it has, by path: ``Valid``, ``Invalid`` or ``Pending``."""
+        found = {error.path: "Invalid" for error in self.errors} | dict.fromkeys(self.unchecked, "Pending")
+        return {path: found.get(path, "Valid") for path in paths}
 
 
 def differences(record: Record, there: Mapping[str, Any]) -> tuple[FieldChange, ...]:
@@ -95,7 +100,14 @@ def send(remote: Any, changes: tuple[FieldChange, ...], there: Mapping[str, Any]
     remote.set_raw_metadata({**there, **{change.field: change.here for change in changes}})
 
 
-def verdict(client: Any, identifier: str, seconds: float, tell: Callable[[str], None] | None = None) -> Verdict:
+def verdict(
+    client: Any,
+    identifier: str,
+    seconds: float,
+    tell: Callable[[str], None] | None = None,
+    *,
+    incomplete: Collection[str] = (),
+) -> Verdict:
     """Ask the archive what it says of a draft, until it has checked all of it or the time is over.
 
     Parameters
@@ -108,13 +120,16 @@ def verdict(client: Any, identifier: str, seconds: float, tell: Callable[[str], 
         To wait at most.
     tell
         Called with the status at each look.
+    incomplete
+        Paths of assets that have not come whole, and so will not be checked.
     """
     end = time.monotonic() + seconds
     while True:
         found = _verdict(client.get(f"/dandisets/{identifier}/versions/draft/info/"))
         if tell is not None:
             tell(found.status)
-        if found.status not in _UNDECIDED or time.monotonic() >= end:
+        nothing_comes = found.unchecked and set(found.unchecked) <= set(incomplete)
+        if found.status not in _UNDECIDED or nothing_comes or time.monotonic() >= end:
             return found
         time.sleep(min(_POLL_SECONDS, max(0.0, end - time.monotonic())))
 
@@ -124,7 +139,7 @@ def _verdict(info: Mapping[str, Any]) -> Verdict:
     own = [ArchiveError(None, *_said(e)) for e in info.get("version_validation_errors") or ()]
     said = [ArchiveError(str(e.get("path", "")), *_said(e)) for e in info.get("asset_validation_errors") or ()]
     of_assets = [e for e in said if not e.message.startswith(_UNCHECKED)]
-    unchecked = len(said) - len(of_assets)
+    unchecked = tuple(dict.fromkeys(str(e.path) for e in said if e.message.startswith(_UNCHECKED)))
     status = str(info.get("status", ""))
     if unchecked:
         status = "Pending"

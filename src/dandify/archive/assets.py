@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 from dandify.archive.dandisets import touch
@@ -60,6 +61,54 @@ def listing(
         f"{_OF_VERSION} AND {where} ORDER BY {column} {direction}, va.path LIMIT :limit OFFSET :offset", values
     ).fetchall()
     return count, rows
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of a version: its path, and how many assets of how many bytes lie below it."""
+
+    path: str
+    files: int
+    bytes: int
+
+
+def children(c: sqlite3.Connection, version_id: int, folder: str) -> tuple[list[Folder], list[sqlite3.Row]]:
+    """Return the folders and the assets that lie in a folder, each by path; ``""`` is the outermost one."""
+    prefix = f"{folder}/" if folder else ""
+    _, found = listing(c, version_id, limit=-1, offset=0, prefix=prefix, glob="", order="path")
+    sums: dict[str, list[int]] = {}
+    files = []
+    for row in found:
+        name, slash, _ = row["path"][len(prefix) :].partition("/")
+        if slash:
+            counts = sums.setdefault(prefix + name, [0, 0])
+            counts[0] += 1
+            counts[1] += row["size"] or 0
+        else:
+            files.append(row)
+    return [Folder(path, *counts) for path, counts in sums.items()], files
+
+
+def at_path(c: sqlite3.Connection, version_id: int, path: str, *, with_children: bool) -> list[Folder | sqlite3.Row]:
+    """Return the asset at a path; or the folder, and what lies in it; refuse with 404 (dandi-archive, views/webdav.py).
+
+    The outermost folder has no entry of its own. A path that ends with a slash is a folder's.
+    """
+    place = path.rstrip("/")
+    query = f"{_OF_VERSION} AND va.path = :path"
+    asset = c.execute(query, {"version": version_id, "path": place}).fetchone()
+    if asset is not None and place == path:
+        return [asset]
+    folders, files = children(c, version_id, place)
+    inside: list[Folder | sqlite3.Row] = [*folders, *files]
+    inside.sort(key=lambda one: one.path if isinstance(one, Folder) else str(one["path"]))
+    if not place:
+        return inside if with_children else []
+    if not inside:
+        raise Refused(404, f"{'Folder' if path != place else 'Folder or asset'} not found at {place}")
+    files_below = sum(folder.files for folder in folders) + len(files)
+    bytes_below = sum(folder.bytes for folder in folders) + sum(row["size"] or 0 for row in files)
+    return [Folder(place, files_below, bytes_below), *(inside if with_children else ())]
 
 
 def put(

@@ -135,9 +135,10 @@ def session(target: Target, token: str | None) -> Iterator[Any]:
         variable = client.api_key_env_var if target.known else KEY_VARIABLE
         key = token or os.environ.get(client.api_key_env_var) or (os.environ.get(variable)) or _from_keyring(target)
         if not key:
+            embedded = "" if target.known else "; dandify archive serve prints that of the archive it serves"
             raise BadRequest(
                 f"uploading to {target.name} needs an API key",
-                remedy=f"copy it from the archive's page (behind your initials) and set {variable}",
+                remedy=f"copy it from the archive's page (behind your initials) and set {variable}{embedded}",
             )
         try:
             client.authenticate(key)
@@ -160,6 +161,17 @@ def session(target: Target, token: str | None) -> Iterator[Any]:
             yield client
         except requests.RequestException as error:
             raise _trouble(target, error) from error
+
+
+def answers(url: str) -> bool:
+    """Whether anything answers at an address now."""
+    import requests
+
+    try:
+        requests.get(url, timeout=_TIMEOUT_SECONDS, stream=True).close()
+    except requests.RequestException:
+        return False
+    return True
 
 
 def reason(error: Any) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dandify.errors import BadSource, DandifyError
 
-_VERSION = 2
+_VERSION = 3
 
 # An asset is never changed: a new one takes its place in the version, so that a published version can keep the old one.
 _SCHEMA = """
@@ -60,6 +60,12 @@ ALTER TABLE versions ADD COLUMN manifested TEXT;      -- as which it was last wr
 CREATE TABLE validations (
     asset_id TEXT PRIMARY KEY REFERENCES assets ON DELETE CASCADE, errors TEXT NOT NULL);  -- JSON, [] for none
 """
+# What layout 3 adds: what the valid assets of a version are of, as dandischema sums it up. Manifests are written again.
+_THIRD = """
+ALTER TABLE versions ADD COLUMN summary TEXT;  -- JSON
+UPDATE versions SET manifested = NULL;
+"""
+_LAYOUTS = (_SCHEMA, _SECOND, _THIRD)
 
 
 class Database:
@@ -127,10 +133,9 @@ def open_database(path: Path) -> Database:
         connection.execute("PRAGMA synchronous = FULL")  # in WAL mode NORMAL would lose commits with the power
         connection.execute("PRAGMA foreign_keys = ON")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            connection.executescript(f"BEGIN; {_SCHEMA} {_SECOND} PRAGMA user_version = {_VERSION}; COMMIT;")
-        elif version == 1:
-            connection.executescript(f"BEGIN; {_SECOND} PRAGMA user_version = {_VERSION}; COMMIT;")
+        if version < _VERSION:
+            steps = " ".join(_LAYOUTS[version:])
+            connection.executescript(f"BEGIN; {steps} PRAGMA user_version = {_VERSION}; COMMIT;")
     except sqlite3.DatabaseError as error:
         connection.close()
         if isinstance(error, sqlite3.OperationalError):

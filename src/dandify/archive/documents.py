@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterable
 from typing import Any
 
 from dandischema.conf import get_instance_config
 from dandischema.consts import ALLOWED_INPUT_SCHEMAS, DANDI_SCHEMA_VERSION
+from dandischema.metadata import aggregate_assets_summary
 
 from dandify import __version__
 from dandify.archive.bucket import blob_key, zarr_key
@@ -124,11 +126,20 @@ def version_metadata(archive: Archive, row: sqlite3.Row) -> Json:
         "access": _OPEN_ACCESS,
         "manifestLocation": [assets_url],
         "assetsSummary": {
+            **json.loads(row["summary"] or "{}"),
             "schemaKey": "AssetsSummary",
             "numberOfBytes": row["bytes"],
             "numberOfFiles": row["files"],
         },
     }
+
+
+def assets_summary(assets: Iterable[Json]) -> Json:
+    """Return what valid assets are of, as the archive sums it up: species, approaches, standards, how many subjects."""
+    try:
+        return dict(aggregate_assets_summary(assets))
+    except (AssertionError, LookupError, TypeError, ValueError):  # more subjects than files, names that are no texts
+        return {}
 
 
 def published_metadata(archive: Archive, draft: sqlite3.Row, name: str) -> Json:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dandify.archive.client import find_archive, quiet_dandi
-from dandify.archive.local import YAML, survey
+from dandify.archive.local import survey
+from dandify.dandiset.describe import YAML
 from dandify.errors import DandifyError
 
 _BLOCK_BYTES = 1 << 20

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dandify.dandiset.describe import YAML, read_description
+from dandify.dandiset.texts import PARTIAL
 from dandify.errors import BadRequest, BadSource
 
-YAML = "dandiset.yaml"
-_PARTIAL = ".partial"
 _MANIFEST = ".manifest.json"
 
 # The archive states these itself, also who may read it, which an embargo decides (dandi-archive, Version.strip_metadata
@@ -67,7 +67,7 @@ def survey(dandiset: Path) -> Survey:
     for found in find_dandi_files(dandiset, dandiset_path=dandiset, allow_all=True):
         path = found.filepath.relative_to(dandiset)
         name = path.as_posix()
-        unfinished = next((parent for parent in (path, *path.parents) if parent.name.endswith(_PARTIAL)), None)
+        unfinished = next((parent for parent in (path, *path.parents) if parent.name.endswith(PARTIAL)), None)
         if name == YAML:
             continue
         if unfinished is not None:
@@ -135,26 +135,16 @@ def read_record(dandiset: Path) -> Record:
     BadSource
         It is not YAML, or its identifier is not one.
     """
-    from ruamel.yaml import YAML as Parser
-    from ruamel.yaml.error import YAMLError
-
     file = dandiset / YAML
-    if not file.is_file():
+    found = read_description(dandiset)
+    if found is None:
         raise BadRequest(
             "this is not a dandiset: it has no dandiset.yaml",
             file=dandiset,
             remedy="dandify organize CONVERTED --dandiset DIR",
         )
-    try:
-        found = Parser(typ="safe").load(file.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise BadSource(f"not YAML: {error}", file=file, remedy="mend the line that is named") from error
-    if found is None:
-        found = {}
-    if not isinstance(found, dict):
-        raise BadSource("a mapping of keys to values is expected", file=file, remedy="begin it with: name: TITLE")
     name = found.get("name")
-    metadata = {str(key): value for key, value in found.items() if key not in _COMPUTED}
+    metadata = {key: value for key, value in found.items() if key not in _COMPUTED}
     return Record(
         _identifier(found.get("identifier"), file),
         str(name) if name else None,
@@ -175,27 +165,3 @@ def _identifier(value: object, file: Path) -> str | None:
         place="identifier",
         remedy='write it as "000123", or remove the line and upload with --create',
     )
-
-
-def write_identifier(dandiset: Path, identifier: str) -> None:
-    """Write the identifier into ``dandiset.yaml``, and leave all else in it as it is, comments too."""
-    from ruamel.yaml import YAML as Parser
-
-    file = dandiset / YAML
-    parser = Parser()  # round trip: keeps comments, order and quotes
-    parser.preserve_quotes = True
-    parser.width = 4096  # does not fold long lines anew
-    content = parser.load(file.read_text(encoding="utf-8"))
-    if content is None:
-        content = {}
-    if "identifier" in content or not hasattr(content, "insert"):
-        content["identifier"] = identifier
-    else:
-        content.insert(0, "identifier", identifier)
-    partial = file.with_name(file.name + _PARTIAL)
-    try:
-        with partial.open("w", encoding="utf-8", newline="\n") as stream:
-            parser.dump(content, stream)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Iterable
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from dandify.archive.dandisets import identifier
 from dandify.archive.state import Archive
 
 NAMES: Final = ("dandiset.jsonld", "dandiset.yaml", "assets.jsonld", "assets.yaml", "collection.jsonld")
-_STALE = """
+_VERSION = """
     SELECT d.number, d.owner, d.created AS dandiset_created, d.modified AS dandiset_modified, v.*,
            0 AS unchecked, 0 AS invalid, 0 AS zarrs, NULL AS newest, 0 AS unchanged,
            (SELECT count(*) FROM version_assets va WHERE va.version_id = v.id) AS files,
@@ -25,12 +25,13 @@ _STALE = """
             JOIN assets s ON s.asset_id = va.asset_id LEFT JOIN blobs b ON b.blob_id = s.blob_id
             LEFT JOIN zarrs z ON z.zarr_id = s.zarr_id WHERE va.version_id = v.id) AS bytes
     FROM dandisets d JOIN versions v ON v.dandiset = d.number
-    WHERE v.manifested IS NULL OR v.manifested <> v.modified LIMIT 1
 """
+_STALE = f"{_VERSION} WHERE v.manifested IS NULL OR v.manifested <> v.modified LIMIT 1"
 _ASSETS = """
-    SELECT s.*, b.etag, b.sha256, z.checksum, z.status AS zarr_status, coalesce(b.size, z.size) AS size
+    SELECT s.*, b.etag, b.sha256, z.checksum, z.status AS zarr_status, coalesce(b.size, z.size) AS size, n.errors
     FROM version_assets va JOIN assets s ON s.asset_id = va.asset_id LEFT JOIN blobs b ON b.blob_id = s.blob_id
-    LEFT JOIN zarrs z ON z.zarr_id = s.zarr_id WHERE va.version_id = ? ORDER BY va.path
+    LEFT JOIN zarrs z ON z.zarr_id = s.zarr_id LEFT JOIN validations n ON n.asset_id = s.asset_id
+    WHERE va.version_id = ? ORDER BY va.path
 """
 
 
@@ -41,14 +42,22 @@ def folder_of(archive: Archive, number: int, version: str | None = None) -> Path
 
 
 def write_stale(archive: Archive) -> None:
-    """Write the manifests of every version that was changed since they were written."""
+    """Sum up, and write the manifests of, every version that was changed since they were written."""
     while True:
         with archive.db.reading() as c:
             row = c.execute(_STALE).fetchone()
             assets = [] if row is None else c.execute(_ASSETS, (row["id"],)).fetchall()
         if row is None:
             return
-        _write(archive, row, assets)
+        records = [documents.asset_metadata(archive, asset) for asset in assets]
+        valid = (record for asset, record in zip(assets, records, strict=True) if asset["errors"] == "[]")
+        summary = json.dumps(documents.assets_summary(valid), ensure_ascii=False)
+        with archive.db.writing() as c:
+            c.execute("UPDATE versions SET summary = ? WHERE id = ?", (summary, row["id"]))
+            summed = c.execute(f"{_VERSION} WHERE v.id = ?", (row["id"],)).fetchone()
+        if summed is None:  # it was deleted meanwhile
+            continue
+        _write(archive, summed, records)
         with archive.db.writing() as c:
             c.execute("UPDATE versions SET manifested = ? WHERE id = ?", (row["modified"], row["id"]))
 
@@ -69,9 +78,8 @@ def file_of_key(archive: Archive, key: str) -> Path | None:
     return file if parts[2] not in (".", "..") and file.is_file() else None
 
 
-def _write(archive: Archive, version: sqlite3.Row, rows: Iterable[sqlite3.Row]) -> None:
+def _write(archive: Archive, version: sqlite3.Row, assets: Sequence[documents.Json]) -> None:
     metadata = documents.version_metadata(archive, version)
-    assets = [documents.asset_metadata(archive, row) for row in rows]
     members = {
         "@context": metadata["@context"],
         "id": f"{metadata['id']}/assets",

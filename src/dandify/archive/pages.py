@@ -28,8 +28,15 @@ _LISTED: Final = 200  # rows of a table; what is left out is said
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 _FIELDS: Final = (
     ("keywords", "Keywords"), ("license", "License"), ("protocol", "Protocols"), ("studyTarget", "Study targets"),
-    ("acknowledgement", "Acknowledgement"), ("citation", "Cite as"),
+    ("ethicsApproval", "Ethics"), ("relatedResource", "Related"), ("acknowledgement", "Acknowledgement"),
+    ("citation", "Cite as"),
 )  # fmt: skip
+_SUMMED: Final = (
+    ("species", "Species"), ("approach", "Approaches"), ("measurementTechnique", "Techniques"),
+    ("variableMeasured", "Variables"), ("dataStandard", "Standards"),
+)  # fmt: skip
+
+_OF_A_SUBJECT: Final = ("identifier", "species", "sex", "age", "strain", "genotype")
 
 
 def size_text(count: float) -> str:
@@ -76,12 +83,12 @@ def _home(archive: Archive, c: sqlite3.Connection, request: Request) -> str:
         lines.append(
             f'<tr><td><a href="/dandiset/{number}/draft">{number}</a></td>'
             f'<td><a href="/dandiset/{number}/draft">{escape(row["name"])}</a></td>'
-            f'<td class="n">{row["files"]:,}</td><td class="n">{size_text(row["bytes"])}</td>'
-            f"<td>{_badge(state)}</td><td>{_day(row['modified'])}</td></tr>"
+            f'<td class="n wide">{row["files"]:,}</td><td class="n">{size_text(row["bytes"])}</td>'
+            f"<td>{_badge(state)}</td><td class=wide>{_day(row['modified'])}</td></tr>"
         )
     table = (
-        "<table><thead><tr><th>Dandiset</th><th>Name</th><th class=n>Files</th><th class=n>Size</th><th>Draft</th>"
-        f"<th>Modified</th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        "<table><thead><tr><th>Dandiset</th><th>Name</th><th class='n wide'>Files</th><th class=n>Size</th>"
+        f"<th>Draft</th><th class=wide>Modified</th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
         if lines
         else "<p>No dandiset" + (" has these words in its metadata." if search else " yet.") + "</p>"
     )
@@ -105,7 +112,7 @@ def _dandiset(archive: Archive, c: sqlite3.Connection, request: Request) -> str:
         for v in dandisets.versions(c, number)
     )
     status_line = (
-        f'<p class="versions">{versions} {_badge(state)} {row["files"]:,} files, {size_text(row["bytes"])}, '
+        f'<p class="versions">{versions} {_badge(state)} {_count(row["files"], "file")}, {size_text(row["bytes"])}, '
         f"modified {_day(row['modified'])}</p>"
     )
     elsewhere = (
@@ -115,8 +122,8 @@ def _dandiset(archive: Archive, c: sqlite3.Connection, request: Request) -> str:
     parts = [
         f'<p class="path"><a href="/">Dandisets</a> / {number}</p><h1>{escape(row["name"])}</h1>', status_line,
         f"<p class=text>{escape(str(metadata.get('description') or 'No description.'))}</p>",
-        _people(metadata), _definitions(metadata), _summary(c, row), _trouble(archive, c, row),
-        f"<h2>Files</h2>{_files(c, row, number, request.query_params.get('location', ''))}", elsewhere,
+        _people(metadata), _definitions(metadata), _summary(c, row, metadata), _trouble(archive, c, row),
+        f"<h2 id=files>Files</h2>{_files(c, row, number, request.query_params.get('location', ''))}", elsewhere,
     ]  # fmt: skip
     return page(f"{number} {row['name']}", "".join(parts))
 
@@ -137,35 +144,44 @@ def _people(metadata: Json) -> str:
 
 
 def _definitions(metadata: Json) -> str:
-    rows = []
-    for key, title in _FIELDS:
-        value = metadata.get(key)
-        if value:
-            shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            rows.append(f"<dt>{title}</dt><dd>{escape(shown.replace('spdx:', ''))}</dd>")
-    return f"<dl>{''.join(rows)}</dl>" if rows else ""
+    return _listed((title, map(_item, _many(metadata.get(key)))) for key, title in _FIELDS)
 
 
-def _summary(c: sqlite3.Connection, row: sqlite3.Row) -> str:
+def _item(value: object) -> str:
+    """Say one value of a field: a text, or what is known by a name, an address or a number."""
+    if isinstance(value, dict):
+        relation = _words(str(value["relation"]).removeprefix("dcite:")) + " " if value.get("relation") else ""
+        known = next((value[key] for key in ("url", "name", "identifier") if value.get(key)), "")
+        return escape(relation) + _item(known)
+    text = str(value).removeprefix("spdx:")
+    is_address = text.startswith(("https://", "http://"))
+    return f'<a href="{escape(text)}" rel="noreferrer">{escape(text)}</a>' if is_address else escape(text)
+
+
+def _summary(c: sqlite3.Connection, row: sqlite3.Row, metadata: Json) -> str:
     """Say what the assets are of and about, from their own metadata."""
-    species: set[str] = set()
     subjects: set[str] = set()
-    approaches: set[str] = set()
-    standards: set[str] = set()
     query = "SELECT s.metadata FROM version_assets va JOIN assets s ON s.asset_id = va.asset_id WHERE va.version_id = ?"
     for (text,) in c.execute(query, (row["id"],)):
-        about = json.loads(text)
-        for one in _objects(about.get("wasAttributedTo")):
-            subjects.add(str(one.get("identifier", "")))
-            species.add(str((one.get("species") or {}).get("name", "")))
-        approaches |= {str(a.get("name", "")) for a in _objects(about.get("approach"))}
-        standards |= {str(a.get("name", "")) for a in _objects(about.get("dataStandard"))}
-    told = (
-        (_count(len(subjects - {""}), "subject"), subjects - {""}), ("Species", species - {""}),
-        ("Approaches", approaches - {""}), ("Standards", standards - {""}),
-    )  # fmt: skip
-    cells = [f"<dt>{escape(title)}</dt><dd>{escape(_some(values))}</dd>" for title, values in told if values]
-    return f"<h2>Summary</h2><dl>{''.join(cells)}</dl>" if cells else ""
+        subjects |= {str(one.get("identifier", "")) for one in _objects(json.loads(text).get("wasAttributedTo"))}
+    subjects -= {""}
+    found = metadata["assetsSummary"]
+    told = [(_count(len(subjects), "subject"), [escape(_some(subjects))])] if subjects else []
+    told += [
+        (title, [escape(_some(map(_said, found[key])))])
+        for key, title in _SUMMED if found.get(key)
+    ]  # fmt: skip
+    return f"<h2>Summary</h2>{_listed(told)}" if told else ""
+
+
+def _listed(rows: Iterable[tuple[str, Iterable[str]]]) -> str:
+    """Return a list of what is told under each title, HTML; empty where nothing is."""
+    lines = [f"<dt>{title}</dt><dd>{text}</dd>" for title, values in rows if (text := ", ".join(values))]
+    return f"<dl>{''.join(lines)}</dl>" if lines else ""
+
+
+def _many(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [] if value in (None, "") else [value]
 
 
 def _some(values: Iterable[str], most: int = 12) -> str:
@@ -187,14 +203,16 @@ def _trouble(archive: Archive, c: sqlite3.Connection, row: sqlite3.Row) -> str:
     of_assets = [e for e in asset_errors(c, row["id"]) if e["message"] != UNCHECKED]
     items = [f"<li>dandiset: {_error(e)}</li>" for e in own]
     items += [f"<li>{escape(e['path'])}: {_error(e)}</li>" for e in of_assets[:_LISTED]]
+    if left := of_assets[_LISTED:]:
+        items.append(f"<li>and {_count(len(left), 'error')} more</li>")
     if row["zarrs"]:
-        items.append(f"<li>{row['zarrs']} Zarr: dandisets that hold Zarr cannot be published</li>")
-    waiting = f"<p>{row['unchecked']:,} files are not checked yet.</p>" if row["unchecked"] else ""
+        items.append(f"<li>{row['zarrs']:,} Zarr: the archive publishes no dandiset that holds Zarr</li>")
+    if row["unchecked"]:
+        items.append(f"<li>{_count(row['unchecked'], 'file')} not checked yet</li>")
     if not items:
-        return waiting
-    summary = f"{_count(len(own) + len(of_assets), 'error')} of the schema, {len(items):,} shown"
+        return ""
     return (
-        f"{waiting}<details{' open' if len(items) < 10 else ''}><summary>{summary}</summary>"
+        f"<details{' open' if len(items) < 10 else ''}><summary>What keeps it from being published</summary>"
         f"<ul class=errors>{''.join(items)}</ul></details>"
     )
 
@@ -207,41 +225,38 @@ def _error(error: Json) -> str:
 def _files(c: sqlite3.Connection, row: sqlite3.Row, number: str, location: str) -> str:
     """List the folders and files at a place, as a person walks through them."""
     here = location.strip("/")
-    prefix = f"{here}/" if here else ""
-    count, found = assets.listing(c, row["id"], limit=-1, offset=0, prefix=prefix, glob="", order="path")
-    folders: dict[str, list[int]] = {}
-    files: list[sqlite3.Row] = []
-    for one in found:
-        rest = one["path"][len(prefix) :]
-        if "/" in rest:
-            sums = folders.setdefault(rest.split("/", 1)[0], [0, 0])
-            sums[0] += 1
-            sums[1] += one["size"] or 0
-        else:
-            files.append(one)
+    folders, files = assets.children(c, row["id"], here)
     base = f"/dandiset/{number}/{row['version']}"
-    crumbs, path = [f'<a href="{base}">all</a>'], ""
+    crumbs, path = [f'<a href="{base}#files">all</a>'], ""
     for part in here.split("/") if here else ():
         path = f"{path}/{part}" if path else part
-        crumbs.append(f'<a href="{base}?{urlencode({"location": path})}">{escape(part)}</a>')
+        crumbs.append(_folder(base, path, part))
     lines = [
-        f'<tr><td><a href="{base}?{urlencode({"location": prefix + name})}">{escape(name)}/</a></td>'
-        f'<td class="n">{size_text(size)}</td><td>{number_of:,} files</td></tr>'
-        for name, (number_of, size) in list(folders.items())[:_LISTED]
+        f"<tr><td class=name>{_folder(base, one.path, _name(one.path) + '/')}</td>"
+        f'<td class="n">{size_text(one.bytes)}</td><td class=n>{_count(one.files, "file")}</td></tr>'
+        for one in folders[:_LISTED]
     ]
     lines += [
-        f'<tr><td><a href="{base}/asset/{one["asset_id"]}">{escape(one["path"][len(prefix) :])}</a></td>'
-        f'<td class="n">{size_text(one["size"] or 0)}</td><td>{_download(one)}</td></tr>'
+        f'<tr><td class=name><a href="{base}/asset/{one["asset_id"]}">{escape(_name(one["path"]))}</a></td>'
+        f'<td class="n">{size_text(one["size"] or 0)}</td><td class=n>{_download(one)}</td></tr>'
         for one in files[:_LISTED]
     ]
     left = len(folders) + len(files) - len(lines)
     more = f"<p>{left:,} more are not shown.</p>" if left > 0 else ""
     if not lines:
-        return "<p>No file yet.</p>" if not count else "<p>No file here.</p>"
+        return "<p>No file here.</p>" if here else "<p>No file yet.</p>"
     return (
         f'<p class="path">{" / ".join(crumbs)}</p><table><thead><tr><th>Name</th><th class=n>Size</th><th></th></tr>'
         f"</thead><tbody>{''.join(lines)}</tbody></table>{more}"
     )
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _folder(base: str, location: str, shown: str) -> str:
+    return f'<a href="{base}?{urlencode({"location": location})}#files">{escape(shown)}</a>'
 
 
 def _download(asset: sqlite3.Row) -> str:
@@ -275,14 +290,34 @@ def _asset(archive: Archive, c: sqlite3.Connection, request: Request) -> str:
     return page(
         row["path"],
         f'<p class="path"><a href="/">Dandisets</a> / <a href="{base}">{number}</a> / '
-        f'<a href="{base}?{urlencode({"location": folder})}">{escape(folder or "all")}</a></p>'
+        f"{_folder(base, folder, folder or 'all')}</p>"
         f"<h1>{escape(row['path'].rpartition('/')[2])}</h1>"
         f"<p>{_badge(state)} {size_text(row['size'] or 0)}, modified {_day(row['modified'])}, {get}</p>"
         + (f"<ul class=errors>{items}</ul>" if items else "")
         + (f"<h2>Open with</h2><p>{links}</p>" if links else "")
+        + (f"<h2>About</h2>{about}" if (about := _about(metadata)) else "")
         + "<h2>Metadata</h2><input id=filter placeholder='Show lines that contain ...' aria-label='Filter'>"
         + f"<pre id=json>{escape(json.dumps(metadata, ensure_ascii=False, indent=2))}</pre>",
     )
+
+
+def _about(metadata: Json) -> str:
+    """Say who was recorded, when and how."""
+    people = [
+        ", ".join(escape(_said(one[key])) for key in _OF_A_SUBJECT if one.get(key))
+        for one in _objects(metadata.get("wasAttributedTo")) if one.get("schemaKey") == "Participant"
+    ]  # fmt: skip
+    sessions = [
+        escape(" ".join(str(one[key]) for key in ("name", "startDate") if one.get(key)))
+        for one in _objects(metadata.get("wasGeneratedBy")) if one.get("schemaKey") == "Session"
+    ]  # fmt: skip
+    samples = (_item(one) for one in _objects(metadata.get("wasDerivedFrom")))
+    said = ((title, (escape(_said(v)) for v in _many(metadata.get(key)))) for key, title in _SUMMED)
+    return _listed([("Subject", people), ("Session", sessions), ("Sample", samples), *said])
+
+
+def _said(value: object) -> str:
+    return str(value.get("name") or value.get("value") or "") if isinstance(value, dict) else str(value)
 
 
 def _links(services: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dandify.archive.client import Target
-from dandify.archive.local import YAML
+from dandify.dandiset.describe import YAML
 from dandify.errors import BadRequest
 
 _UNAPPROVED: Final = ("INCOMPLETE", "PENDING", "REJECTED")  # dandi-archive, UserMetadata.Status

@@ -203,6 +203,28 @@ async def list_assets(request: Request) -> Response:
     return await run_in_threadpool(paginated, request, fetch)
 
 
+async def list_at_path(request: Request) -> Response:
+    """List what is at a path of a version, and with ``children`` what lies in it; as DANDI's WebDAV asks."""
+    query, archive = request.query_params, archive_of(request)
+    user_of(request)
+    full, with_children = (query.get(name, "false").lower() == "true" for name in ("metadata", "children"))
+
+    def shown(one: assets.Folder | sqlite3.Row) -> Json:
+        if isinstance(one, assets.Folder):
+            folder = {"path": one.path, "total_assets": one.files, "total_size": one.bytes}
+            return {"type": "folder", "resource": folder}
+        more = {"metadata": documents.asset_metadata(archive, one)} if full else {}
+        return {"type": "asset", "resource": {**documents.asset(one), **more}}
+
+    def fetch(limit: int, offset: int) -> tuple[int, list[Json]]:
+        with archive.db.reading() as c:
+            version = dandisets.version(c, query.get("dandiset_id"), query.get("version_id", dandisets.DRAFT))
+            found = assets.at_path(c, version["id"], query.get("path", ""), with_children=with_children)
+        return len(found), [shown(one) for one in found[offset : offset + limit]]
+
+    return await run_in_threadpool(paginated, request, fetch)
+
+
 async def create_asset(request: Request) -> Response:
     """Add an asset to the draft."""
     return await _put_asset(request, None)
@@ -322,6 +344,7 @@ ROUTES: list[Route] = [
     *routes(_ASSET + "/validation", get_asset_validation, "GET"),
     *routes(_ASSET + "/download", download_asset, "GET"),
     *routes("/api/assets/{asset}", get_asset, "GET"),
+    *routes("/api/webdav/assets/atpath", list_at_path, "GET"),
     *routes("/api/assets/{asset}/info", get_asset_info, "GET"),
     *routes("/api/assets/{asset}/download", download_asset, "GET"),
 ]

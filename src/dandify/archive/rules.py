@@ -6,14 +6,11 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-MAX_PATH_CHARACTERS = 512
+from dandify.dandiset.names import ASSET_PATH, MAX_PATH
+
 MAX_BLOB_BYTES = 5 * 2**40  # S3's largest object; the DANDI archive refuses more (dandiapi AssetBlob)
 MAX_ZARR_FILE_BYTES = 5 * 2**30  # S3's largest single PUT, which is how Zarr files travel
 
-# The archive's own pattern is ([A-z0-9(),&\s#+~_=-]?\/?\.?[A-z0-9(),&\s#+~_=-])+. Its optional first character makes it
-# backtrack exponentially on a path it does not match; without it the language is the same and matching is linear.
-# A-z really is meant: it lets [ ] ^ ` and the backslash through, as the archive does.
-_ASSET_PATH = re.compile(r"(?:/?\.?[A-z0-9(),&\s#+~_=-])+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ETAG = re.compile(r"[0-9a-f]{32}-[0-9]{1,5}")
 
@@ -53,11 +50,11 @@ def asset_path(path: object) -> str:
     """
     if not isinstance(path, str) or not path:
         raise Refused(400, "metadata.path: a path relative to the dandiset is required.")
-    if len(path) > MAX_PATH_CHARACTERS:
-        raise Refused(400, f"Path of {len(path)} characters; at most {MAX_PATH_CHARACTERS} are allowed.")
+    if len(path) > MAX_PATH:
+        raise Refused(400, f"Path of {len(path)} characters; at most {MAX_PATH} are allowed.")
     if path.startswith("/"):
         raise Refused(400, f"Path {path!r} must not begin with /.")
-    if not _ASSET_PATH.fullmatch(path):
+    if not ASSET_PATH.fullmatch(path):
         raise Refused(400, f"Path {path!r} has characters or components that are not allowed (such as .., // or @).")
     return path
 
@@ -77,7 +74,7 @@ def zarr_file_path(path: object) -> str:
         raise Refused(400, f"Path {path!r} must be relative to the Zarr, without empty, . or .. components.")
     if "\\" in path or ":" in path or _CONTROL.search(path):
         raise Refused(400, f"Path {path!r} has a backslash, colon or control character.")
-    if len(path) > MAX_PATH_CHARACTERS or any(len(part.encode()) > 255 for part in parts):
+    if len(path) > MAX_PATH or any(len(part.encode()) > 255 for part in parts):
         raise Refused(400, f"Path {path!r} is too long (512 characters, 255 bytes a component).")
     return path
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from dandify.archive.client import reason
+from dandify.archive.client import answers, reason
 from dandify.archive.local import asset_bytes
 from dandify.archive.merge import merged, says_more
 from dandify.dandiset.assets import asset_metadata
@@ -22,6 +22,7 @@ from dandify.tree_state import missing_target
 
 Status = Literal["uploaded", "skipped", "failed", "planned"]
 _STOPPED: Final = "stopped; upload again to go on"
+_LOST: Final = "not tried: the archive does not answer any more; upload again to go on"
 _MAX_LISTED: Final = 5
 _WAITING: Final = "server calculating checksum"  # the client's word for a Zarr of which all files have come
 _POLL_SECONDS: Final = 1.0
@@ -42,12 +43,16 @@ class AssetUpload:
         be uploaded).
     message
         Why it was skipped or failed, or what is planned; empty where there is nothing to say.
+    archive
+        What the archive says of what it has: ``Valid``, ``Invalid`` or ``Pending``; empty where nobody asked, or it
+        has no such asset.
     """
 
     path: str
     bytes: int
     status: Status
     message: str
+    archive: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,16 @@ class Sender:
         client sleeps two seconds for each.
     dry_run
         Send nothing.
+
+    Attributes
+    ----------
+    bytes_sent
+        So far.
+    stopped
+        Set it to let what is under way end at its next step.
+    lost
+        How the archive stopped answering; empty while it answers. The client tries each request for a minute, so that
+        nothing more is sent to an archive that is gone.
     """
 
     def __init__(
@@ -112,6 +127,7 @@ class Sender:
         self._lock = threading.Lock()
         self.bytes_sent = 0
         self.stopped = False
+        self.lost = ""
 
     def send(self, asset: Any) -> AssetUpload:
         """Upload one asset; a failure is its result, so that the others are still sent."""
@@ -129,19 +145,27 @@ class Sender:
             status, message = self._send(asset, path, size)
         except requests.RequestException as error:
             status, message = "failed", reason(error)
+            self._notice_loss(message)
         # What the client and the libraries under it raise for one bad file or a lost connection.
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, AssertionError, UploadError) as error:
             status, message = "failed", f"{type(error).__name__}: {error}"
+            self._notice_loss(message)
         except DandifyError as error:
             status, message = "failed", error.cause
         self._tell(path, status, size, size)
         return AssetUpload(path, size, status, message)
+
+    def _notice_loss(self, message: str) -> None:
+        if self._remote is not None and not self.lost and not answers(self._remote.client.api_url):
+            self.lost = message
 
     def _send(self, asset: Any, path: str, size: int) -> tuple[Status, str]:
         from dandi.exceptions import NotFoundError
 
         if self.stopped:
             return "failed", _STOPPED
+        if self.lost:
+            return "failed", _LOST
         if target := missing_target(asset.filepath):
             return "failed", f"its content is not there: it is a link to {target}; get it (datalad get), or remove it"
         if size == 0:

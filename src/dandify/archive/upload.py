@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dandify.archive.aftermath import FieldChange, Verdict, differences, send, verdict
 from dandify.archive.client import Target, find_archive, quiet_dandi, reason, session
-from dandify.archive.local import YAML, Record, read_record, survey, write_identifier
+from dandify.archive.local import Record, read_record, survey
 from dandify.archive.permission import require_permission
 from dandify.archive.send import AssetUpload, ProgressCallback, Sender
+from dandify.dandiset.describe import YAML, write_identifier
 from dandify.errors import BadRequest, DandifyError
 
 WAIT_SECONDS = 60.0  # for the archive to check what has arrived
@@ -45,6 +47,8 @@ class UploadReport:
         Whether the archive was given them.
     verdict
         What the archive says of the draft; None where nobody waited for it.
+    trouble
+        Why the archive could not be asked or told at the end; empty if it could.
     """
 
     dandiset_id: str
@@ -57,6 +61,7 @@ class UploadReport:
     changes: tuple[FieldChange, ...] = ()
     changed: bool = False
     verdict: Verdict | None = None
+    trouble: str = ""
 
     @property
     def failed(self) -> tuple[AssetUpload, ...]:
@@ -70,6 +75,7 @@ def upload(
     to: str,
     token: str | None = None,
     create: bool = False,
+    embargo: bool = False,
     validate: bool = True,
     metadata: bool = False,
     wait: float = WAIT_SECONDS,
@@ -94,6 +100,8 @@ def upload(
     create
         Create the dandiset at the archive, from the name and metadata of ``dandiset.yaml``, if it has no identifier
         yet; the new one is written into the file.
+    embargo
+        Create it embargoed: only its owners see it until they lift the embargo at the archive.
     validate
         Validate each asset first, as ``dandi upload`` does; one with errors fails and is not sent.
     metadata
@@ -121,19 +129,14 @@ def upload(
     started = time.monotonic()
     root = dandiset.absolute()
     record = read_record(root)
-    if record.identifier is None and not create:
-        raise BadRequest(
-            "the dandiset has no identifier yet",
-            file=root / YAML,
-            remedy="upload with --create, or write the identifier of an existing dandiset into the file",
-        )
+    _require_one_way(root, record, create, embargo)
     with quiet_dandi(to):
         target = find_archive(to)
         with session(target, token) as client:
             remote, created = None, False
             require_permission(client, target, root, record.identifier)
             if record.identifier is not None or not dry_run:
-                remote, created = _remote(client, target, root, record)
+                remote, created = _remote(client, target, root, record, embargo)
             found = survey(root)
             jobs = max(1, jobs)
             sender = Sender(remote, root, validate, progress, jobs=jobs, dry_run=dry_run)
@@ -143,13 +146,14 @@ def upload(
                 except BaseException:  # Ctrl-C: what is under way ends at its next step, and nothing else begins
                     sender.stopped = True
                     raise
-            there = remote.get_raw_metadata() if remote is not None else {}
-            changes = () if created else differences(record, there)
-            if metadata and changes and not dry_run:
-                send(remote, changes, there)
-            said = None
-            if wait > 0 and remote is not None and not dry_run:
-                said = verdict(client, remote.identifier, wait, sender.tell_status)
+            end = _Aftermath(trouble=sender.lost)
+            if remote is not None and not end.trouble:
+                failed = [asset.path for asset in results if asset.status == "failed"]
+                end = _aftermath(client, remote, record, compare=not created, tell=metadata and not dry_run,
+                                 wait=0 if dry_run else wait, sender=sender, failed=failed)  # fmt: skip
+    if end.verdict is not None:
+        states = end.verdict.states(r.path for r in results if r.status in ("uploaded", "skipped"))
+        results = [replace(r, archive=states.get(r.path, "")) for r in results]
     results.extend(AssetUpload(left.path, left.size, "skipped", left.reason) for left in found.left)
     return UploadReport(
         dandiset_id=remote.identifier if remote is not None else "",
@@ -159,13 +163,64 @@ def upload(
         bytes_sent=sender.bytes_sent,
         seconds=time.monotonic() - started,
         created=created,
-        changes=changes,
-        changed=bool(changes) and metadata and not dry_run,
-        verdict=said,
+        changes=end.changes,
+        changed=end.changed,
+        verdict=end.verdict,
+        trouble=end.trouble,
     )
 
 
-def _remote(client: Any, target: Target, root: Path, record: Record) -> tuple[Any, bool]:
+def _require_one_way(root: Path, record: Record, create: bool, embargo: bool) -> None:
+    """Refuse to upload nowhere, and to embargo what is there already."""
+    if record.identifier is None and not create:
+        raise BadRequest(
+            "the dandiset has no identifier yet",
+            file=root / YAML,
+            remedy="upload with --create, or write the identifier of an existing dandiset into the file",
+        )
+    if record.identifier is not None and embargo:
+        raise BadRequest(
+            f"dandiset {record.identifier} is there already; an embargo begins when a dandiset is created",
+            file=root / YAML,
+            place="identifier",
+            remedy="upload without --embargo; or remove the line and upload with --create --embargo",
+        )
+
+
+@dataclass(frozen=True)
+class _Aftermath:
+    """What followed the transfer; the fields are those of `UploadReport`."""
+
+    changes: tuple[FieldChange, ...] = ()
+    changed: bool = False
+    verdict: Verdict | None = None
+    trouble: str = ""
+
+
+def _aftermath(
+    client: Any, remote: Any, record: Record, *, compare: bool, tell: bool, wait: float, sender: Sender,
+    failed: Sequence[str],
+) -> _Aftermath:  # fmt: skip
+    """Compare and tell the dandiset's metadata, and ask what the archive says; if that fails, the files are sent."""
+    import requests
+
+    end = _Aftermath()
+    try:
+        if compare:
+            there = remote.get_raw_metadata()
+            end = _Aftermath(differences(record, there))
+            if end.changes and tell:
+                send(remote, end.changes, there)
+                end = replace(end, changed=True)
+        if wait > 0:
+            said = verdict(client, remote.identifier, wait, sender.tell_status, incomplete=failed)
+            end = replace(end, verdict=said)
+    except requests.RequestException as error:
+        return replace(end, trouble=reason(error))
+    return end
+
+
+def _remote(client: Any, target: Target, root: Path, record: Record, embargo: bool) -> tuple[Any, bool]:
     """Return the draft to upload into, and whether it was made now."""
     import requests
 
@@ -179,7 +234,7 @@ def _remote(client: Any, target: Target, root: Path, record: Record) -> tuple[An
             remedy=f"dandify describe {root.name} --name TITLE",
         )
     try:
-        made = client.create_dandiset(record.name, record.metadata)
+        made = client.create_dandiset(record.name, record.metadata, embargo=embargo)
     except requests.HTTPError as error:
         raise DandifyError(
             f"{target.name} did not create the dandiset: {reason(error)}",
@@ -189,9 +244,9 @@ def _remote(client: Any, target: Target, root: Path, record: Record) -> tuple[An
     remote = client.get_dandiset(made.identifier, "draft", lazy=False)
     try:
         write_identifier(root, made.identifier)
-    except OSError as error:
+    except DandifyError as error:
         raise DandifyError(
-            f"dandiset {made.identifier} was created, but could not be noted: {error.strerror}",
+            f"dandiset {made.identifier} was created, but its identifier {error.cause}",
             file=root / YAML,
             remedy=f'add the line: identifier: "{made.identifier}"',
         ) from error

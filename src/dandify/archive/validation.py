@@ -158,4 +158,8 @@ class Validator:
                         "INSERT OR REPLACE INTO validations SELECT asset_id, ? FROM assets WHERE asset_id = ?",
                         (errors, asset_id),
                     )
+                    c.execute(
+                        "UPDATE versions SET manifested = NULL WHERE id IN"
+                        " (SELECT version_id FROM version_assets WHERE asset_id = ?)", (asset_id,),
+                    )  # fmt: skip
         return len(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,10 +60,10 @@ def command(
     import dandify
     from dandify.cli.console import out, print_json
     from dandify.dandiset.people import parse_contributor, parse_funder, parse_related
-    from dandify.project.config import read_config
+    from dandify.project.config import read_dandiset
     from dandify.report.describe import print_description
 
-    metadata = dict(read_config(config).dandiset) if config else {}
+    metadata = read_dandiset(config) if config else {}
     given = {
         **plain,
         "license": license_,
@@ -81,7 +82,7 @@ def command(
 
 
 def _asked(dandiset: Path, metadata: dict[str, Any]) -> dict[str, Any]:
-    """Ask for what neither the file nor the options say; an empty answer leaves it open."""
+    """Ask for what neither the file nor the options say; an empty answer leaves it open, a wrong one is asked again."""
     from dandify.dandiset.describe import document_of, read_description
 
     there = {**document_of(metadata), **(read_description(dandiset) or {})}
@@ -93,44 +94,54 @@ def _asked(dandiset: Path, metadata: dict[str, Any]) -> dict[str, Any]:
         ("license", "License, CC0-1.0 or CC-BY-4.0"),
     ):
         if not there.get(key):
-            answers[key] = _ask(question)
+            answers[key] = _ask(question, lambda answer, key=key: {key: answer})  # type: ignore[misc]
     if not there.get("contributor"):
         answers["contributors"] = _people()
-        answers["funders"] = _several("Funder; award number", _funder)
+        answers["funders"] = _several("Funder; award number", "funders")
     if not there.get("keywords"):
         answers["keywords"] = [word.strip() for word in _ask("Keywords, with commas").split(",") if word.strip()]
+    if not there.get("protocol"):
+        answers["protocol"] = _several("Protocol, the address of a page", "protocol")
     if not there.get("ethicsApproval"):
-        answers["ethics"] = [number] if (number := _ask("Number of the ethics approval")) else []
+        answers["ethics"] = _several("Number of an ethics approval", "ethics")
+    if not there.get("relatedResource"):
+        answers["related"] = _several("Paper or dataset, like IsDescribedBy https://doi.org/10...", "related")
     return {**metadata, **{key: value for key, value in answers.items() if value}}
 
 
-def _people() -> list[Any]:
-    from dandify.dandiset.people import Contributor
+def _people() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
 
-    found: list[Contributor] = []
-    while name := _ask("Contact person as Last, First" if not found else "Another contributor as Last, First"):
-        roles = ("ContactPerson", "Author") if not found else ("Author",)
-        found.append(
-            Contributor(
-                name=name, roles=roles, email=_ask("  email") or None, identifier=_ask("  ORCID") or None,
-                affiliations=tuple(filter(None, [_ask("  affiliation")])),
-            )
-        )  # fmt: skip
+    def ask(question: str, key: str, **known: Any) -> str:
+        return _ask(question, lambda answer: {"contributors": [{**known, key: answer}]})
+
+    while name := ask("Contact person as Last, First" if not found else "Another contributor as Last, First", "name"):
+        person = {
+            "name": name, "roles": ["Author"] if found else ["ContactPerson", "Author"],
+            "email": ask("  email", "email", name=name), "orcid": ask("  ORCID", "orcid", name=name),
+            "affiliations": list(filter(None, [_ask("  affiliation")])),
+        }  # fmt: skip
+        found.append({key: value for key, value in person.items() if value})
     return found
 
 
-def _funder(text: str) -> Any:
-    from dandify.dandiset.people import parse_funder
-
-    return parse_funder(text)
-
-
-def _several(question: str, parse: Any) -> list[Any]:
-    found: list[Any] = []
-    while text := _ask(question):
-        found.append(parse(text))
+def _several(question: str, key: str) -> list[str]:
+    found: list[str] = []
+    while text := _ask(question, lambda answer: {key: [answer]}):
+        found.append(text)
     return found
 
 
-def _ask(question: str) -> str:
-    return str(click.prompt(question, default="", show_default=False)).strip()
+def _ask(question: str, meant: Callable[[str], dict[str, Any]] | None = None) -> str:
+    """Ask until the answer is empty, or the metadata that are meant by it are such as DANDI takes."""
+    from dandify.dandiset.describe import document_of
+    from dandify.errors import BadRequest
+
+    while answer := str(click.prompt(question, default="", show_default=False)).strip():
+        try:
+            document_of(meant(answer) if meant else None)
+        except BadRequest as error:
+            click.echo(f"  {error.cause.splitlines()[-1].strip()}", err=True)
+        else:
+            break
+    return answer

@@ -33,6 +33,10 @@ import click
     help="CSV or TSV of what files do not state: path, subject_id, session_id, species, sex, age, sample_id, stain ...",
 )
 @click.option("--ignore", multiple=True, metavar="PATTERN", help="Files to pass over, like '*_old.nwb'. Repeatable.")
+@click.option(
+    "--media", multiple=True, type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER",
+    help="Where to look, by name, for videos that NWB files refer to and that are not where these say. Repeatable.",
+)  # fmt: skip
 @click.option("--name", help="Name of the dandiset, for dandiset.yaml.")
 @click.option("--description", help="Description of the dandiset, for dandiset.yaml.")
 @click.option("--license", "license_", type=click.Choice(["CC0-1.0", "CC-BY-4.0"]), help="License, for dandiset.yaml.")
@@ -49,8 +53,8 @@ import click
 def command(
     converted: tuple[Path, ...], dandiset: Path, mode: Literal["copy", "hardlink", "symlink", "move"], name: str | None,
     description: str | None, layout: Literal["auto", "dandi", "bids"], table: Path | None,
-    ignore: tuple[str, ...], license_: str | None, config: Path | None, subject_id: str | None, session_id: str | None,
-    overwrite: bool, dry_run: bool, as_json: bool,
+    ignore: tuple[str, ...], media: tuple[Path, ...], license_: str | None, config: Path | None,
+    subject_id: str | None, session_id: str | None, overwrite: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Lay out CONVERTED, folders or files of `dandify convert` or of other tools, as a dandiset.
 
@@ -62,17 +66,18 @@ def command(
     """
     import dandify
     from dandify.cli.console import out, print_json, progress
-    from dandify.project.config import read_config
+    from dandify.project.config import read_dandiset
     from dandify.report.organize import print_organize
     from dandify.store.progress import Progress as Step
 
-    metadata = dict(read_config(config).dandiset) if config else {}
+    metadata = read_dandiset(config) if config else {}
     given = {"name": name, "description": description, "license": license_ and [f"spdx:{license_}"]}
     metadata |= {k: v for k, v in given.items() if v}
     with progress() as step:
         report = dandify.organize(
-            converted, dandiset, mode=mode, layout=layout, table=table, ignore=ignore, overwrite=overwrite,
-            dry_run=dry_run, metadata=metadata or None, subject_id=subject_id, session_id=session_id,
+            converted, dandiset, mode=mode, layout=layout, table=table, ignore=ignore, media=media,
+            overwrite=overwrite, dry_run=dry_run, metadata=metadata or None, subject_id=subject_id,
+            session_id=session_id,
             progress=lambda p: step(Step("organize", dandiset.name, p.done_bytes, p.total_bytes)),
         )  # fmt: skip
     if as_json:

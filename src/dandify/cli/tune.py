@@ -55,8 +55,9 @@ def command(
 ) -> None:
     """Measure on samples of SOURCE which chunks, filters and encoders suit it, and recommend one for each stream.
 
-    SOURCE is anything that convert opens, an NWB file, an OME-Zarr, or a dandify.yaml. Every candidate is decoded again
-    and compared bit by bit. At most 2 % of what is larger than 2 GB is read. Ctrl-C shows what was measured so far.
+    SOURCE is anything that convert opens, an NWB file, an OME-Zarr, a folder of these, or a dandify.yaml. Of a folder
+    that has recordings, NWB files and OME-Zarr are passed over. Every candidate is decoded again and compared bit by
+    bit. At most 2 % of what is larger than 2 GB is read. Ctrl-C shows what was measured so far.
     """
     import dandify
     from dandify.cli.console import out, print_json

@@ -18,6 +18,9 @@ import click
 @click.option(
     "--create", is_flag=True, help="Create the dandiset at the archive if dandiset.yaml has no identifier yet."
 )
+@click.option(
+    "--embargo", is_flag=True, help="With --create: only its owners see it, until they lift the embargo on its page."
+)
 @click.option("--metadata", is_flag=True, help="Give the archive what dandiset.yaml says otherwise.")
 @click.option(
     "--wait", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
@@ -25,7 +28,9 @@ import click
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Send nothing; say what would be sent, and how metadata differ.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def command(dandiset: Path, to: str, create: bool, metadata: bool, wait: float, dry_run: bool, as_json: bool) -> None:
+def command(
+    dandiset: Path, to: str, create: bool, embargo: bool, metadata: bool, wait: float, dry_run: bool, as_json: bool
+) -> None:
     """Upload DANDISET with the dandi client. What is there already is not sent again.
 
     The API key is taken from the environment or the keyring, as the dandi client does; it is never printed or stored.
@@ -38,11 +43,12 @@ def command(dandiset: Path, to: str, create: bool, metadata: bool, wait: float, 
 
     with live_upload(Console(stderr=True, highlight=False)) as step:
         report = dandify.upload(
-            dandiset, to=to, create=create, metadata=metadata, wait=wait, dry_run=dry_run, progress=step
-        )
+            dandiset, to=to, create=create, embargo=embargo, metadata=metadata, wait=wait, dry_run=dry_run,
+            progress=step,
+        )  # fmt: skip
     if as_json:
         print_json(report)
     else:
         print_upload(report, out())
-    if report.failed:
+    if report.failed or report.trouble:
         raise SystemExit(1)

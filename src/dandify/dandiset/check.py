@@ -14,7 +14,7 @@ from dandify.dandiset.describe import YAML, DandisetMetadata, problems_in
 from dandify.dandiset.facts import MANIFEST, Facts, kind_of, read_facts
 from dandify.dandiset.labels import label_conflicts
 from dandify.dandiset.layout import needs_of
-from dandify.dandiset.names import image_path, nwb_path
+from dandify.dandiset.names import MAX_NAME, MAX_PATH, image_path, nwb_path
 from dandify.dandiset.validate import FileVerdict, ValidationReport
 from dandify.errors import BadRequest, BadSource, DandifyError, MissingMetadata, Need
 from dandify.findings import Finding
@@ -25,8 +25,6 @@ from dandify.project.rules import label, problems_of
 from dandify.project.scan import scan
 from dandify.sources import Source, Stream
 
-_PATH_LENGTH: Final = 512
-_NAME_BYTES: Final = 255  # of a file, on Linux, macOS and Windows
 _MEDIUM: Final = "/01234567-0123-0123-0123-0123456789ab_external_file_0.mp4"
 # What `organize` puts right: names, folders, media elsewhere; missing media are found here, wherever they should be.
 _LATER: Final = frozenset({
@@ -89,7 +87,7 @@ def check(
     layer = Layer("command line", {k: v for k, v in flags.items() if v is not None})
     project = read_config(Path(config)) if config is not None else None
     inputs = [_require(Path(os.path.abspath(p))) for p in paths]
-    root = inputs[0] if inputs else Path(os.path.abspath(str(config))).parent
+    root = _root(inputs) if inputs else Path(os.path.abspath(str(config))).parent
     checked = _Checked(root, layer, progress)
     for path in inputs:
         checked.path(path, tuple(ignore))
@@ -106,6 +104,14 @@ def check(
 
 
 _ORDER: Final = {"ERROR": 0, "WARNING": 1, "HINT": 2}
+
+
+def _root(inputs: Sequence[Path]) -> Path:
+    """Return what the paths of files are told from: the one input, or the folder that several lie in."""
+    try:
+        return Path(os.path.commonpath(inputs))
+    except ValueError:  # drives of their own
+        return inputs[0]
 
 
 def _require(path: Path) -> Path:
@@ -267,7 +273,7 @@ class _Checked:
                     Finding(
                         "dandify.media_missing", "dandify", "file", "ERROR",
                         f"{reference.dataset} refers to {reference.name}, which is not there", facts.path,
-                        "put it where the NWB file says, or convert again from where it is now",
+                        "say with dandify organize --media FOLDER where it is now, or put it where the NWB file says",
                     )
                 )  # fmt: skip
 
@@ -281,10 +287,10 @@ class _Checked:
                 continue
             target = _name(facts)
             wrong = None
-            if len(target.name.encode()) > _NAME_BYTES:
-                wrong = f"its name will have {len(target.name)} characters, and file systems take {_NAME_BYTES}"
-            elif len(str(target.with_suffix(""))) + len(_MEDIUM) > _PATH_LENGTH:
-                wrong = f"its path will have {len(str(target))} characters, and the archive takes {_PATH_LENGTH}"
+            if len(target.name.encode()) > MAX_NAME:
+                wrong = f"its name will have {len(target.name)} characters, and file systems take {MAX_NAME}"
+            elif len(str(target.with_suffix(""))) + len(_MEDIUM) > MAX_PATH:
+                wrong = f"its path will have {len(str(target))} characters, and the archive takes {MAX_PATH}"
             if wrong:
                 self.findings.append(
                     Finding(

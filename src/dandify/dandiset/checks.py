@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from dandify.dandiset.describe import YAML, problems_in, read_description
+from dandify.dandiset.names import ASSET_PATH, MAX_PATH
 from dandify.environment import environment, for_dandi
 from dandify.errors import BadSource
 from dandify.findings import Finding, Severity
 from dandify.tree_state import missing_target
 
-_PATH_LENGTH: Final = 512
 _ZARR_OBJECT_BYTES: Final = 5 * 2**30  # dandi sends each file of a Zarr in one part
 
-# The server's own rule (dandi-archive, dandiapi/api/models/asset.py); its character class A-z is taken as it is.
-_PATH = re.compile(r"([A-z0-9(),&\s#+~_=-]?/?\.?[A-z0-9(),&\s#+~_=-])+")
 _CHARACTER = re.compile(r"[A-z0-9(),&\s#+~_=./-]")
 
 _SAID: Final = "can be given to dandify organize in columns of --table, or to dandify convert"
@@ -162,12 +160,12 @@ def inspector_failure(code: str, message: str) -> tuple[str, str]:
 def path_rules(path: Path, base: Path) -> Iterator[Finding]:
     """Yield what the server refuses of a path."""
     name = path.relative_to(base).as_posix()
-    if len(name) > _PATH_LENGTH:
+    if len(name) > MAX_PATH:
         yield Finding(
             "dandify.path_length", "dandify", "file", "ERROR",
-            f"a path of {len(name)} characters; the archive takes {_PATH_LENGTH}", path, remedy="use shorter ids",
+            f"a path of {len(name)} characters; the archive takes {MAX_PATH}", path, remedy="use shorter ids",
         )  # fmt: skip
-    if not _PATH.fullmatch(name):
+    if not ASSET_PATH.fullmatch(name):
         wrong = sorted({c for c in name if not _CHARACTER.fullmatch(c)})
         what = f"the characters {' '.join(wrong)}" if wrong else "two dots in a row, or one at an end"
         yield Finding(

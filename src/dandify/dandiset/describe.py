@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from dandify.dandiset.people import Contributor, Ethics, Funder, Related
+from dandify.dandiset.texts import Change, write_text
 from dandify.errors import BadRequest, BadSource
 
 YAML: Final = "dandiset.yaml"
@@ -21,6 +23,11 @@ _HEADER: Final = (
     "What this dandiset is, by the terms of DANDI's schema. Write here what you like: it is kept.\n"
     "The first upload adds the identifier. A DOI needs name, description, license and a ContactPerson with email."
 )
+
+_ENTRIES: Final[Mapping[Any, type[BaseModel]]] = {
+    "contributors": Contributor, "contributor": Contributor, "funders": Funder, "ethics": Ethics,
+    "ethicsApproval": Ethics, "related": Related, "relatedResource": Related,
+}  # fmt: skip
 
 # What the archive states of a dandiset; its absence, or anything about it, is not the user's business.
 _SERVER: Final = frozenset({
@@ -90,10 +97,12 @@ class DandisetMetadata(BaseModel):
         own = {*cls.model_fields, "contributor", "ethicsApproval", "relatedResource"}
         known = {key: value for key, value in values.items() if key in own}
         rest = {key: value for key, value in values.items() if key not in own and key not in _SERVER}
+        if unknown := [f"  {key}: {_unknown(key, own)}" for key in rest if key not in _fields_of_dandi()]:
+            raise BadRequest("\n".join(["the dandiset's metadata are not as expected", *unknown]))
         try:
             return cls.model_validate({**known, "more": {**known.get("more", {}), **rest}})
         except ValidationError as error:
-            lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()]
+            lines = [f"  {'.'.join(map(str, e['loc']))}: {_expected(e)}" for e in error.errors()]
             raise BadRequest("\n".join(["the dandiset's metadata are not as expected", *lines])) from None
 
     def document(self) -> dict[str, Any]:
@@ -111,6 +120,23 @@ class DandisetMetadata(BaseModel):
             **self.more,
         }
         return {key: value for key, value in made.items() if value not in (None, [], "")}
+
+
+def _fields_of_dandi() -> Collection[str]:
+    from dandischema.models import Dandiset
+
+    return (*Dandiset.model_fields, *_SERVER)
+
+
+def _unknown(key: str, own: Collection[str]) -> str:
+    near = get_close_matches(key, sorted({*own, *_fields_of_dandi()} - _SERVER), n=3)
+    return "DANDI's schema has no such field" + (f"; is {' or '.join(near)} meant?" if near else "")
+
+
+def _expected(error: Any) -> str:
+    """Say what was expected; of a key that is not known, the keys that are."""
+    kind = _ENTRIES.get(error["loc"][0]) if error["type"] == "extra_forbidden" else None
+    return f"no such key; there are {', '.join(kind.model_fields)}" if kind is not None else error["msg"].lower()
 
 
 @dataclass(frozen=True)
@@ -176,10 +202,10 @@ def read_description(dandiset: Path) -> dict[str, Any] | None:
 
 def write_description(
     dandiset: Path, metadata: DandisetMetadata | Mapping[str, Any] | None, *, overwrite: bool = False
-) -> Literal["created", "updated", "unchanged"]:
+) -> Change:
     """Write or complete ``dandiset.yaml``; what it says already is kept, comments and order too.
 
-    There is no identifier in a new one: only an archive gives it, and `dandify.archive.upload` writes it.
+    There is no identifier in a new one: only an archive gives it, see `write_identifier`.
 
     Parameters
     ----------
@@ -210,17 +236,23 @@ def write_description(
     else:
         content = CommentedMap({"schemaKey": "Dandiset", **values})
         content.yaml_set_start_comment(_HEADER)
-    text = io.StringIO()
-    _parser("rt").dump(content, text)
-    existed = file.is_file()
-    dandiset.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(YAML + ".partial")
-    try:
-        partial.write_text(text.getvalue(), encoding="utf-8", newline="\n")
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
-    return "updated" if existed else "created"
+    return write_text(file, _yaml_text(content))
+
+
+def write_identifier(dandiset: Path, identifier: str) -> None:
+    """Write the identifier that an archive gave into ``dandiset.yaml``, and leave all else in it as it is.
+
+    Raises
+    ------
+    DandifyError
+        If the system refuses.
+    """
+    content = _load(dandiset / YAML, "rt")
+    if "identifier" in content:
+        content["identifier"] = identifier
+    else:
+        content.insert(0, "identifier", identifier)
+    write_text(dandiset / YAML, _yaml_text(content))
 
 
 def document_of(metadata: DandisetMetadata | Mapping[str, Any] | None) -> dict[str, Any]:
@@ -254,6 +286,12 @@ def _load(file: Path, kind: Literal["rt", "safe"]) -> Any:
     if not isinstance(found, Mapping):
         raise BadSource("a mapping of keys to values is expected", file=file, remedy="begin it with: name: TITLE")
     return found
+
+
+def _yaml_text(content: Any) -> str:
+    text = io.StringIO()
+    _parser("rt").dump(content, text)
+    return text.getvalue()
 
 
 def _parser(kind: Literal["rt", "safe"]) -> Any:

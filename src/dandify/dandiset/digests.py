@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from dandify.dandiset.facts import MANIFEST, PARTIAL
+from dandify.dandiset.facts import MANIFEST
+from dandify.dandiset.texts import replace_text
 from dandify.tree_state import state_of
 
 FOLDER: Final = ".dandify"
@@ -92,22 +93,11 @@ def forget_digest(dandiset: Path, path: str) -> None:
     with suppress(OSError, ValueError, KeyError, AttributeError, TypeError):
         content = json.loads(manifest.read_text(encoding="utf-8"))
         if content["details"].pop("digest", None):
-            _replace(manifest, json.dumps(content, indent=2, ensure_ascii=False))
+            replace_text(manifest, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _write(dandiset: Path, records: Mapping[str, Any]) -> None:
-    file = dandiset / FOLDER / _FILE
-    file.parent.mkdir(parents=True, exist_ok=True)
-    _replace(file, json.dumps(records, indent=1))
-
-
-def _replace(file: Path, text: str) -> None:
-    partial = file.with_name(file.name + PARTIAL)
-    try:
-        partial.write_text(text + "\n", encoding="utf-8", newline="\n")
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+    replace_text(dandiset / FOLDER / _FILE, json.dumps(records, indent=1) + "\n")
 
 
 def _read(dandiset: Path) -> dict[str, Any]:

@@ -22,7 +22,6 @@ Kind = Literal["nwb", "nwb-zarr", "ome-zarr"]
 FileKind = Literal["nwb", "nwb-zarr", "ome-zarr", "image", "video"]
 
 MANIFEST: Final = ".manifest.json"
-PARTIAL: Final = ".partial"
 _OME_KEYS: Final = ("ome", "multiscales", "plate", "well", "bioformats2raw.layout")
 TEXT_FILTERS: Final = frozenset({"vlen-utf8", "vlen-bytes", "json2"})
 """Of Zarr: those whose decoding makes text and nothing else. A pickle would run code out of the data."""
@@ -53,6 +52,8 @@ class ExternalFile:
     optional
         Whether it is only said where something came from (``original_videos`` of a pose estimation), and no data are
         lacking if it is not there.
+    found
+        Where the file is, if it is not where the NWB file says; see `dandify.dandiset.media.look_for`.
     """
 
     dataset: str
@@ -60,6 +61,7 @@ class ExternalFile:
     index: int | None
     name: str
     optional: bool = False
+    found: Path | None = None
 
     @property
     def is_url(self) -> bool:
@@ -68,6 +70,8 @@ class ExternalFile:
 
     def resolve(self, nwb: Path) -> Path:
         """Return the file that is meant, seen from the NWB file that names it."""
+        if self.found is not None:
+            return self.found
         name = self.name if os.name == "nt" else self.name.replace("\\", "/")
         return Path(os.path.normpath(nwb.parent / name))
 

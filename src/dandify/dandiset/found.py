@@ -7,13 +7,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Final
 
-from dandify.dandiset.facts import MANIFEST, PARTIAL, Facts, kind_of, read_facts
+from dandify.dandiset.facts import MANIFEST, Facts, kind_of, read_facts
+from dandify.dandiset.media import look_for
 from dandify.dandiset.names import ids_in_name
 from dandify.dandiset.plain import plain_facts, plain_kind, sidecar_of
 from dandify.dandiset.table import Table
+from dandify.dandiset.texts import PARTIAL
 from dandify.errors import BadRequest, BadSource, UnknownFormat
 from dandify.tree_state import missing_target
+
+_MAX_LISTED: Final = 10
+_WHOSE: Final = "no NWB file refers to it, and neither its name nor --table says which subject it is of"
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ def find(
     table: Table | None = None,
     ignore: Sequence[str] = (),
     *,
+    media: Sequence[Path] = (),
     continued: bool = False,
 ) -> tuple[list[Facts], list[LeftFile]]:
     """Read what is given, once each, whichever way it is reached.
@@ -47,6 +54,8 @@ def find(
         Names files, and says what they do not state.
     ignore
         Patterns of files and folders that are passed over, matched against names and against paths below an input.
+    media
+        Folders to look in for files that NWB files refer to and that are not where these say.
     continued
         Files may have been moved into the dandiset by a run before, so that there may be none left.
 
@@ -57,9 +66,10 @@ def find(
     BadRequest
         If a path does not exist, or lies in the dandiset; or as `Table.supply`.
     dandify.errors.BadSource
-        If a file is damaged, or a link to nothing.
+        If files are damaged, or links to nothing; naming each.
     """
     facts: dict[Path, Facts] = {}
+    broken: list[BadSource] = []
     left: dict[Path, LeftFile] = {}
     ignored: list[Path] = []
     for given in inputs:
@@ -78,26 +88,67 @@ def find(
             elif reason:
                 left.setdefault(path, LeftFile(path, reason))
             elif path not in facts:
-                kind, plain = kind_of(path), plain_kind(path)
-                if (kind or plain) and (target := missing_target(path)):
-                    raise BadSource(
-                        f"its content is not there: it is a link to {target}", file=path,
-                        remedy="get it (datalad get), or pass it over with --ignore",
-                    )  # fmt: skip
-                if kind is not None:
-                    facts[path] = read_facts(path, kind)
-                elif plain is not None:
-                    facts[path] = plain_facts(path, plain)
+                try:
+                    if (said := _read(path)) is not None:
+                        facts[path] = said
+                except BadSource as error:
+                    broken.append(error)
+    _refuse_broken(broken)
+    if media:
+        facts = {f.path: f for f in look_for(list(facts.values()), media)}
     referred = {e.resolve(f.path) for f in facts.values() for e in f.external_files if not e.is_url}
     taken = [f for f in facts.values() if f.path not in referred]
     if not taken and not continued:
-        raise UnknownFormat(
-            "no NWB file and no OME-Zarr is here", file=inputs[0] if len(inputs) == 1 else None,
-            remedy="dandify convert makes them from recordings; dandify scan shows what is here",
-        )  # fmt: skip
+        raise _nothing(inputs, [item for item in left.values() if item.reason == _WHOSE])
     sidecars = {sidecar_of(f.path) for f in taken if f.kind in ("image", "ome-zarr")}
     kept = [item for item in left.values() if item.path not in referred and item.path not in sidecars]
     return (table.supply(taken, ignored, continued=continued) if table else taken), kept
+
+
+def _read(path: Path) -> Facts | None:
+    """Return what a file says of itself; None of one that is none of ours.
+
+    Raises
+    ------
+    BadSource
+        If it is damaged, or a link to nothing.
+    """
+    kind, plain = kind_of(path), plain_kind(path)
+    if (kind or plain) and (target := missing_target(path)):
+        raise BadSource(
+            f"its content is not there: it is a link to {target}", file=path,
+            remedy="get it (datalad get), or pass it over with --ignore",
+        )  # fmt: skip
+    if kind is not None:
+        return read_facts(path, kind)
+    return plain_facts(path, plain) if plain is not None else None
+
+
+def _refuse_broken(broken: Sequence[BadSource]) -> None:
+    """Raise what is wrong with the files, all of it at once."""
+    if len(broken) == 1:
+        raise broken[0]
+    if broken:
+        lines = [f"  {error.file}: {error.cause}" for error in broken[:_MAX_LISTED]]
+        more = [f"  and {len(broken) - _MAX_LISTED} more"] if len(broken) > _MAX_LISTED else []
+        remedies = dict.fromkeys(error.remedy for error in broken if error.remedy)
+        raise BadSource(
+            "\n".join([f"{len(broken)} files cannot be read:", *lines, *more]),
+            remedy="; ".join([*remedies, "or pass them over with --ignore"]),
+        )
+
+
+def _nothing(inputs: Sequence[Path], plain: Sequence[LeftFile]) -> UnknownFormat:
+    file = inputs[0] if len(inputs) == 1 else None
+    if plain:
+        return UnknownFormat(
+            f"images and videos, such as {plain[0].path.name}, cannot be placed: {_WHOSE}", file=file,
+            remedy="give --table with the columns path, subject_id and session_id, or name them sub-ID_ses-ID_WHAT",
+        )  # fmt: skip
+    return UnknownFormat(
+        "no NWB file and no OME-Zarr is here", file=file,
+        remedy="dandify convert makes them from recordings; dandify scan shows what is here",
+    )  # fmt: skip
 
 
 def _ignored(path: Path, given: Path, patterns: Sequence[str]) -> bool:
@@ -127,4 +178,4 @@ def _walk(path: Path, root: Path, table: Table | None) -> Iterator[tuple[Path, s
     elif ids_in_name(path.name)[0] or (table is not None and table.rows_of(path)):
         yield path, ""
     else:
-        yield path, "no NWB file refers to it, and neither its name nor --table says which subject it is of"
+        yield path, _WHOSE

@@ -23,11 +23,11 @@ from dandify.dandiset.describe import (
     write_description,
 )
 from dandify.dandiset.ephys_files import ephys_documents
-from dandify.dandiset.facts import MANIFEST, PARTIAL
+from dandify.dandiset.facts import MANIFEST
 from dandify.dandiset.gather import gather
 from dandify.dandiset.readme import is_ours, readme
 from dandify.dandiset.tables import Described, Layout
-from dandify.dandiset.texts import Change, json_text, read_text, write_text
+from dandify.dandiset.texts import PARTIAL, Change, json_text, read_text, write_text
 from dandify.errors import BadRequest, BadSource
 
 _ZARRS: Final = (".zarr", ".ngff")

@@ -12,7 +12,7 @@ from dandify.dandiset.bids_names import bids_nwb_path, bids_video_path, micr_pat
 from dandify.dandiset.facts import Facts
 from dandify.dandiset.labels import label_conflicts
 from dandify.dandiset.media import Medium, media_of
-from dandify.dandiset.names import image_name, image_path, nwb_path
+from dandify.dandiset.names import MAX_NAME, MAX_PATH, image_name, image_path, nwb_path
 from dandify.dandiset.plain import MICROSCOPY, ome_suffix, split_suffix
 from dandify.dandiset.supply import with_given
 from dandify.errors import BadRequest, BadSource, MissingMetadata, Need
@@ -148,6 +148,7 @@ def plan_layout(
     placed = [Placement(source, target, "table") for source, target in companions.items()]
     for facts in stated:
         placed += _places(facts, layout)
+    _refuse_long_names(placed)
     _refuse_missing(placed)
     _refuse_shared_names(placed)
     return tuple(placed)
@@ -228,6 +229,17 @@ def _refuse_links(files: Sequence[Facts]) -> None:
             )  # fmt: skip
 
 
+def _refuse_long_names(placed: Sequence[Placement]) -> None:
+    for placement in placed:
+        longest = max(len(part) for part in placement.target.parts)
+        if longest > MAX_NAME or len(str(placement.target)) > MAX_PATH:
+            raise BadRequest(
+                f"its path in the dandiset would have {len(str(placement.target))} characters, a name in it {longest}; "
+                f"the archive takes {MAX_PATH}, file systems take {MAX_NAME} for a name",
+                file=placement.source, remedy="shorten its subject or session id, or what else its name is made of",
+            )  # fmt: skip
+
+
 def _refuse_missing(placed: Sequence[Placement]) -> None:
     missing = [(p.source, m) for p in placed for m in p.media if not m.source.is_file()]
     if not missing:
@@ -237,8 +249,8 @@ def _refuse_missing(placed: Sequence[Placement]) -> None:
         lines.append(f"  and {len(missing) - _MAX_LISTED} more")
     raise BadSource(
         "\n".join(["files that an NWB file refers to are not there:", *lines]), file=missing[0][1].source,
-        remedy="put them where the NWB file says, or convert again from where they are now; or leave these NWB files "
-        "out with --ignore",
+        remedy="say with --media FOLDER where they are now, or put them where the NWB file says; or leave these NWB "
+        "files out with --ignore",
     )  # fmt: skip
 
 

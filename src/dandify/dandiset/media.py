@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import h5py
 import numpy as np
 
 from dandify.dandiset.facts import ExternalFile, Facts
+from dandify.errors import BadRequest
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,32 @@ class Medium:
     source: Path
     target: PurePosixPath
     link: str
+
+
+def look_for(facts: Sequence[Facts], folders: Sequence[Path]) -> list[Facts]:
+    """Look in folders, by name, for media that are not where NWB files say: files move between computers.
+
+    Raises
+    ------
+    BadRequest
+        If several files have a name that is looked for.
+    """
+    by_name: dict[str, list[Path]] = {}
+    for path in sorted(file for folder in folders for file in folder.rglob("*") if file.is_file()):
+        by_name.setdefault(path.name.casefold(), []).append(path)
+
+    def found(nwb: Path, reference: ExternalFile) -> ExternalFile:
+        if reference.is_url or reference.resolve(nwb).is_file():
+            return reference
+        named = by_name.get(PureWindowsPath(reference.name).name.casefold(), [])  # both kinds of slashes
+        if len(named) > 1:
+            raise BadRequest(
+                f"{reference.dataset} refers to {reference.name}, and of that name there are {named[0]} and {named[1]}",
+                file=nwb, remedy="name the folder of the right one with --media",
+            )  # fmt: skip
+        return replace(reference, found=named[0]) if named else reference
+
+    return [replace(f, external_files=tuple(found(f.path, e) for e in f.external_files)) for f in facts]
 
 
 def media_of(facts: Facts, nwb_target: PurePosixPath) -> tuple[Medium, ...]:

@@ -54,6 +54,18 @@ _EVENTS: Final = frozenset({
 })  # fmt: skip
 _KNOWN: Final = frozenset({*MODALITY, *_EVENTS, "Units"})
 
+MAX_PATH: Final = 512
+"""Characters of an asset's path that the archive takes (dandi-archive, models/asset.py)."""
+
+# The archive's own pattern is ([A-z0-9(),&\s#+~_=-]?\/?\.?[A-z0-9(),&\s#+~_=-])+. Its optional first character makes it
+# backtrack exponentially on a path it does not match; without it the language is the same and matching is linear.
+# A-z really is meant: it lets [ ] ^ ` and the backslash through, as the archive does.
+ASSET_PATH: Final = re.compile(r"(?:/?\.?[A-z0-9(),&\s#+~_=-])+")
+"""What paths of assets the archive takes (dandi-archive, models/asset.py)."""
+
+MAX_NAME: Final = 255 - len(".replaced")
+"""Bytes of a name: what file systems take, less what is put behind it while a file is replaced. Labels are ASCII."""
+
 ENTITIES: Final = ("tis", "slice", "cell", "desc", "probe")
 """Optional parts of an NWB file's name, in the order that dandi wants."""
 

@@ -14,7 +14,7 @@ from dandify.dandiset.bids_names import companion_path
 from dandify.dandiset.describe import DandisetMetadata, document_of, read_description, write_description
 from dandify.dandiset.digests import manifest_digest, record_digests
 from dandify.dandiset.ephys_tables import ephys_companions, ephys_datatype
-from dandify.dandiset.facts import PARTIAL, kind_of, read_facts
+from dandify.dandiset.facts import Facts, kind_of, read_facts
 from dandify.dandiset.found import LeftFile, find
 from dandify.dandiset.generate import write_tables
 from dandify.dandiset.layout import Layout, Placement, choose_layout, plan_layout, unplaceable
@@ -23,6 +23,7 @@ from dandify.dandiset.place import Action, Mode, put, remove, same, size_of
 from dandify.dandiset.plain import sidecar_of
 from dandify.dandiset.supply import fill, says
 from dandify.dandiset.table import read_table
+from dandify.dandiset.texts import PARTIAL
 from dandify.errors import DandifyError, OutputExists, UnknownFormat
 
 
@@ -116,6 +117,7 @@ def organize(
     layout: Literal["dandi", "bids", "auto"] = "auto",
     table: Path | str | None = None,
     ignore: Sequence[str] = (),
+    media: Sequence[Path | str] = (),
     overwrite: bool = False,
     dry_run: bool = False,
     metadata: DandisetMetadata | Mapping[str, Any] | None = None,
@@ -146,6 +148,8 @@ def organize(
         CSV or TSV of what files do not state of themselves, see `dandify.dandiset.table.COLUMNS`.
     ignore
         Patterns of files and folders that are passed over, such as ``*_old.nwb``.
+    media
+        Folders to look in, by name, for files that NWB files refer to and that are not where these say.
     overwrite
         Replace files that are there and differ, and values of ``dandiset.yaml``.
     dry_run
@@ -177,29 +181,12 @@ def organize(
     inputs = [Path(os.path.abspath(path)) for path in given]  # without "..": paths are compared
     document_of(metadata)  # refused before any work
     continued = mode == "move" and any(root.glob("sub-*/*"))
-    found, left = find(inputs, root, read_table(Path(table)) if table else None, ignore, continued=continued)
-    chosen, because = choose_layout(layout, found, root)
-    reasons = {f.path: reason for f in found if (reason := unplaceable(f, chosen))}
-    facts = [f for f in found if f.path not in reasons]
-    if reasons and not facts:
-        path, reason = next(iter(reasons.items()))
-        raise UnknownFormat(f"nothing can be organized: {reason}", file=path)
-    left += [LeftFile(path, reason) for path, reason in reasons.items()]
-    companions: dict[Path, PurePosixPath] = {}
-    if chosen == "bids":
-        companions = {item.path: place for item in left if (place := companion_path(item.path))}
-        left = [item for item in left if item.path not in companions and item.path.name != DESCRIPTION]
-    placements = plan_layout(
-        facts, root, layout=chosen, companions=companions, subject_id=subject_id, session_id=session_id
-    )
-    if chosen == "bids":
-        beside = _ephys_companions(placements)
-        placements += tuple(Placement(item.path, beside[item.path], "table") for item in left if item.path in beside)
-        left = [item for item in left if item.path not in beside]
-    sidecars = plan_sidecars(placements, {f.path: f.pixel_size_um for f in facts}) if chosen == "bids" else {}
-    if chosen == "dandi":
-        jsons = {sidecar_of(f.path) for f in found if f.kind in ("image", "ome-zarr")} - {None}
-        left += [LeftFile(path, "dandi uploads JSON only in a BIDS dataset (--layout bids)") for path in jsons if path]
+    found, left = find(
+        inputs, root, read_table(Path(table)) if table else None, ignore,
+        media=[Path(os.path.abspath(folder)) for folder in media], continued=continued,
+    )  # fmt: skip
+    plan = _plan(found, left, root, layout, subject_id=subject_id, session_id=session_id)
+    placements, chosen = plan.placements, plan.layout
     unchanged = _settled(placements, root, overwrite=overwrite)
     todo = [p for p in placements if p.target not in unchanged]
     sizes = {p.target: size_of(p.source) for p in placements}
@@ -209,7 +196,7 @@ def organize(
     if chosen == "bids":  # first, because a run that is stopped must be continued in the same layout
         title = (read_description(root) or document_of(metadata)).get("name")
         stated = stated_description(inputs, title=title or None, otherwise=root.name)
-        generated = write_bids_files(root, stated, sidecars, overwrite=overwrite, dry_run=dry_run)
+        generated = write_bids_files(root, stated, plan.sidecars, overwrite=overwrite, dry_run=dry_run)
     replaced = {p.target for p in todo if os.path.lexists(root / p.target)}
     origins = {p.target: p.source for p in placements}
     told = {p.target: p.given for p in placements if p.given}
@@ -231,13 +218,58 @@ def organize(
             )
             for p in sorted(placements, key=lambda p: str(p.target))
         ),
-        left=tuple(left),
+        left=tuple(plan.left),
         description=description,
         layout=chosen,
-        because=because,
+        because=plan.because,
         generated=tuple(dict.fromkeys(path.relative_to(root) for path in generated)),
         dry_run=dry_run,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where everything goes; ``sidecars`` are JSON files of images and what they are to say."""
+
+    layout: Layout
+    because: str
+    placements: tuple[Placement, ...]
+    left: Sequence[LeftFile]
+    sidecars: Mapping[PurePosixPath, Mapping[str, Any]]
+
+
+def _plan(
+    found: Sequence[Facts],
+    left: Sequence[LeftFile],
+    root: Path,
+    layout: Literal["dandi", "bids", "auto"],
+    *,
+    subject_id: str | None,
+    session_id: str | None,
+) -> _Plan:
+    """Choose the layout, and a place in it for each file that has one, with what belongs beside it."""
+    chosen, because = choose_layout(layout, found, root)
+    reasons = {f.path: reason for f in found if (reason := unplaceable(f, chosen))}
+    facts = [f for f in found if f.path not in reasons]
+    if reasons and not facts:
+        path, reason = next(iter(reasons.items()))
+        raise UnknownFormat(f"nothing can be organized: {reason}", file=path)
+    left = [*left, *(LeftFile(path, reason) for path, reason in reasons.items())]
+    if chosen == "dandi":
+        placements = plan_layout(facts, root, layout=chosen, subject_id=subject_id, session_id=session_id)
+        jsons = {sidecar_of(f.path) for f in found if f.kind in ("image", "ome-zarr")}
+        reason = "dandi uploads JSON only in a BIDS dataset (--layout bids)"
+        return _Plan(chosen, because, placements, [*left, *(LeftFile(p, reason) for p in jsons if p)], {})
+    companions = {item.path: place for item in left if (place := companion_path(item.path))}
+    left = [item for item in left if item.path not in companions and item.path.name != DESCRIPTION]
+    placements = plan_layout(
+        facts, root, layout=chosen, companions=companions, subject_id=subject_id, session_id=session_id
+    )
+    beside = _ephys_companions(placements)
+    placements += tuple(Placement(item.path, beside[item.path], "table") for item in left if item.path in beside)
+    left = [item for item in left if item.path not in beside]
+    sidecars = plan_sidecars(placements, {f.path: f.pixel_size_um for f in facts})
+    return _Plan(chosen, because, placements, left, sidecars)
 
 
 def _ephys_companions(placements: Sequence[Placement]) -> dict[Path, PurePosixPath]:

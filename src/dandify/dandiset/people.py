@@ -49,6 +49,11 @@ class Contributor(BaseModel):
     url: str | None = None
     cite: bool | None = Field(None, alias="includeInCitation")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return parse_contributor(value).model_dump(exclude_unset=True) if isinstance(value, str) else value
+
     @field_validator("roles", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
@@ -86,6 +91,11 @@ class Funder(BaseModel):
     award_number: str | None = Field(None, alias="awardNumber", coerce_numbers_to_str=True)
     identifier: str | None = Field(None, validation_alias=AliasChoices("identifier", "ror"))
     url: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return parse_funder(value).model_dump(exclude_unset=True) if isinstance(value, str) else value
 
     def document(self) -> dict[str, Any]:
         """Return it as dandischema has it."""
@@ -155,6 +165,11 @@ class Related(BaseModel):
     repository: str | None = None
     resource_type: str | None = Field(None, alias="resourceType")
     schemaKey: Literal["Resource"] = "Resource"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return parse_related(value).model_dump(exclude_unset=True) if isinstance(value, str) else value
 
     def document(self) -> dict[str, Any]:
         """Return it as dandischema has it; of a DOI there is the URL too."""

@@ -11,13 +11,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
+from dandify.dandiset.texts import PARTIAL
 from dandify.errors import DandifyError
 from dandify.tree_state import files_below
 
 Mode = Literal["copy", "hardlink", "symlink", "move"]
 Action = Literal["copied", "hardlinked", "symlinked", "moved", "unchanged"]
 
-PARTIAL = ".partial"
 _REPLACED = ".replaced"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -223,36 +222,6 @@ def withdraw_rows(text: str, rows: Rows, keys: Sequence[str]) -> str:
     ours = {column for row in rows for column in row} - set(keys)
     kept = [c for c in columns if c not in ours or any(row.get(c, _ABSENT) != _ABSENT for row in left)]
     return _text(kept, left)
-
-
-def merge_json(
-    text: str | None, values: Mapping[str, Any], *, overwrite: bool = False, withdrawn: Mapping[str, Any] | None = None
-) -> str:
-    """Return a JSON object with keys added to those that are there.
-
-    Parameters
-    ----------
-    text
-        The object as it is; None if there is none. It is returned as it is if nothing is to be changed in it.
-    values
-        To add.
-    overwrite
-        Replace values that differ; otherwise they stay.
-    withdrawn
-        Values that hold no longer: where the object still has them, they are left out before.
-
-    Raises
-    ------
-    ValueError
-        If what is there is no JSON object.
-    """
-    there = json.loads(text.removeprefix("\ufeff")) if text else {}
-    if not isinstance(there, dict):
-        raise ValueError("a JSON object is expected")
-    past = withdrawn or {}
-    kept = {k: v for k, v in there.items() if k not in past or past[k] != v}
-    made = {**kept, **(values if overwrite else {k: v for k, v in values.items() if k not in kept})}
-    return text if text and made == there else json.dumps(made, indent=2, ensure_ascii=False) + "\n"
 
 
 def meanings(table: str, known: Mapping[str, Mapping[str, Any]] = COLUMNS) -> dict[str, Mapping[str, Any]]:

@@ -14,8 +14,9 @@ from typing import Final, Literal
 from dandify.dandiset import checks, checks_nwb
 from dandify.dandiset.describe import YAML
 from dandify.dandiset.duplicates import duplicates
-from dandify.dandiset.facts import MANIFEST, PARTIAL, kind_of
+from dandify.dandiset.facts import MANIFEST, kind_of
 from dandify.dandiset.plain import PICTURES, VIDEOS, plain_kind
+from dandify.dandiset.texts import PARTIAL
 from dandify.errors import BadRequest
 from dandify.findings import Finding
 

@@ -17,6 +17,7 @@ Bits = tuple[Any, Any, Any]
 """State of a writer: position in the output (int64), bits not yet written, and how many they are (uint64, 0 to 7)."""
 
 _WORD = ir.IntType(64)
+_BYTES = ir.VectorType(ir.IntType(8), 64)
 
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
@@ -36,6 +37,18 @@ def load64(typing: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
+def load16(typing: Any, array: Any, index: Any) -> Any:
+    """Load the two bytes from ``array[index]`` on as a uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0]).data
+        place = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(16).as_pointer())
+        return builder.zext(builder.load(place, align=1), _WORD)
+
+    return types.uint64(array, types.int64), generate
+
+
+@intrinsic
 def store64(typing: Any, array: Any, index: Any, word: Any) -> Any:
     """Store a uint64 into the eight bytes from ``array[index]`` on."""
 
@@ -44,6 +57,21 @@ def store64(typing: Any, array: Any, index: Any, word: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.int64, types.uint64), generate
+
+
+@intrinsic
+def copy_bytes(typing: Any, target: Any, place: Any, source: Any, start: Any, count: Any) -> Any:
+    """Copy so many bytes from ``source[start]`` on to ``target[place]`` on: as slices, ten times as fast."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target_data = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0]).data
+        source_data = cgutils.create_struct_proxy(signature.args[2])(context, builder, args[2]).data
+        cgutils.raw_memcpy(
+            builder, builder.gep(target_data, [args[1]]), builder.gep(source_data, [args[3]]), args[4], itemsize=1
+        )
+        return context.get_dummy_value()
+
+    return types.void(target, types.int64, source, types.int64, types.int64), generate
 
 
 @intrinsic
@@ -74,6 +102,22 @@ def ones_of(typing: Any, word: Any) -> Any:
         return builder.ctpop(args[0])
 
     return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def equal64(typing: Any, array: Any, index: Any, symbol: Any) -> Any:
+    """Compare the 64 bytes from ``array[index]`` on with a uint8; the lowest bit of the uint64 is the first byte's."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0]).data
+        place = builder.bitcast(builder.gep(data, [args[1]]), _BYTES.as_pointer())
+        nothing = ir.Constant(_BYTES, ir.Undefined)
+        first = builder.insert_element(nothing, args[2], ir.Constant(ir.IntType(32), 0))
+        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
+        symbols = builder.shuffle_vector(first, nothing, everywhere)
+        return builder.bitcast(builder.icmp_unsigned("==", builder.load(place, align=1), symbols), _WORD)
+
+    return types.uint64(array, types.int64, types.uint8), generate
 
 
 @compiled

@@ -10,47 +10,79 @@ from numpy.typing import NDArray
 from dandify.kernels.jit import compiled
 
 _UNITS: dict[int, np.dtype[Any]] = {8: np.dtype("u8"), 4: np.dtype("u4"), 2: np.dtype("u2"), 1: np.dtype("u1")}
-_ROWS = 256  # of a block whose pieces of all chunks stay in the first-level cache
+_ROWS = 96  # of a block whose pieces of all chunks stay in the first-level cache, also where rows share its lines
 
 
 @compiled
-def _gather(block: NDArray[np.uint64], first: int, width: int, chunks: NDArray[np.uint64]) -> None:
-    """``chunks[k, r] = block[r, first + k * width : first + (k + 1) * width]``, for (chunks, rows, width)."""
-    rows = block.shape[0]
+def _gather(
+    block: NDArray[np.uint64], row: int, rows: int, first: int, width: int, chunks: NDArray[np.uint64], chunk: int
+) -> None:
+    """``chunks[k, r] = block[r, first + k * width : first + (k + 1) * width]``.
+
+    Arrays are flat, and places unsigned: of negative ones numba would have to find out each time.
+
+    Parameters
+    ----------
+    block
+        (rows of a slab * ``row``,)
+    row, rows
+        Length of a row, and how many there are.
+    first, width
+        Where in a row the first chunk begins, and what it takes of it.
+    chunks
+        (chunks * ``chunk``,)
+    chunk
+        Length of a chunk.
+    """
+    step = np.uint64(row)
     for start in range(0, rows, _ROWS):
-        stop = min(start + _ROWS, rows)
-        for k in range(chunks.shape[0]):
-            column = first + k * width
+        many = min(_ROWS, rows - start)
+        for k in range(chunks.size // chunk):
+            source = np.uint64(start * row + first + k * width)
+            target = np.uint64(k * chunk + start * width)
             if width == 1:
-                for r in range(start, stop):
-                    chunks[k, r, 0] = block[r, column]
+                for r in range(many):
+                    chunks[target + np.uint64(r)] = block[source + np.uint64(r) * step]
             elif width == 4:  # 16 channels of int16
-                for r in range(start, stop):
-                    chunks[k, r, 0] = block[r, column]
-                    chunks[k, r, 1] = block[r, column + 1]
-                    chunks[k, r, 2] = block[r, column + 2]
-                    chunks[k, r, 3] = block[r, column + 3]
+                for r in range(many):
+                    place, to = source + np.uint64(r) * step, target + np.uint64(4 * r)
+                    chunks[to] = block[place]
+                    chunks[to + np.uint64(1)] = block[place + np.uint64(1)]
+                    chunks[to + np.uint64(2)] = block[place + np.uint64(2)]
+                    chunks[to + np.uint64(3)] = block[place + np.uint64(3)]
             else:
-                for r in range(start, stop):
+                for r in range(many):
+                    place, to = source + np.uint64(r) * step, target + np.uint64(r * width)
                     for c in range(width):
-                        chunks[k, r, c] = block[r, column + c]
+                        chunks[to + np.uint64(c)] = block[place + np.uint64(c)]
 
 
 @compiled
-def _scatter(chunks: NDArray[np.uint64], block: NDArray[np.uint64], first: int, width: int) -> None:
+def _scatter(
+    chunks: NDArray[np.uint64], chunk: int, block: NDArray[np.uint64], row: int, rows: int, first: int, width: int
+) -> None:
     """Undo `_gather`."""
-    rows = block.shape[0]
+    step = np.uint64(row)
     for start in range(0, rows, _ROWS):
-        stop = min(start + _ROWS, rows)
-        for k in range(chunks.shape[0]):
-            column = first + k * width
+        many = min(_ROWS, rows - start)
+        for k in range(chunks.size // chunk):
+            source = np.uint64(k * chunk + start * width)
+            target = np.uint64(start * row + first + k * width)
             if width == 1:
-                for r in range(start, stop):
-                    block[r, column] = chunks[k, r, 0]
+                for r in range(many):
+                    block[target + np.uint64(r) * step] = chunks[source + np.uint64(r)]
+            elif width == 4:
+                for r in range(many):
+                    place, to = source + np.uint64(4 * r), target + np.uint64(r) * step
+                    block[to] = chunks[place]
+                    block[to + np.uint64(1)] = chunks[place + np.uint64(1)]
+                    block[to + np.uint64(2)] = chunks[place + np.uint64(2)]
+                    block[to + np.uint64(3)] = chunks[place + np.uint64(3)]
             else:
-                for r in range(start, stop):
+                for r in range(many):
+                    place, to = source + np.uint64(r * width), target + np.uint64(r) * step
                     for c in range(width):
-                        block[r, column + c] = chunks[k, r, c]
+                        block[to + np.uint64(c)] = chunks[place + np.uint64(c)]
 
 
 def gather_columns(block: NDArray[np.uint8], first_byte: int, width_bytes: int, out: NDArray[np.uint8]) -> None:
@@ -68,23 +100,29 @@ def gather_columns(block: NDArray[np.uint8], first_byte: int, width_bytes: int, 
         (chunks, bytes of a chunk), contiguous; its chunks have at least the block's rows, and what lies behind these
         is left as it is.
     """
-    units, unit = _as_units(block, first_byte, width_bytes)
-    _gather(units, first_byte // unit, width_bytes // unit, _chunks(out, unit, width_bytes))
+    unit = _unit(block, first_byte, width_bytes)
+    rows, row = block.shape
+    _gather(
+        _flat(block, unit), row // unit, rows, first_byte // unit, width_bytes // unit,
+        _flat(out, unit), out.shape[1] // unit,
+    )  # fmt: skip
 
 
 def scatter_columns(chunks: NDArray[np.uint8], block: NDArray[np.uint8], first_byte: int, width_bytes: int) -> None:
     """Undo `gather_columns`; its arguments in the other direction."""
-    units, unit = _as_units(block, first_byte, width_bytes)
-    _scatter(_chunks(chunks, unit, width_bytes), units, first_byte // unit, width_bytes // unit)
+    unit = _unit(block, first_byte, width_bytes)
+    rows, row = block.shape
+    _scatter(
+        _flat(chunks, unit), chunks.shape[1] // unit,
+        _flat(block, unit), row // unit, rows, first_byte // unit, width_bytes // unit,
+    )  # fmt: skip
 
 
-def _as_units(block: NDArray[np.uint8], first_byte: int, width_bytes: int) -> tuple[NDArray[np.uint64], int]:
-    """Give the block as the largest integers that the columns are made of."""
-    unit = next(u for u in _UNITS if not (block.shape[1] % u or first_byte % u or width_bytes % u))
-    units: NDArray[Any] = block.view(_UNITS[unit])
-    return units, unit
+def _unit(block: NDArray[np.uint8], first_byte: int, width_bytes: int) -> int:
+    """Size of the largest integers that the columns are made of."""
+    return next(u for u in _UNITS if not (block.shape[1] % u or first_byte % u or width_bytes % u))
 
 
-def _chunks(array: NDArray[np.uint8], unit: int, width_bytes: int) -> NDArray[np.uint64]:
-    units: NDArray[Any] = array.view(_UNITS[unit])
-    return units.reshape(len(array), -1, width_bytes // unit)
+def _flat(array: NDArray[np.uint8], unit: int) -> NDArray[np.uint64]:
+    units: NDArray[Any] = array.reshape(-1).view(_UNITS[unit])
+    return units

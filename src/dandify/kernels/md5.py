@@ -73,6 +73,18 @@ def _take_block(typing: Any, states: Any, words: Any) -> Any:
     return types.void(states, words), generate
 
 
+@intrinsic
+def _word(typing: Any, data: Any, byte: Any) -> Any:
+    """Four bytes of an array, from any byte on, as a word."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0])
+        place = builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(32).as_pointer())
+        return builder.load(place, align=1)
+
+    return types.uint32(data, byte), generate
+
+
 @compiled
 def take_in(states: NDArray[np.uint32], data: Any, blocks: Any) -> None:
     """Take as many blocks of every stream into its state.
@@ -82,7 +94,7 @@ def take_in(states: NDArray[np.uint32], data: Any, blocks: Any) -> None:
     states
         (4, `LANES`), a column for each stream, `START` at the beginning; updated.
     data
-        A tuple of `LANES` arrays, (words,) little-endian uint32, contiguous; may be the same one several times.
+        A tuple of `LANES` arrays, (bytes,) uint8, contiguous; may be the same one several times.
     blocks
         How many blocks of each are taken, from their beginning.
     """
@@ -91,5 +103,5 @@ def take_in(states: NDArray[np.uint32], data: Any, blocks: Any) -> None:
         for lane in range(8):
             stream = data[lane]
             for k in range(16):
-                words[k, lane] = stream[16 * block + k]
+                words[k, lane] = _word(stream, 64 * block + 4 * k)
         _take_block(states, words)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dandify.kernels.bits import Bits, leading_zeros, load64, put, store64, trailing_zeros
+from dandify.kernels.bits import Bits, copy_bytes, leading_zeros, load64, put, store64, trailing_zeros
 from dandify.kernels.huffman import (
     DISTANCES,
     END,
@@ -256,8 +256,7 @@ def put_stored(out: NDArray[np.uint8], state: Bits, plane: NDArray[np.uint8], st
         state = _pad(out, put(out, state, np.uint64(0), np.uint64(3)))
         state = put(out, state, np.uint64(size | (size ^ 0xFFFF) << 16), np.uint64(32))
         position = state[0]
-        for i in range(size):
-            out[position + i] = plane[start + i]
+        copy_bytes(out, position, plane, start, size)
         state = (position + size, state[1], state[2])
         start += size
     return state
@@ -478,4 +477,4 @@ def finish(out: NDArray[np.uint8], state: NDArray[np.uint64]) -> None:
 
 def bound(size: int) -> int:
     """Room that `code_plane`, `align_state` and `finish` need for so many bytes."""
-    return size + 5 * (size // MOST_STORED + size // SEGMENT + 2) + 64
+    return size + 5 * (size // MOST_STORED + size // SEGMENT + 2) + 64 + SEGMENT  # codes of one that is stored then

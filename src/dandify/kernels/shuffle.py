@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,36 +45,51 @@ def _split(items: NDArray[np.uint8], planes: NDArray[np.uint8]) -> None:
 
 
 @compiled
+def _join2(planes: NDArray[np.uint8], items: NDArray[np.uint16]) -> None:
+    """Join two planes: put together in registers, which LLVM vectorizes; byte by byte takes seven times as long."""
+    low, high = planes[: items.size], planes[items.size :]
+    for i in range(items.size):
+        items[i] = np.uint16(low[i]) | np.uint16(high[i]) << np.uint16(8)
+
+
+@compiled
+def _join4(planes: NDArray[np.uint8], items: NDArray[np.uint32]) -> None:
+    count = items.size
+    a, b, c, d = planes[:count], planes[count : 2 * count], planes[2 * count : 3 * count], planes[3 * count :]
+    for i in range(count):
+        low = np.uint32(a[i]) | np.uint32(b[i]) << np.uint32(8)
+        items[i] = low | np.uint32(c[i]) << np.uint32(16) | np.uint32(d[i]) << np.uint32(24)
+
+
+@compiled
+def _join8(planes: NDArray[np.uint8], items: NDArray[np.uint64]) -> None:
+    count = items.size
+    a, b, c, d = planes[:count], planes[count : 2 * count], planes[2 * count : 3 * count], planes[3 * count : 4 * count]
+    rest = planes[4 * count :]
+    e, f, g, h = rest[:count], rest[count : 2 * count], rest[2 * count : 3 * count], rest[3 * count :]
+    for i in range(count):
+        low = np.uint32(a[i]) | np.uint32(b[i]) << np.uint32(8)
+        low |= np.uint32(c[i]) << np.uint32(16) | np.uint32(d[i]) << np.uint32(24)
+        high = np.uint32(e[i]) | np.uint32(f[i]) << np.uint32(8)
+        high |= np.uint32(g[i]) << np.uint32(16) | np.uint32(h[i]) << np.uint32(24)
+        items[i] = np.uint64(low) | np.uint64(high) << np.uint64(32)
+
+
+@compiled
 def _join(planes: NDArray[np.uint8], items: NDArray[np.uint8]) -> None:
     """(itemsize, items) to (items, itemsize)."""
     size, count = planes.shape
-    if size == 2:
-        for i in range(count):
-            items[i, 0] = planes[0, i]
-            items[i, 1] = planes[1, i]
-    elif size == 4:
-        for i in range(count):
-            items[i, 0] = planes[0, i]
-            items[i, 1] = planes[1, i]
-            items[i, 2] = planes[2, i]
-            items[i, 3] = planes[3, i]
-    elif size == 8:
-        for i in range(count):
-            items[i, 0] = planes[0, i]
-            items[i, 1] = planes[1, i]
-            items[i, 2] = planes[2, i]
-            items[i, 3] = planes[3, i]
-            items[i, 4] = planes[4, i]
-            items[i, 5] = planes[5, i]
-            items[i, 6] = planes[6, i]
-            items[i, 7] = planes[7, i]
-    else:
-        step = 512
-        for start in range(0, count, step):
-            stop = min(start + step, count)
-            for byte in range(size):
-                for i in range(start, stop):
-                    items[i, byte] = planes[byte, i]
+    step = 512
+    for start in range(0, count, step):
+        stop = min(start + step, count)
+        for byte in range(size):
+            for i in range(start, stop):
+                items[i, byte] = planes[byte, i]
+
+
+_JOINED: dict[int, tuple[Any, type[np.unsignedinteger[Any]]]] = {
+    2: (_join2, np.uint16), 4: (_join4, np.uint32), 8: (_join8, np.uint64)
+}  # fmt: skip
 
 
 def shuffle(items: NDArray[np.uint8], itemsize: int, out: NDArray[np.uint8]) -> None:
@@ -101,4 +119,8 @@ def unshuffle(planes: NDArray[np.uint8], itemsize: int, out: NDArray[np.uint8]) 
     out
         (bytes,) contiguous, of the same length, not overlapping.
     """
-    _join(planes.reshape(itemsize, -1), out.reshape(-1, itemsize))
+    if itemsize in _JOINED and sys.byteorder == "little":
+        join, kind = _JOINED[itemsize]
+        join(planes, out.view(kind))
+    else:
+        _join(planes.reshape(itemsize, -1), out.reshape(-1, itemsize))

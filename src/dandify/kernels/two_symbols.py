@@ -1,6 +1,7 @@
-"""Planes of two symbols, as one bit for each: what a dozen samples repeat is looked up by these bits themselves.
+"""Planes of two symbols, as one bit for each: what ten samples repeat is looked up by these bits themselves.
 
-The high bytes of samples around zero are 0 and 255, and hardly anything else.
+The high bytes of samples around zero are 0 and 255, and hardly anything else. Repeats are all of one length: no step
+waits for the one before to say where it begins, and a length of ten has no extra bits.
 """
 
 from __future__ import annotations
@@ -10,21 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dandify.kernels.bits import Bits, load64, ones_of, put, trailing_zeros
+from dandify.kernels.bits import Bits, equal64, leading_zeros, load64, ones_of, put, store64
 from dandify.kernels.blocks import put_head
 from dandify.kernels.huffman import DISTANCES, END, LITERALS
 from dandify.kernels.jit import compiled
-from dandify.kernels.planar import (
-    LENGTHS_OF_MATCHES,
-    LONGEST_MATCH,
-    WINDOW,
-    count_symbols,
-    distance_symbol,
-)
+from dandify.kernels.planar import WINDOW, count_symbols
 
 BLOCK = 262_144  # symbols of a block
 ROOM = 16  # bytes behind the bits that are loaded with them
-_LOADED = 56  # bits of a word that are there wherever in its first byte they begin
+REPEAT = 10  # samples of a repeat: 1,024 patterns, each of which is in the window; 8 to 13 were tried
+_SYMBOL = 264  # of that length
+_LITERALS = 31  # in the place of a distance's symbol
 _SAMPLED = 2048  # bytes at the start, in the middle and at the end that the two symbols are taken from
 _FEW = 32  # at most one of so many bytes is another symbol
 _CHANGES = 0.3  # of a sample to the next one, at least: where there are fewer, runs are as small
@@ -62,36 +59,22 @@ def to_bits(
     first, second
         The symbols, not equal.
     bits, odd
-        (bytes / 8 + `ROOM`,) to be filled, the first byte of eight in the lowest bit. Bits of those that are neither
-        symbol mean nothing. What lies behind the plane is odd.
+        (bytes / 8 + `ROOM`,) to be filled, the first byte of eight in the lowest bit. What lies behind the plane is
+        odd.
 
     Returns
     -------
     int
         How many are neither.
     """
-    differing = np.uint64(first ^ second)
-    shift = trailing_zeros(differing)
-    every, gather = np.uint64(0x0101010101010101), np.uint64(0x0102040810204080)
-    firsts, byte = np.uint64(first) * every, np.uint64(255)
     whole = plane.size >> 6
     many: Any = 0
     for group in range(whole):
-        others = np.uint64(0)
-        for k in range(8 * group, 8 * group + 8):
-            word = load64(plane, 8 * k) ^ firsts
-            marks = (word >> shift) & every
-            bits[k] = (marks * gather) >> np.uint64(56)
-            odd[k] = 0
-            others |= word ^ (marks * differing)
-        if others == np.uint64(0):
-            continue
-        for k in range(8 * group, 8 * group + 8):
-            word = load64(plane, 8 * k) ^ firsts
-            word ^= ((word >> shift) & every) * differing
-            for j in range(8):
-                odd[k] |= np.uint8((word >> np.uint64(8 * j)) & byte != np.uint64(0)) << j
-            many += np.int64(ones_of(np.uint64(odd[k])))
+        seconds = equal64(plane, 64 * group, np.uint8(second))
+        others = ~(equal64(plane, 64 * group, np.uint8(first)) | seconds)
+        store64(bits, 8 * group, seconds)
+        store64(odd, 8 * group, others)
+        many += np.int64(ones_of(others))
     bits[8 * whole :], odd[8 * whole :] = 0, 255
     for i in range(64 * whole, plane.size):
         if plane[i] == second:
@@ -115,57 +98,51 @@ def _changes(bits: NDArray[np.uint8], size: Any) -> Any:
 
 @compiled
 def _from(bits: NDArray[np.uint8], at: Any) -> Any:
-    """Bits from a position on, `_LOADED` of them for certain."""
+    """Bits from a position on, 57 of them for certain."""
     return load64(bits, at >> 3) >> np.uint64(at & 7)
 
 
 @compiled
-def _equal(bits: NDArray[np.uint8], odd: NDArray[np.uint8], at: Any, before: Any) -> Any:
-    """How many samples from a position on equal those from another on, `_LOADED` at most."""
-    different = _from(bits, at) ^ _from(bits, before) | _from(odd, at) | _from(odd, before)
-    return np.int64(trailing_zeros(different | np.uint64(1) << np.uint64(_LOADED)))
-
-
-@compiled
 def _find(
-    plane: NDArray[np.uint8], bits: NDArray[np.uint8], odd: NDArray[np.uint8], start: Any, stop: Any, least: Any,
-    table: NDArray[np.uint16], found: NDArray[np.int32], counts: NDArray[np.int64],
-) -> Any:  # fmt: skip
-    """Find repeats: start, length and distance of each; and count the literals between them.
+    plane: NDArray[np.uint8], bits: NDArray[np.uint8], odd: NDArray[np.uint8], start: Any, stop: Any,
+    table: NDArray[np.uint16], found: NDArray[np.uint32], counts: NDArray[np.int64], far_counts: NDArray[np.int64],
+) -> tuple[Any, Any]:  # fmt: skip
+    """Cut a stretch into repeats of `REPEAT` samples and literals, count both, and say how many there are of each.
 
     The table says where each pattern was noted last, but for multiples of 65,536, and what it says is looked up: it
-    need not be cleared between blocks. Distance and start are exact, so a repeat of whatever lies there is one.
+    need not be cleared between blocks. It never names a place before the plane.
     """
-    mask = np.uint64((1 << least) - 1)
-    many: Any = 0
+    mask, one = np.uint64((1 << REPEAT) - 1), np.uint64(1)
+    many = np.uint64(0)
+    literals: Any = 0
     i: Any = start
-    while i + least <= stop:
-        word = _from(bits, i)
-        pattern = np.int64(word & mask)
-        distance: Any = (i - np.int64(table[pattern])) & 0xFFFF
-        table[pattern] = np.uint16(i)
-        length: Any = np.int64(0)
-        if 0 < distance <= min(WINDOW, i):
-            length = _equal(bits, odd, i, i - distance)
-        if length < least:
-            counts[plane[i]] += 1
-            i += 1
-            continue
-        if length == _LOADED:
-            more = length
-            while more == _LOADED and length < LONGEST_MATCH:
-                more = _equal(bits, odd, i + length, i + length - distance)
-                length += more
-            length = min(length, LONGEST_MATCH)
-        length = min(length, stop - i)
-        found[many, 0], found[many, 1], found[many, 2] = i, length, distance
-        many += 1
-        for k in range(1, least):
-            table[(word >> np.uint64(k)) & mask] = np.uint16(i + k)
-        i += length
-    for k in range(i, stop):
-        counts[plane[k]] += 1
-    return many
+    while i < stop:
+        taken: Any = min(REPEAT, stop - i)
+        word, others = _from(bits, i), _from(odd, i) & mask
+        if others != np.uint64(0):  # up to the last odd one; or the end, for what lies behind is odd
+            taken = min(64 - np.int64(leading_zeros(others)), taken)
+        else:
+            distance = np.uint64(np.uint16(i) - table[word & mask]) & np.uint64(0xFFFF)
+            for k in range(REPEAT):
+                table[word >> np.uint64(k) & mask] = np.uint16(i + k)
+            if taken == REPEAT and distance - one < np.uint64(WINDOW):
+                before = i - np.int64(distance)
+                if ((word ^ _from(bits, before)) | _from(odd, before)) & mask == np.uint64(0):
+                    less = distance - one
+                    extra = np.uint64(62) - leading_zeros(less | np.uint64(2))
+                    symbol = np.uint64(2) * extra + (less >> extra)
+                    far_counts[symbol] += 1
+                    found[many] = np.uint32(symbol << np.uint64(16) | (less & ((one << extra) - one)))
+                    many += one
+                    i += REPEAT
+                    continue
+        for k in range(i, i + taken):
+            counts[plane[k]] += 1
+        found[many] = np.uint32(_LITERALS << 16 | taken)
+        many += one
+        literals += 1
+        i += taken
+    return np.int64(many) - literals, literals
 
 
 @compiled
@@ -209,7 +186,7 @@ def _put_literals(
 
 
 @compiled
-def code_two_symbols(plane: NDArray[np.uint8], least: Any, out: NDArray[np.uint8], position: NDArray[np.uint64]) -> Any:
+def code_two_symbols(plane: NDArray[np.uint8], out: NDArray[np.uint8], position: NDArray[np.uint64]) -> Any:
     """Append blocks that decode to a plane, if it is made of two symbols that alternate; none is the stream's last.
 
     Nothing is appended where there is more than a few bytes of other symbols, or where runs are as small.
@@ -218,8 +195,6 @@ def code_two_symbols(plane: NDArray[np.uint8], least: Any, out: NDArray[np.uint8
     ----------
     plane
         (bytes,) contiguous.
-    least
-        Shortest repeat, 8 to 16.
     out, position
         As of `code_plane`, with the same room.
 
@@ -236,48 +211,59 @@ def code_two_symbols(plane: NDArray[np.uint8], least: Any, out: NDArray[np.uint8
     if _changes(bits, plane.size) < _CHANGES * plane.size:
         return False
     state = (np.int64(position[0]), position[1], position[2])
-    table = np.zeros(1 << least, np.uint16)
+    table = np.zeros(1 << REPEAT, np.uint16)
     octets = np.empty(256, np.uint64)
-    found = np.empty((min(BLOCK, plane.size) // least + 1, 3), np.int32)
-    fields, sizes = np.empty(LONGEST_MATCH + 1, np.uint64), np.empty(LONGEST_MATCH + 1, np.uint64)
+    # Two steps take ten samples at least: the second begins behind the last odd one of ten.
+    found = np.empty(2 * (min(BLOCK, plane.size) // REPEAT + 2), np.uint32)
+    fields, sizes, shifts = (
+        np.empty(DISTANCES, np.uint64),
+        np.empty(DISTANCES, np.uint64),
+        np.empty(DISTANCES, np.uint64),
+    )
     for start in range(0, plane.size, BLOCK):
         stop = min(start + BLOCK, plane.size)
         counts, far_counts = np.zeros(LITERALS, np.int64), np.zeros(DISTANCES, np.int64)
         counts[END] = 1
-        many = _find(plane, bits, odd, start, stop, least, table, found, counts)
-        size: Any = 0
-        for k in range(many):
-            entry: Any = np.int64(LENGTHS_OF_MATCHES[found[k, 1]])
-            symbol, extra, _ = distance_symbol(np.int64(found[k, 2]))
-            counts[entry & 511] += 1
-            far_counts[symbol] += 1
-            size += (entry >> 9 & 7) + extra
+        repeats, literals = _find(plane, bits, odd, start, stop, table, found, counts, far_counts)
+        counts[_SYMBOL] = repeats
+        extra_bits: Any = 0
+        for symbol in range(4, DISTANCES):
+            extra_bits += far_counts[symbol] * ((symbol >> 1) - 1)
         state, begun, (lengths, codes), (far_lengths, far_codes) = put_head(
-            out, state, plane, start, stop, counts, far_counts, size
+            out, state, plane, start, stop, counts, far_counts, extra_bits
         )  # fmt: skip
         if not begun:
             continue
         _octets(codes, lengths, first, second, octets)
-        for n in range(least, LONGEST_MATCH + 1):
-            entry = np.int64(LENGTHS_OF_MATCHES[n])
-            fields[n] = np.uint64(codes[entry & 511]) | np.uint64(entry >> 12) << np.uint64(lengths[entry & 511])
-            sizes[n] = np.uint64(lengths[entry & 511] + (entry >> 9 & 7))
+        for symbol in range(DISTANCES):
+            shifts[symbol] = np.uint64(lengths[_SYMBOL] + far_lengths[symbol])
+            fields[symbol] = np.uint64(codes[_SYMBOL]) | np.uint64(far_codes[symbol]) << np.uint64(lengths[_SYMBOL])
+            sizes[symbol] = shifts[symbol] + np.uint64(max(0, (symbol >> 1) - 1))
         at: Any = start
-        for k in range(many):
-            begin: Any = np.int64(found[k, 0])
-            if at < begin:
-                state = _put_literals(
-                    out, state, plane, bits, odd, at, begin, codes, lengths, first, second, octets
-                )  # fmt: skip
-            length: Any = np.int64(found[k, 1])
-            at = begin + length
-            symbol, extra, value = distance_symbol(np.int64(found[k, 2]))
-            far = np.uint64(far_codes[symbol]) | np.uint64(value) << np.uint64(far_lengths[symbol])
-            state = put(
-                out, state, fields[length] | far << sizes[length],
-                sizes[length] + np.uint64(far_lengths[symbol] + extra),
-            )  # fmt: skip
-        state = _put_literals(out, state, plane, bits, odd, at, stop, codes, lengths, first, second, octets)
+        k, many, one = np.uint64(0), np.uint64(repeats + literals), np.uint64(1)
+        while k < many:
+            symbol_of, value = _parts(found[k])
+            k += one
+            if symbol_of == np.uint64(_LITERALS):
+                end = at + np.int64(value)
+                state = _put_literals(out, state, plane, bits, odd, at, end, codes, lengths, first, second, octets)
+                at = end
+                continue
+            field, size = fields[symbol_of] | value << shifts[symbol_of], sizes[symbol_of]
+            at += REPEAT
+            if k < many and found[k] < np.uint32(_LITERALS << 16):  # two at a time
+                symbol_of, value = _parts(found[k])
+                field |= (fields[symbol_of] | value << shifts[symbol_of]) << size
+                size += sizes[symbol_of]
+                at += REPEAT
+                k += one
+            state = put(out, state, field, size)
         state = put(out, state, np.uint64(codes[END]), np.uint64(lengths[END]))
     position[0], position[1], position[2] = state
     return True
+
+
+@compiled
+def _parts(entry: Any) -> tuple[Any, Any]:
+    """Symbol and extra bits of a distance; or `_LITERALS`, and how many."""
+    return np.uint64(entry) >> np.uint64(16), np.uint64(entry) & np.uint64(0xFFFF)

@@ -13,8 +13,8 @@ import numpy as np
 from dandify.ngff.once import Once, ReadInto
 from dandify.ngff.pyramid import Pyramid, Written
 from dandify.ngff.request import ImageRequest
+from dandify.ngff.room import Room
 from dandify.ngff.verify import verify_levels
-from dandify.store.flush import Flusher
 from dandify.store.manifest import ManifestDataset
 from dandify.store.md5 import Hasher
 from dandify.store.progress import Progress, ProgressCallback
@@ -99,8 +99,7 @@ def array_places(place: str, request: ImageRequest) -> list[str]:
 
 
 def fill(
-    root: Path, place: str, request: ImageRequest, attempt: Attempt, flusher: Flusher,
-    progress: ProgressCallback | None,
+    root: Path, place: str, request: ImageRequest, attempt: Attempt, room: Room, progress: ProgressCallback | None
 ) -> Filled:  # fmt: skip
     """Read the source once, and write all chunks; those that a stopped run had finished are taken from it.
 
@@ -114,10 +113,10 @@ def fill(
         What is asked for.
     attempt
         The run, whose journal has begun.
-    flusher
-        Is told of files that have grown.
+    room
+        Memory that the pass takes.
     progress
-        Called for each slab of planes.
+        Called for each part of a slab of planes.
 
     Raises
     ------
@@ -130,20 +129,23 @@ def fill(
     ]
     hasher = Hasher()
     sinks = tuple(
-        Sink(root / p, a, flusher, hasher) for p, a in zip(array_places(place, request), request.arrays, strict=True)
+        Sink(root / p, a, attempt.flusher, hasher)
+        for p, a in zip(array_places(place, request), request.arrays, strict=True)
     )  # fmt: skip
     with _reading(request, root / _KEPT) as read:
         written = Pyramid(
             request.plan, read, image.block[2], image.dtype, sinks, workers=request.workers,
             advance=_counter(progress, "write", request.title, image.raw_bytes), downsample=request.downsample,
-            earlier=earlier, statistics=request.statistics,
+            earlier=earlier, statistics=request.statistics, room=room,
         ).run()  # fmt: skip
     attempt.resumed += written.resumed
     attempt.changed += written.changed
     return Filled(place, request, sinks, written)
 
 
-def prove(root: Path, filled: Filled, share: Literal["full", "sample"], progress: ProgressCallback | None) -> None:
+def prove(
+    root: Path, filled: Filled, share: Literal["full", "sample"], room: Room, progress: ProgressCallback | None
+) -> None:
     """Read a pyramid back, and compare it with what was read and made.
 
     Raises
@@ -155,7 +157,7 @@ def prove(root: Path, filled: Filled, share: Literal["full", "sample"], progress
     verify_levels(
         root / filled.place, filled.written, request.plan, axes=request.image.axes, dtype=request.image.dtype,
         downsample=request.downsample, share=share, threads=request.workers,
-        advance=_counter(progress, "verify", request.title, request.image.raw_bytes),
+        advance=_counter(progress, "verify", request.title, request.image.raw_bytes), room=room,
     )  # fmt: skip
 
 

@@ -87,6 +87,11 @@ class ImageInput:
         return tuple(s for s, a in zip(region, AXES, strict=True) if a in self.axes)
 
     @property
+    def shared(self) -> bool:
+        """Several threads may read it: all sources of converters, not what the caller's library reads."""
+        return not isinstance(self.values, InParts)
+
+    @property
     def raw_bytes(self) -> int:
         """Of level 0."""
         return math.prod(self.shape) * self.dtype.itemsize

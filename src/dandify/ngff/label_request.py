@@ -123,7 +123,8 @@ def request_labels(
     threads = worker_count(workers)
     plan = plan_pyramid(
         values.shape, values.dtype, values.voxel, count=len(image.shapes), chunks=wanted_chunks(chunks, values),
-        memory_bytes=parse_bytes(memory), workers=threads, block=values.block, like=image.shapes,
+        memory_bytes=parse_bytes(memory), workers=threads, block=values.block,
+        shared=values.shared, like=image.shapes,
     )  # fmt: skip
     given = labels.labels if isinstance(labels, OfWhole) else labels
     above = len(image.path.relative_to(asset_of(image.path)).parts) + 2

@@ -16,9 +16,9 @@ from dandify.ngff.label_values import Labels
 from dandify.ngff.labelled import LABELS, listed_labels, read_labelled
 from dandify.ngff.metadata import Version, labels_document
 from dandify.ngff.request import ImageRequest, too_deep
+from dandify.ngff.room import Room
 from dandify.ngff.stored import read_document
 from dandify.store.engine import Verify, verify_mode
-from dandify.store.flush import Flusher
 from dandify.store.manifest import (
     Manifest,
     SourceFile,
@@ -132,13 +132,13 @@ def write_ome_zarr_labels(
             output, overwrite=overwrite, directory=True, beside=root.with_name(root.name + _STAGE)
         ) as attempt,
         disk_full_named(output, lambda: request.all_bytes),
-        Flusher() as flusher,
     ):
+        room = Room()
         attempt.begin({"name": output.as_posix(), **decided(request, files)}, array_places("", request))
-        filled = fill(attempt.partial, "", request, attempt, flusher, progress)
+        filled = fill(attempt.partial, "", request, attempt, room, progress)
         attempt.filled()
         if mode != "none":
-            prove(attempt.partial, filled, mode, progress)
+            prove(attempt.partial, filled, mode, room, progress)
         group = write_group(attempt.partial, "", request.version, content)
     inside = output.relative_to(root).as_posix() + "/"
     stored = {f"{inside}{n}": f for n, f in {**filled.files, **group}.items()}

@@ -12,6 +12,7 @@ import numpy as np
 
 from dandify.errors import BadRequest
 from dandify.kernels.shrink import Method
+from dandify.store.piecewise import PART
 
 Shape5 = tuple[int, int, int, int, int]
 Shape3 = tuple[int, int, int]
@@ -26,6 +27,7 @@ _NEAR: Final = math.sqrt(2)  # sides that differ by less would not come nearer b
 _BAND_WAYS: Final = ((32, 1), (16, 1), (8, 1), (16, 2), (8, 2), (8, 4))  # depth, and how much smaller the square is
 _BAND_DEPTH: Final = 8
 _LEAST_DEPTH: Final = 2  # two planes make one of the next level
+_LEAST_PARTS: Final = 2  # of a band that is read in parts
 _PER_WORKER: Final = 3  # chunks: the one being encoded, its code, and Blosc's working space
 
 
@@ -74,12 +76,16 @@ class PyramidPlan:
         From the finest.
     band_rows
         Rows of level 0 that are worked on at one time; all of them where the memory allows.
+    read_rows
+        Rows of those that are read and encoded at one go: fewer where the source yields them so.
     streamed
         Number of levels made band by band. The next one is then kept whole in memory, and the others are made of it.
     memory_bytes
         What it takes.
     reason
         Why so, in words.
+    decoders
+        Threads that read: several where a source decodes whole planes, which takes as long as encoding them.
     keep
         Where a time point is kept as it comes from a source that would otherwise decode the same again and again: one
         that yields several channels at one go, or whole planes for every band. ``nowhere``, ``memory`` or ``file``.
@@ -87,15 +93,22 @@ class PyramidPlan:
 
     levels: tuple[Level, ...]
     band_rows: int
+    read_rows: int
     streamed: int
     memory_bytes: int
     reason: str
+    decoders: int = 1
     keep: Literal["nowhere", "memory", "file"] = "nowhere"
 
     @property
     def in_order(self) -> bool:
-        """The values are read in C order."""
+        """Planes are worked on in their order, though perhaps some rows of several of them at a time."""
         return self.band_rows >= self.levels[0].shape[3]
+
+    @property
+    def slabs(self) -> int:
+        """How many parts of level 0 are in memory: one that is read, others that are encoded."""
+        return _slabs(self.read_rows, self.band_rows)
 
 
 def plan_pyramid(
@@ -108,6 +121,7 @@ def plan_pyramid(
     memory_bytes: int,
     workers: int,
     block: Shape5,
+    shared: bool = True,
     like: Sequence[Shape5] | None = None,
 ) -> PyramidPlan:
     """Choose levels, chunks and bands.
@@ -129,6 +143,8 @@ def plan_pyramid(
         The cap, and the number of threads that share it.
     block
         What the source yields at one go.
+    shared
+        Several threads may read the source.
     like
         Shapes of the levels, where they are those of another image; None to choose.
 
@@ -147,7 +163,8 @@ def plan_pyramid(
             continue
         else:
             levels = given
-        for plan in _banded(levels, dtype, workers, block) if banded else (_whole(levels, dtype, workers, block),):
+        plans = _banded(levels, dtype, workers, block) if banded else _whole(levels, dtype, workers, block, shared)
+        for plan in plans:
             if plan.memory_bytes <= memory_bytes:
                 return _keeping(plan, dtype, block, memory_bytes)
             if least is None or plan.memory_bytes < least.memory_bytes:
@@ -186,7 +203,7 @@ def _keeping(plan: PyramidPlan, dtype: np.dtype[Any], block: Shape5, memory_byte
     fits = plan.memory_bytes + size <= memory_bytes
     what = f"the source is read once instead of {times} times, and {size / 1e6:,.3g} MB are kept"
     return replace(
-        plan, keep="memory" if fits else "file", memory_bytes=plan.memory_bytes + size * fits,
+        plan, keep="memory" if fits else "file", memory_bytes=plan.memory_bytes + size * fits, decoders=1,
         reason=f"{plan.reason}; {what} {'in memory' if fits else 'in a file beside the output meanwhile'}",
     )  # fmt: skip
 
@@ -280,10 +297,18 @@ def _ways(*, whole_planes: bool, fixed: int | None) -> Iterator[tuple[int, int, 
     yield from ((depth, smaller, True) for depth, smaller in _BAND_WAYS)
 
 
-def _whole(levels: tuple[Level, ...], dtype: np.dtype[Any], workers: int, block: Shape5) -> PyramidPlan:
+def _whole(
+    levels: tuple[Level, ...], dtype: np.dtype[Any], workers: int, block: Shape5, shared: bool
+) -> Iterator[PyramidPlan]:
+    """Whole planes, decoded by as many threads as encode, or by one if the memory is short."""
     rows = levels[0].shape[3]
-    need = _memory(levels, len(levels), rows, dtype, workers, block)
-    return PyramidPlan(levels, rows, len(levels), need, f"whole planes, {levels[0].chunks[2]} at one time")
+    read = _read_rows(levels[0], rows, block)
+    reason = f"whole planes, {levels[0].chunks[2]} at one time"
+    if read < rows:
+        reason += f", {read} rows of them in turn"
+    for decoders in sorted({workers if shared and block[3] >= rows > 1 else 1, 1}, reverse=True):
+        need = _memory(levels, len(levels), rows, read, dtype, workers, block, decoders)
+        yield PyramidPlan(levels, rows, read, len(levels), need, reason, decoders)
 
 
 def _banded(levels: tuple[Level, ...], dtype: np.dtype[Any], workers: int, block: Shape5) -> Iterator[PyramidPlan]:
@@ -294,26 +319,41 @@ def _banded(levels: tuple[Level, ...], dtype: np.dtype[Any], workers: int, block
         # the chunk height of every streamed level must be that of level 0, or its band would not hold whole chunks
         if rows >= levels[0].shape[3] or levels[streamed - 1].chunks[3] != levels[0].chunks[3]:
             continue
-        need = _memory(levels, streamed, rows, dtype, workers, block)
+        read = _read_rows(levels[0], rows, block)
+        need = _memory(levels, streamed, rows, read, dtype, workers, block)
         yield PyramidPlan(
-            levels, rows, streamed, need,
+            levels, rows, read, streamed, need,
             f"bands of {rows} rows, {levels[0].chunks[2]} planes at one time; level {streamed} in memory",
         )  # fmt: skip
 
 
+def _read_rows(level: Level, rows: int, block: Shape5) -> int:
+    """Rows that are read at one go: of a row of chunks, in whole blocks of the source; or all."""
+    few = math.lcm(level.chunks[3], block[3])
+    return few if few * _LEAST_PARTS <= rows else rows
+
+
+def _slabs(read_rows: int, band_rows: int) -> int:
+    return 2 if read_rows == band_rows else 3
+
+
 def _memory(
-    levels: tuple[Level, ...], streamed: int, rows: int, dtype: np.dtype[Any], workers: int, block: Shape5
-) -> int:
+    levels: tuple[Level, ...], streamed: int, rows: int, read: int, dtype: np.dtype[Any], workers: int, block: Shape5,
+    decoders: int = 1,
+) -> int:  # fmt: skip
     values = 0
     for number, level in enumerate(levels):
         height = -(-rows // level.factors[1]) if number < streamed else level.shape[3]
         slab = level.chunks[2] * min(height, level.shape[3]) * level.shape[4]
-        values += 2 * slab if number == 0 else slab
+        values += _slabs(read, rows) * level.chunks[2] * read * level.shape[4] if number == 0 else slab
     if streamed < len(levels):
         values += math.prod(levels[streamed].shape[2:])
     _, _, depth, height, width = levels[0].shape
+    if rows >= height:
+        values += levels[0].chunks[2] * height * width // PART  # of the checksum
     planes = min(block[2], levels[0].chunks[2])
-    piece = max(min(READ_BYTES // dtype.itemsize, depth * height * width), planes * min(rows, height) * width)
+    piece = max(min(READ_BYTES // dtype.itemsize, depth * height * width), planes * min(read, height) * width)
     decoded = planes * block[3] * block[4]  # what a source holds while it decodes,
     decoded *= 2 * block[1] if block[1] > 1 else 1  # and what of it is on the way to where it is kept
-    return (values + piece + decoded + workers * _PER_WORKER * math.prod(levels[0].chunks)) * dtype.itemsize
+    values += (piece + decoded) * decoders
+    return (values + workers * _PER_WORKER * math.prod(levels[0].chunks)) * dtype.itemsize

@@ -19,10 +19,10 @@ from dandify.ngff.labels import decided
 from dandify.ngff.metadata import in_order, plate_document, row_document, well_document
 from dandify.ngff.plan import OMEZarrPlan, plan_of, sampled_ratios
 from dandify.ngff.request import SUFFIX, ImageRequest, request_image, too_deep
+from dandify.ngff.room import Room
 from dandify.ngff.write import image_document
 from dandify.sources.contract import Array, Channel, Stream
 from dandify.store.engine import Verify, verify_mode
-from dandify.store.flush import Flusher
 from dandify.store.manifest import SourceFile, describe_sources
 from dandify.store.partial import require_absent
 from dandify.store.progress import ProgressCallback
@@ -143,18 +143,18 @@ def write_ome_zarr_plate(
     with (
         resumable_output(path, overwrite=overwrite, directory=True) as attempt,
         disk_full_named(path, lambda: all_bytes),
-        Flusher() as flusher,
     ):
+        room = Room()
         root = attempt.partial
         attempt.begin(
             {"source": [asdict(f) for f in files], "set of fields": {p: decided(r, ()) for p, r in requests.items()}},
             [p for place, request in requests.items() for p in array_places(place, request)],
         )
-        filled = [fill(root, place, request, attempt, flusher, progress) for place, request in requests.items()]
+        filled = [fill(root, place, request, attempt, room, progress) for place, request in requests.items()]
         attempt.filled()
         if mode != "none":
             for one in filled:
-                prove(root, one, mode, progress)
+                prove(root, one, mode, room, progress)
         stored = {n: file for one in filled for n, file in one.files.items()}
         for one in filled:
             stored |= write_group(root, one.place, version, image_document(one.request, one.written))

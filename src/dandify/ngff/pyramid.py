@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import xxhash
 from isal import isal_zlib
 from numpy.typing import NDArray
 
 from dandify.kernels.downsample import BINS, bin_values, tally
 from dandify.kernels.shrink import Method, shrink
+from dandify.ngff.checksum import ImageChecksum, crc32
 from dandify.ngff.levels import READ_BYTES, Level, PyramidPlan, Region5
 from dandify.ngff.once import ReadInto
+from dandify.ngff.room import Room
 from dandify.store.encode import scratch
 from dandify.store.journal import EarlierRun
 from dandify.store.pipeline import Chunk
@@ -65,9 +68,10 @@ class Written:
     changed: int = 0
 
 
-def crc32(values: NDArray[Any], before: int = 0) -> int:
-    """CRC-32 of contiguous values, going on from that of the values before them."""
-    return int(isal_zlib.crc32(values.reshape(-1).view(np.uint8), before))
+def part_of(slab: NDArray[Any], region: Region5) -> NDArray[Any]:
+    """Give the beginning of a slab as the values of a region, (z, y, x)."""
+    size = extent(region)[2:]
+    return slab.reshape(-1)[: math.prod(size)].reshape(size)
 
 
 class Pyramid:
@@ -87,14 +91,18 @@ class Pyramid:
         Where the encoded chunks of each level go.
     workers
         Encoding threads.
+    readers
+        Reading threads. One for a checksum of all values, and for a source that is kept.
     advance
-        Called in this thread with the raw bytes of each finished slab.
+        Called in this thread with the raw bytes of each finished part of level 0.
     downsample
         How each level is made of the one above.
     earlier
         The chunks of each level that a stopped run had finished: they are not encoded again.
     statistics
         Look at the values of each channel; numbers of objects have no display window.
+    room
+        Memory that other passes have used.
     """
 
     def __init__(
@@ -106,29 +114,33 @@ class Pyramid:
         sinks: Sequence[Sink],
         *,
         workers: int,
+        readers: int = 1,
         advance: Callable[[int], None],
         downsample: Method = "mean",
         earlier: Sequence[EarlierRun] = (),
         statistics: bool = True,
+        room: Room | None = None,
     ) -> None:
         self._counted = statistics
         self._earlier, self._noting = earlier, threading.Lock()
         self._plan, self._read, self._dtype, self._method = plan, read, dtype, downsample
         self._depth = min(depth, plan.levels[0].chunks[2])
-        self._sinks, self._workers, self._advance = sinks, workers, advance
+        self._sinks, self._workers, self._readers, self._advance = sinks, workers, readers, advance
         self._levels = plan.levels
         self._written = Written(slabs=[[] for _ in plan.levels])
-        self._whole = xxhash.xxh3_128() if plan.in_order else None
+        self._whole = self._checksum()
         channels = plan.levels[0].shape[1]
         self._counts = np.zeros((channels, BINS), np.int64)
         self._range = [(np.inf, -np.inf)] * channels
         self._turn = threading.Lock()
-        self._buffers: dict[int, NDArray[Any]] = {}
+        self._busy: deque[tuple[NDArray[Any], list[Future[None]], int]] = deque()  # parts of level 0, and their jobs
+        self._spare: list[NDArray[Any]] = []
+        self._taken_rows = 0  # of the slab of level 0
+        self._nothing = np.empty((0, 0, 0), dtype)
         self._filled = [0] * len(plan.levels)  # planes that wait in each level's buffer
         self._base = [0] * len(plan.levels)  # planes of each level that are done, in this volume or band
-        self._kept: NDArray[Any] | None = None
-        if plan.streamed < len(plan.levels):
-            self._kept = np.empty(plan.levels[plan.streamed].shape[2:], dtype)
+        self._arrays = (room or Room()).arrays(self._wanted(), dtype)
+        self._kept = self._arrays.get("kept")
 
     def run(self) -> Written:
         """Read, and write every level.
@@ -138,25 +150,29 @@ class Pyramid:
         BadSource
             If the source cannot be read, or yields something else than it declared.
         """
-        spare = [np.empty(self._slab_shape(0), self._dtype) for _ in range(2)]
+        self._spare = [self._arrays[0, k] for k in range(self._plan.slabs)]
         tasks = self._tasks()
+        ahead: deque[tuple[Region5, NDArray[Any], Future[int]]] = deque()
         # Nothing is begun any more when something fails, Ctrl-C included: cancel_futures, and the pools are left.
-        reader = ThreadPoolExecutor(1, "dandify-read")
+        reader = ThreadPoolExecutor(self._readers, "dandify-read")
+        self._decoder = ThreadPoolExecutor(self._plan.decoders, "dandify-decode")
         pool = ThreadPoolExecutor(self._workers, "dandify-encode")
         try:
-            task = next(tasks, None)
-            ahead = reader.submit(self._fill, task, spare.pop()) if task else None
-            while task is not None and ahead is not None:
-                slab, crc = ahead.result()
-                following = next(tasks, None)
-                ahead = reader.submit(self._fill, following, spare.pop()) if following else None
-                self._record(0, task, crc)
+            while True:
+                while self._spare and (task := next(tasks, None)) is not None:
+                    slab = self._spare.pop()
+                    ahead.append((task, slab, reader.submit(self._fill, task, slab)))
+                if not ahead:
+                    break
+                task, slab, filled = ahead.popleft()
+                self._record(0, task, filled.result())
                 self._take(task, slab, pool)
-                spare.append(slab)
-                self._advance(int(np.prod(extent(task), dtype=object)) * self._dtype.itemsize)
-                task = following
+                self._settle(self._plan.slabs - 2)
+            self._settle()
         finally:
+            self._decoder.shutdown(wait=False, cancel_futures=True)  # whom the reader waits for
             reader.shutdown(wait=True, cancel_futures=True)
+            self._decoder.shutdown(wait=True)
             pool.shutdown(wait=True, cancel_futures=True)
         for sink in self._sinks:
             sink.close()
@@ -167,30 +183,62 @@ class Pyramid:
     def _tasks(self) -> Iterator[Region5]:
         """Regions of level 0 in the order of reading."""
         nt, nc, nz, ny, nx = self._levels[0].shape
-        depth, rows = self._levels[0].chunks[2], self._plan.band_rows
+        depth = self._levels[0].chunks[2]
         for t in range(nt):
             for c in range(nc):
-                for y in range(0, ny, rows):
+                for top in range(0, ny, self._plan.band_rows):
+                    parts = self._parts(top, min(top + self._plan.band_rows, ny))
                     for z in range(0, nz, depth):
-                        yield (slice(t, t + 1), slice(c, c + 1), slice(z, min(z + depth, nz)),
-                               slice(y, min(y + rows, ny)), slice(0, nx))  # fmt: skip
+                        for y in parts:
+                            yield (slice(t, t + 1), slice(c, c + 1), slice(z, min(z + depth, nz)), y, slice(0, nx))
 
-    def _fill(self, region: Region5, slab: NDArray[Any]) -> tuple[NDArray[Any], int]:
-        """Read a region into a slab; its CRC-32 is that of the values as they came."""
+    def _parts(self, top: int, bottom: int) -> list[slice]:
+        """Parts of a band: one shard after the other, so that many grow side by side, whose MD5s go together."""
+        rows = self._plan.read_rows
+        parts = [slice(y, min(y + rows, bottom)) for y in range(top, bottom, rows)]
+        *_, down, _ = (1, *self._sinks[0].array.per_file)
+        down *= self._levels[0].chunks[3]
+        return sorted(parts, key=lambda y: (y.start % down, y.start))
+
+    def _checksum(self) -> ImageChecksum | None:
+        """Begin that of all values in C order."""
+        first = self._levels[0]
+        return ImageChecksum(first.shape, first.chunks[2], self._dtype.itemsize) if self._plan.in_order else None
+
+    def _fill(self, region: Region5, slab: NDArray[Any]) -> int:
+        """Read a region to the beginning of a slab; CRC-32 of the values as they came."""
         t, c, z, y, x = region
-        plane = (y.stop - y.start) * (x.stop - x.start) * self._dtype.itemsize
+        values = part_of(slab, region)
+        plane = values[0].nbytes
         step = max(1, READ_BYTES // plane // self._depth * self._depth, self._depth)
+        parts = [(t, c, slice(start, min(start + step, z.stop)), y, x) for start in range(z.start, z.stop, step)]
+        targets = [values[part[2].start - z.start : part[2].stop - z.start] for part in parts]
         crc = 0
-        for start in range(z.start, z.stop, step):
-            part = (t, c, slice(start, min(start + step, z.stop)), y, x)
-            target = slab.reshape(-1)[: (z.stop - z.start) * plane // self._dtype.itemsize].reshape(
-                z.stop - z.start, y.stop - y.start, x.stop - x.start
-            )[start - z.start : part[2].stop - z.start]
-            self._read(part, target)
+        for part, target, _ in zip(parts, targets, self._each_read(parts, targets), strict=True):
             crc = crc32(target, crc)
             if self._whole is not None:
-                self._whole.update(target.reshape(-1).view(np.uint8).data)
-        return slab, crc
+                self._whole.add(part, target)
+        if self._whole is not None:
+            self._whole.end(region)
+        return crc
+
+    def _each_read(self, parts: list[Region5], targets: list[NDArray[Any]]) -> Iterable[None]:
+        """Read parts, side by side where the source has to decode them, and tell of each in their order."""
+        if self._plan.decoders == 1:
+            return map(self._read, parts, targets)
+        return self._decoder.map(self._read, parts, targets)
+
+    def _wanted(self) -> dict[Hashable, tuple[int, ...]]:
+        """Shapes of what is held: parts of level 0, a slab of each other level, and one level as a whole."""
+        first, streamed = self._levels[0], self._plan.streamed
+        read = (first.chunks[2], min(self._plan.read_rows, first.shape[3]), first.shape[4])
+        wanted: dict[Hashable, tuple[int, ...]] = {(0, k): read for k in range(self._plan.slabs)}
+        for number in range(1, len(self._levels)):
+            if number != streamed:
+                wanted[number, 0] = self._slab_shape(number)
+        if streamed < len(self._levels):
+            wanted["kept"] = self._levels[streamed].shape[2:]
+        return wanted
 
     def _slab_shape(self, number: int) -> tuple[int, int, int]:
         level = self._levels[number]
@@ -199,22 +247,42 @@ class Pyramid:
             rows = min(rows, -(-self._plan.band_rows // level.factors[1]))
         return level.chunks[2], rows, level.shape[4]
 
-    def _buffer(self, number: int) -> NDArray[Any]:
-        if number not in self._buffers:
-            self._buffers[number] = np.empty(self._slab_shape(number), self._dtype)
-        return self._buffers[number]
-
     def _take(self, region: Region5, slab: NDArray[Any], pool: ThreadPoolExecutor) -> None:
-        """Let a slab of level 0 go through all levels."""
+        """Let a part of a slab of level 0 be encoded; when the slab is whole, let it go through the other levels."""
         t, c, z, y, x = region
-        size = (z.stop - z.start, y.stop - y.start, x.stop - x.start)
         self._base[0] = z.start
-        self._flush(0, slab.reshape(-1)[: int(np.prod(size))].reshape(size), region, pool)
+        band = self._band(y)
+        target, finer = self._next(0, region, band)
+        jobs = self._begin(0, part_of(slab, region), region, target, finer, pool)
+        self._busy.append((slab, jobs, math.prod(extent(region)) * self._dtype.itemsize))
+        self._taken_rows += y.stop - y.start
+        if self._taken_rows < band.stop - band.start:
+            return
+        self._taken_rows = 0
+        whole = (t, c, z, band, x)
+        made, _ = self._next(0, whole, band)
+        if finer and made.size:
+            self._pass_on(1, len(made), whole, finer, pool)
         last = z.stop == self._levels[0].shape[2]
         if last:
             self._filled, self._base = [0] * len(self._levels), [0] * len(self._levels)
-        if self._kept is not None and last and y.stop == self._levels[0].shape[3]:
+        if self._kept is not None and last and band.stop == self._levels[0].shape[3]:
+            self._settle()
             self._take_kept(t, c, pool)
+
+    def _band(self, y: slice) -> slice:
+        """Rows of level 0 that go through the levels together."""
+        top = y.start // self._plan.band_rows * self._plan.band_rows
+        return slice(top, min(top + self._plan.band_rows, self._levels[0].shape[3]))
+
+    def _settle(self, left: int = 0) -> None:
+        """Wait for the jobs on the oldest parts of level 0, but for some of them; their slabs are free then."""
+        while len(self._busy) > left:
+            slab, jobs, size = self._busy.popleft()
+            for job in jobs:
+                job.result()
+            self._spare.append(slab)
+            self._advance(size)
 
     def _take_kept(self, t: slice, c: slice, pool: ThreadPoolExecutor) -> None:
         """Make the levels above those made in bands."""
@@ -235,7 +303,7 @@ class Pyramid:
 
     def _flush(self, number: int, values: NDArray[Any], region: Region5, pool: ThreadPoolExecutor) -> None:
         """Encode the chunks of a slab and make its part of the next level; let that go on when its slab is full."""
-        target, finer = self._next(number, values, region)
+        target, finer = self._next(number, region, region[3])
         for job in self._begin(number, values, region, target, finer, pool):
             job.result()
         if finer and target.size:
@@ -262,24 +330,29 @@ class Pyramid:
         places.sort(key=lambda place: (place[0] // cy % down, place[1] // cx % along))
         return [pool.submit(work, row, column) for row, column in places]
 
-    def _next(
-        self, number: int, values: NDArray[Any], region: Region5
-    ) -> tuple[NDArray[Any], tuple[int, int, int] | None]:
-        """Where what a slab becomes goes, and the factors; (values, None) for the last level."""
+    def _next(self, number: int, region: Region5, band: slice) -> tuple[NDArray[Any], tuple[int, int, int] | None]:
+        """Where what a region becomes goes, and the factors; (nothing, None) for the last level.
+
+        ``band`` has the rows that go through the levels together, in which the region's lie.
+        """
         if number + 1 == len(self._levels):
-            return values, None
-        step = self._levels[number + 1].step
-        z, y = region[2].start // step[0], region[3].start // step[1]
+            return self._nothing, None
+        coarser = self._levels[number + 1]
+        step = coarser.step
         # a level of another writer may leave out the window that the end of this one cuts off
-        left = (n - start for n, start in zip(self._levels[number + 1].shape[2:], (z, y, 0), strict=True))
-        size = [max(0, min(-(-n // k), m)) for n, k, m in zip(values.shape, step, left, strict=True)]
-        if 0 in size:
-            return values[:0], step
+        z, y, rows = (
+            slice(s.start // k, max(s.start // k, min(-(-s.stop // k), n)))
+            for s, k, n in zip((*region[2:4], band), (*step[:2], step[1]), (*coarser.shape[2:4], coarser.shape[3]),
+                               strict=True)
+        )  # fmt: skip
+        if z.start == z.stop or y.start == y.stop:
+            return self._nothing, step
         if self._kept is not None and number + 1 == self._plan.streamed:
-            return self._kept[z : z + size[0], y : y + size[1]], step
-        filled = self._filled[number + 1]
-        rows = self._buffer(number + 1).reshape(-1)[: self._levels[number + 1].chunks[2] * size[1] * size[2]]
-        return rows.reshape(-1, size[1], size[2])[filled : filled + size[0]], step
+            return self._kept[z, y], step
+        height, filled = rows.stop - rows.start, self._filled[number + 1]
+        values = self._arrays[number + 1, 0].reshape(-1)[: coarser.chunks[2] * height * coarser.shape[4]]
+        target = values.reshape(coarser.chunks[2], height, coarser.shape[4])
+        return target[filled : filled + z.stop - z.start, y.start - rows.start : y.stop - rows.start], step
 
     def _pass_on(
         self, number: int, planes: int, above: Region5, step: tuple[int, int, int], pool: ThreadPoolExecutor
@@ -292,11 +365,12 @@ class Pyramid:
         stop = start + self._filled[number]
         if self._filled[number] < level.chunks[2] and stop < level.shape[2]:
             return
+        self._settle()
         t, c, _, y, _ = above
         rows = slice(y.start // step[1], min(-(-y.stop // step[1]), level.shape[3]))
         region = (t, c, slice(start, stop), rows, slice(0, level.shape[4]))
         size = (stop - start, rows.stop - rows.start, level.shape[4])
-        values = self._buffer(number).reshape(-1)[: int(np.prod(size))].reshape(size)
+        values = self._arrays[number, 0].reshape(-1)[: int(np.prod(size))].reshape(size)
         self._record(number, region, crc32(values))
         self._base[number], self._filled[number] = stop, 0
         self._flush(number, values, region, pool)

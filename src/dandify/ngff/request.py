@@ -147,6 +147,7 @@ def request_image(
     plan = plan_pyramid(
         described.shape, described.dtype, described.voxel, count=levels, chunks=wanted_chunks(chunks, described),
         memory_bytes=parse_bytes(memory), workers=threads, block=described.block,
+        shared=described.shared,
     )  # fmt: skip
     wanted = require_shards(shards, described, plan, version)
     bits = bits_are_smaller(described, plan, compression)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from dandify.errors import VerificationFailed
 from dandify.kernels.shrink import Method
+from dandify.ngff.checksum import crc32
 from dandify.ngff.levels import PyramidPlan, Region5
-from dandify.ngff.pyramid import Pyramid, Slab, Written, crc32
-from dandify.store.region import extent
+from dandify.ngff.pyramid import Pyramid, Slab, Written, part_of
+from dandify.ngff.room import Room
 
-SAMPLED: Final = 16  # one slab of so many is read back by ``sample``, and the last one
-_ASKED_BYTES: Final = 32_000_000  # of values, at one time
+SAMPLED: Final = 16  # one part of so many is read back by ``sample``, and the last one
+_ASKED_BYTES: Final = 8 * 2**20  # of values, that one reader asks for at one time
+_READERS: Final = 2  # so that decoders need not wait while values are compared
 _PARTS: Final = 16  # of a slab, that threads share
 
 
@@ -42,7 +44,12 @@ def open_level(folder: Path, *, threads: int = 1) -> Any:
     spec = {
         "driver": "zarr3" if (folder / "zarr.json").is_file() else "zarr",
         "kvstore": {"driver": "file", "path": f"{folder.as_posix()}/"},
-        "context": {"data_copy_concurrency": {"limit": threads}, "cache_pool": {"total_bytes_limit": 0}},
+        "context": {
+            "data_copy_concurrency": {"limit": threads},
+            "cache_pool": {"total_bytes_limit": 0},
+            # by default 32, and malloc keeps some chunks for each thread that ever held one
+            "file_io_concurrency": {"limit": max(2, threads)},
+        },
     }
     return tensorstore.open(spec, open=True, read=True).result()
 
@@ -58,6 +65,7 @@ def verify_levels(
     share: Literal["full", "sample"],
     threads: int,
     advance: Callable[[int], None],
+    room: Room | None = None,
 ) -> None:
     """Read every level back and compare it with its checksums; make all levels again from level 0 as it is stored.
 
@@ -76,11 +84,13 @@ def verify_levels(
     downsample
         How each level was made of the one above.
     share
-        ``full``; or ``sample``: one slab of sixteen and the last one of each level, and nothing is made again.
+        ``full``; or ``sample``: one part of sixteen and the last one of each level, and nothing is made again.
     threads
         That decode.
     advance
-        Called with the raw bytes of each slab of level 0.
+        Called with the raw bytes of each part of level 0.
+    room
+        Memory that other passes have used.
 
     Raises
     ------
@@ -88,19 +98,27 @@ def verify_levels(
         If one cannot be read, or differs.
     """
     stored = [_Stored(root, number, axes, dtype, threads) for number in range(len(written.slabs))]
-    for level, slabs in zip(stored, written.slabs, strict=True):
-        if level.number == 0 and share == "full":
-            continue
-        buffer = np.empty(max(np.prod(extent(s.region), dtype=object) for s in slabs), dtype)
-        for number, slab in enumerate(slabs):
-            if share == "full" or number % SAMPLED == 0 or number == len(slabs) - 1:
-                values = buffer[: int(np.prod(extent(slab.region), dtype=object))]
-                level.read(slab.region, values)
-                level.require(slab.region, crc32(values), slab)
-            if level.number == 0:
-                advance(int(np.prod(extent(slab.region), dtype=object)) * dtype.itemsize)
+    chosen = [
+        (level, number, slab) for level, slabs in zip(stored, written.slabs, strict=True)
+        for number, slab in enumerate(slabs) if level.number or share == "sample"
+    ]  # fmt: skip
+    again = _Again(
+        stored[0], plan, written, dtype, workers=threads, advance=advance, downsample=downsample, room=room
+    )  # fmt: skip
+    for level, number, slab in chosen:
+        values = again.room_for(level.number, slab.region)
+        if share == "full" or _sampled(number) or slab is written.slabs[level.number][-1]:
+            level.read(slab.region, values)
+            level.require(slab.region, crc32(values), slab)
+        if level.number == 0:
+            advance(values.nbytes)
     if share == "full":
-        _Again(stored[0], plan, written, dtype, workers=threads, advance=advance, downsample=downsample).run()
+        again.run()
+
+
+def _sampled(number: int) -> bool:
+    """Whether a part is looked at: one of sixteen, of each sixteen another one, for parts of a slab come in turn."""
+    return number % SAMPLED == number // SAMPLED % SAMPLED
 
 
 class _Stored:
@@ -119,17 +137,14 @@ class _Stored:
     def read(self, region: Region5, into: NDArray[Any]) -> None:
         """Decode a region into a buffer: TensorStore copies each chunk there, and no room is made for it in between.
 
-        Some rows of chunks at a time: TensorStore holds all that it has been asked for, encoded and decoded.
+        Some chunks at a time: TensorStore holds all that it has been asked for, encoded and decoded.
         """
         import tensorstore
 
         whole = self._array[tuple(region[i] for i in self._kept)]
         whole = whole.translate_to[(0,) * whole.rank]
         target = tensorstore.array(into.reshape(whole.shape))
-        length, rows = whole.shape[-2], self._array.chunk_layout.read_chunk.shape[-2]
-        rows = max(1, int(_ASKED_BYTES * length // max(1, into.nbytes)) // rows) * rows
-        for start in range(0, length, rows):
-            part = (..., slice(start, min(start + rows, length)), slice(None))
+        for part in _pieces(whole.shape, self._array.chunk_layout.read_chunk.shape, into.nbytes):
             try:
                 target[part].write(whole[part]).result()
             except ValueError as error:
@@ -153,27 +168,48 @@ class _Stored:
         )  # fmt: skip
 
 
+def _pieces(shape: Sequence[int], chunks: Sequence[int], size: int) -> Iterator[tuple[Any, ...]]:
+    """Cut rows and columns of ``size`` bytes into pieces of whole chunks that are asked for at one time."""
+    (height, width), (rows, columns) = shape[-2:], chunks[-2:]
+    high = max(1, _ASKED_BYTES * height // max(1, size) // rows) * rows
+    wide = max(1, _ASKED_BYTES * width // max(1, size * min(high, height) // height) // columns) * columns
+    for y in range(0, height, high):
+        for x in range(0, width, wide):
+            yield (..., slice(y, min(y + high, height)), slice(x, min(x + wide, width)))
+
+
 class _Again(Pyramid):
     """The same pass over the stored level 0, without encoding: what it makes must have the checksums of what was."""
 
     def __init__(
         self, stored: _Stored, plan: PyramidPlan, written: Written, dtype: np.dtype[Any], *, workers: int,
-        advance: Callable[[int], None], downsample: Method,
+        advance: Callable[[int], None], downsample: Method, room: Room | None,
     ) -> None:  # fmt: skip
         super().__init__(
-            plan, self._nothing, plan.levels[0].chunks[2], dtype, (), workers=workers, advance=advance,
-            downsample=downsample,
+            plan, self._unread, plan.levels[0].chunks[2], dtype, (), workers=workers, readers=_READERS,
+            advance=advance, downsample=downsample, room=room,
         )  # fmt: skip
         self._stored, self._expected = stored, [iter(slabs) for slabs in written.slabs]
+        self._regions = [slab.region for slab in written.slabs[0]]
 
     @staticmethod
-    def _nothing(region: Region5, target: NDArray[Any]) -> None:
+    def _unread(region: Region5, target: NDArray[Any]) -> None:
         raise NotImplementedError  # `_fill` reads
 
-    def _fill(self, region: Region5, slab: NDArray[Any]) -> tuple[NDArray[Any], int]:
-        values = slab.reshape(-1)[: int(np.prod(extent(region), dtype=object))]
+    def room_for(self, number: int, region: Region5) -> NDArray[Any]:
+        """Give an array for a slab of a level, while nothing runs."""
+        return part_of(self._arrays[(number, 0) if number != self._plan.streamed else "kept"], region)
+
+    def _tasks(self) -> Iterator[Region5]:
+        yield from self._regions
+
+    def _checksum(self) -> None:
+        """Leave it to the checksums of the slabs."""
+
+    def _fill(self, region: Region5, slab: NDArray[Any]) -> int:
+        values = part_of(slab, region)
         self._stored.read(region, values)
-        return slab, crc32(values)
+        return crc32(values)
 
     def _record(self, number: int, region: Region5, crc: int) -> None:
         expected = next(self._expected[number])

@@ -21,9 +21,9 @@ from dandify.ngff.metadata import labels_document, ome_metadata
 from dandify.ngff.original import keep_original, original_xml
 from dandify.ngff.pyramid import Written
 from dandify.ngff.request import ImageRequest, request_image
+from dandify.ngff.room import Room
 from dandify.sources.contract import Array, Channel, Stream
 from dandify.store.engine import Verify, verify_mode
-from dandify.store.flush import Flusher
 from dandify.store.manifest import SourceFile, describe_sources, versions
 from dandify.store.partial import require_absent
 from dandify.store.progress import ProgressCallback
@@ -102,10 +102,10 @@ def write_ome_zarr(
     workers
         Encoding threads; one for each core by default.
     verify
-        ``full`` (True): everything is read back, and the levels are made again. ``sample``: one slab of planes in
-        sixteen is read back. ``none`` (False).
+        ``full`` (True): everything is read back, and the levels are made again. ``sample``: one part in sixteen is
+        read back, of whole planes or of some of their rows. ``none`` (False).
     progress
-        Called with a `Progress` for each slab of planes, in this thread.
+        Called with a `Progress` for each part that is done, in this thread.
     overwrite
         Replace an output that exists. It stays until the new one is complete.
     sources
@@ -147,18 +147,18 @@ def write_ome_zarr(
     with (
         resumable_output(path, overwrite=overwrite, directory=True) as attempt,
         disk_full_named(path, lambda: needed),
-        Flusher() as flusher,
     ):
+        room = Room()
         root = attempt.partial
         attempt.begin(
             decides[0] | ({"set of labels": dict(zip(list(parts)[1:], decides[1:], strict=True))} if labelled else {}),
             [p for place, part in parts.items() for p in array_places(place, part)],
         )
-        filled = [fill(root, place, part, attempt, flusher, progress) for place, part in parts.items()]
+        filled = [fill(root, place, part, attempt, room, progress) for place, part in parts.items()]
         attempt.filled()
         if mode != "none":
             for one in filled:
-                prove(root, one, mode, progress)
+                prove(root, one, mode, room, progress)
         # Last, so that half an image is none.
         stored = {name: file for one in filled for name, file in one.files.items()}
         for part, content in zip(labelled, documents, strict=True):

@@ -164,8 +164,8 @@ def write_nwb(
         require_room(path, estimate_bytes(path, jobs))
 
     with (
-        resumable_output(path, overwrite=overwrite, directory=backend == "zarr") as attempt,
         disk_full_named(path, lambda: sum(job.plan.raw_bytes for job in jobs)),
+        resumable_output(path, overwrite=overwrite, directory=backend == "zarr") as attempt,
         ThreadPoolExecutor(1, "dandify-hash") as hasher,
     ):
         partial = attempt.partial

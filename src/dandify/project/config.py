@@ -75,7 +75,7 @@ class Config(BaseModel):
 
     metadata: dict[str, Any] = Field(default_factory=dict, description="Metadata of all sessions.")
     subjects: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Metadata by subject id.")
-    sessions: list[SessionEntry] = Field(min_length=1)
+    sessions: list[SessionEntry] = Field(default_factory=list, description="What is converted.")
     ignore: list[str] = Field(default_factory=list, description="Patterns of files to pass over in folders.")
     output: Output = Field(default_factory=Output)
     dandiset: dict[str, Any] = Field(default_factory=dict, description="name, description, license, contributors ...")
@@ -116,13 +116,33 @@ class Project:
 
 
 def read_config(path: Path) -> Project:
-    """Read and check a ``dandify.yaml``; paths in it are relative to it.
+    """Read and check a ``dandify.yaml`` that lists sessions; paths in it are relative to it.
+
+    Raises
+    ------
+    BadRequest
+        With every error of the file and its line, at once; or there are no sessions in it.
+    """
+    config = _read(path)
+    if not config.sessions:
+        raise BadRequest("no sessions are listed", file=path, place="sessions", remedy="see README, dandify.yaml")
+    return Project(
+        path, tuple(_plan(config, i, path) for i in range(len(config.sessions))), config.output, config.dandiset
+    )
+
+
+def read_dandiset(path: Path) -> dict[str, Any]:
+    """Read what a ``dandify.yaml`` says of the dandiset; that may be all that it says.
 
     Raises
     ------
     BadRequest
         With every error of the file and its line, at once.
     """
+    return _read(path).dandiset
+
+
+def _read(path: Path) -> Config:
     from ruamel.yaml.error import MarkedYAMLError
 
     try:
@@ -151,9 +171,7 @@ def read_config(path: Path) -> Project:
             "\n".join(["metadata keys that are unknown or in the wrong place", *wrong]), file=path,
             remedy=f"keys are {', '.join(KEYS)}",
         )  # fmt: skip
-    return Project(
-        path, tuple(_plan(config, i, path) for i in range(len(config.sessions))), config.output, config.dandiset
-    )
+    return config
 
 
 def text_yaml() -> Any:

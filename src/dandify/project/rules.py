@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -25,10 +26,11 @@ _AGE_WORDS = re.compile(r"\s*(\d+)\s*(d|days?|w|weeks?|wk|m|months?|mo|y|years?|
 def label(text: object) -> str:
     """Return an id as it may stand in a file name: letters, digits and ``+``, as BIDS and DANDI both allow.
 
-    Other characters are dropped, after what follows them is capitalized: ``mouse_01-a`` becomes ``mouse01A``. The id
-    inside the NWB file stays as it is.
+    Accents are taken off, and other characters are dropped, after what follows them is capitalized: ``mouse_01-a``
+    becomes ``mouse01A``, ``Mäuse`` ``Mause``. The id inside the NWB file stays as it is.
     """
-    words = re.split(r"[^0-9A-Za-z+]+", str(text))
+    plain = "".join(c for c in unicodedata.normalize("NFKD", str(text)) if not unicodedata.combining(c))
+    words = re.split(r"[^0-9A-Za-z+]+", plain)
     return words[0] + "".join(word[:1].upper() + word[1:] for word in words[1:])
 
 

@@ -70,7 +70,9 @@ def print_convert(report: ConvertReport, console: Console) -> None:
         soft_wrap=True,
     )
     if done:
-        console.print(f"next: dandify organize {escape(str(report.out))} --dandiset DIR --name TITLE", soft_wrap=True)
+        console.print(
+            f"next: dandify organize {escape(text.argument(report.out))} --dandiset DIR --name TITLE", soft_wrap=True
+        )
 
 
 def convert_record(report: ConvertReport) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
+from dandify.report import text
 from dandify.report.convert import written_record, written_table
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def print_labels(image: Path, written: Sequence[WriteReport], console: Console) 
     for one in written:
         for note in one.notes:
             console.print(f"{escape(one.path.name)}: {escape(note)}", soft_wrap=True)
-    console.print(f"next: dandify view {escape(str(image))}", soft_wrap=True)
+    console.print(f"next: dandify view {escape(text.argument(image))}", soft_wrap=True)
 
 
 def labels_report(image: Path, written: Sequence[WriteReport]) -> dict[str, Any]:

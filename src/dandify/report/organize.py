@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from dandify.dandiset.organize import OrganizedFile, OrganizeReport
+from dandify.report import text
 
 _SHOWN = 3  # names for each reason; all of them with --json
 
@@ -37,7 +38,7 @@ def print_organize(report: OrganizeReport, console: Console) -> None:
         f"{trial}{counted}; dandiset.yaml {report.description}: {escape(str(report.dandiset))}", soft_wrap=True
     )
     if not report.dry_run:
-        console.print(f"next: dandify validate {escape(str(report.dandiset))}", soft_wrap=True)
+        console.print(f"next: dandify validate {escape(text.argument(report.dandiset))}", soft_wrap=True)
 
 
 def _status(file: OrganizedFile) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def size(count: float) -> str:
@@ -17,6 +20,13 @@ def size(count: float) -> str:
 def count(number: int, what: str) -> str:
     """Say how many: ``1 file``, ``2 files``."""
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def argument(path: Path) -> str:
+    """Return a path as it is typed into a shell."""
+    if os.name != "nt":
+        return shlex.quote(str(path))
+    return f'"{path}"' if " " in str(path) else str(path)
 
 
 def duration(seconds: float | None) -> str:

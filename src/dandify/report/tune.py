@@ -29,6 +29,8 @@ def print_tuning(result: TuningResult, console: Console) -> None:
     if result.prediction is not None:
         for line in prediction_lines(result.prediction, result):
             _say(line, console)
+    for line in result.notes:
+        _say(f"note: {escape(line)}", console)
 
 
 def _say(line: str, console: Console) -> None:
@@ -115,20 +117,29 @@ def ranges(numbers: Sequence[int]) -> str:
 
 def prediction_lines(prediction: Prediction, result: TuningResult) -> list[str]:
     """Say in sentences what the recommended rows come to for all sessions."""
-    sessions = f"{prediction.sessions} session{'s' if prediction.sessions != 1 else ''}"
+    counted = (text.count(prediction.sessions, "session"), text.count(prediction.files, "file"))
+    what = " and ".join(words for words, n in zip(counted, (prediction.sessions, prediction.files), strict=True) if n)
     raw, stored, default, saved = map(
         text.size, (prediction.raw_bytes, prediction.stored_bytes, prediction.default_bytes, prediction.saved_bytes)
     )
     hours, speed = prediction.upload_s / 3600, result.archive.bytes_per_s / 1e6
-    upload = f"uploading {f'{hours:.1f} h' if hours >= 1 else text.duration(prediction.upload_s)} at {speed:g} MB/s"
-    size = f"All of {sessions}: {raw} become about {stored} ({default} if nothing is asked for)"
-    written = f"{text.duration(prediction.write_s)} on {text.count(result.workers, 'core')}, not verified"
-    lines = [f"{size}: you would save {saved} of {raw}.", f"Writing takes about {written}; {upload}."]
+    upload = f"uploading {f'{hours:.1f} h' if hours >= 1 else _time(prediction.upload_s)} at {speed:g} MB/s"
+    size = f"All of {what}: {raw} become about {stored} ({default} if nothing is asked for)"
+    written = f"{_time(prediction.write_s)} on {text.count(result.workers, 'core')}, not verified"
+    lines = [f"{size}: you would save {saved} of {raw}."]
+    if prediction.smaller_bytes:
+        lines.append(f"{text.size(prediction.smaller_bytes)} of it are smaller resolutions of images.")
+    lines.append(f"Writing takes about {written}; {upload}.")
     if not prediction.by_convert:
         lines.append("Some of it is measured only: convert does not write it. See what it writes at each stream.")
     if prediction.unmeasured_bytes:
         lines.append(f"{text.size(prediction.unmeasured_bytes)} more are in streams of which no like was measured.")
     return lines
+
+
+def _time(seconds: float) -> str:
+    """Minutes and hours as a clock shows them, and less than one in two digits."""
+    return text.duration(seconds) if seconds >= 60 else text.duration_short(seconds)
 
 
 def sample_line(stream: StreamResult) -> str:

@@ -73,6 +73,7 @@ def page_of(result: TuningResult) -> str:
         f"read {text.size(result.touched_bytes)} of {text.size(result.raw_bytes)}; archive: {result.archive}; "
         f"{text.count(result.workers, 'core')}; measured in {text.duration(result.seconds)}.</p>"
     )
+    parts += [f'<p class="small">{escape(line)}.</p>' for line in result.notes]
     for stream in result.streams:
         parts += _stream(stream, result)
     parts.append("</body></html>")

@@ -18,7 +18,10 @@ from dandify.archive.upload import UploadReport
 from dandify.report import text
 
 _SHOWN = 20
-_COLORS = {"uploaded": "green", "skipped": "dim", "failed": "red", "planned": "cyan"}
+_COLORS = {
+    "uploaded": "green", "skipped": "dim", "failed": "red", "planned": "cyan",
+    "Valid": "green", "Invalid": "red", "Pending": "yellow",
+}  # fmt: skip
 _VALUE_CHARACTERS = 60
 
 
@@ -27,12 +30,16 @@ def print_upload(report: UploadReport, console: Console) -> None:
     table = Table("asset", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("size", justify="right")
     table.add_column("status")
+    if report.verdict is not None:
+        table.add_column("archive")
     table.add_column("message")
     for asset in report.assets:
+        said = [f"[{_COLORS[asset.archive]}]{asset.archive.lower()}[/]" if asset.archive else ""]
         table.add_row(
             escape(asset.path),
             text.size(asset.bytes),
             f"[{_COLORS[asset.status]}]{asset.status}[/]",
+            *(said if report.verdict is not None else ()),
             escape(asset.message),
         )
     console.print(table)
@@ -43,7 +50,7 @@ def print_upload(report: UploadReport, console: Console) -> None:
             console.print(f"  {change.field}: {_short(change.there)} -> {_short(change.here)}", markup=False)
     if report.verdict is not None:
         errors = report.verdict.errors
-        waiting = f", {report.verdict.unchecked} asset(s) not checked yet" if report.verdict.unchecked else ""
+        waiting = f", {len(report.verdict.unchecked)} asset(s) not checked yet" if report.verdict.unchecked else ""
         found = f", {len(errors)} error(s)" if errors else ""
         console.print(f"the archive says: {report.verdict.status}{found}{waiting}")
         for error in errors[:_SHOWN]:
@@ -51,15 +58,21 @@ def print_upload(report: UploadReport, console: Console) -> None:
             console.print(f"  {where}: {error.message}", markup=False, soft_wrap=True)
         if len(errors) > _SHOWN:
             console.print(f"  and {len(errors) - _SHOWN} more, on the page")
+    if report.trouble:
+        console.print(f"[red]the archive could not be asked[/]: {escape(report.trouble)}", soft_wrap=True)
     planned = sum(asset.status == "planned" for asset in report.assets)
     if planned:
         console.print(f"{planned} asset(s) would be uploaded to {report.archive}; nothing was sent")
         return
+    uploaded = sum(asset.status == "uploaded" for asset in report.assets)
     console.print(
         f"dandiset {report.dandiset_id} at {report.archive}: {text.size(report.bytes_sent)} sent in "
-        f"{text.duration(report.seconds)}; {len(report.failed)} failed; {report.url}", soft_wrap=True,
-    )  # fmt: skip
-    if report.failed:
+        f"{text.duration(report.seconds)}; {uploaded} uploaded, {len(report.failed)} failed; {report.url}",
+        soft_wrap=True,
+    )
+    if report.failed and report.trouble:
+        console.print("the next upload sends only what has not arrived", soft_wrap=True)
+    elif report.failed:
         console.print("dandify validate says what mends what failed; the next upload sends only that", soft_wrap=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from rich.console import Console
 from rich.markup import escape
 
@@ -26,8 +28,9 @@ def print_validation(report: ValidationReport, console: Console, *, then: str | 
         The next command; by default the upload.
     """
     by_path: dict[str, list[Finding]] = {}
+    named = {verdict.path.as_posix() for verdict in report.files}
     for finding in report.findings:
-        by_path.setdefault(_inside(finding, report), []).append(finding)
+        by_path.setdefault(_inside(finding, report, named), []).append(finding)
     for verdict in report.files:
         mark = "[green]ok    [/]" if verdict.ok else "[red]FAILED[/]"
         console.print(f"{mark} {escape(verdict.path.as_posix())}  [dim]{verdict.kind}[/]", soft_wrap=True)
@@ -41,7 +44,7 @@ def print_validation(report: ValidationReport, console: Console, *, then: str | 
         + ", ".join(text.count(n, what) for n, what in zip(counts, ("error", "warning", "hint"), strict=True))
     )
     if not report.errors and not any(f.id == "dandify.not_in_dandiset" for f in report.findings):
-        upload = f"dandify upload {report.path} --to NAME|URL, the first time with --create"
+        upload = f"dandify upload {text.argument(report.path)} --to NAME|URL, the first time with --create"
         console.print(f"next: {then or upload}", soft_wrap=True, markup=False)
 
 
@@ -62,17 +65,15 @@ def _print(findings: list[Finding], console: Console) -> None:
         console.print(f"       ... and {hints - _SHOWN_HINTS} more hints (--json shows all)")
 
 
-def _inside(finding: Finding, report: ValidationReport) -> str:
-    """Path of the file a finding is about, as the verdicts name it."""
+def _inside(finding: Finding, report: ValidationReport, named: Collection[str]) -> str:
+    """Path of the file a finding is about, as the verdicts name it: below the dandiset, which may lie above."""
     if finding.path is None:
         return report.path.name
-    best = ""
-    for verdict in report.files:
-        name = verdict.path.as_posix()
-        if (finding.path.as_posix().endswith(f"/{name}") or f"/{name}/" in finding.path.as_posix()) and len(name) > len(
-            best
-        ):
-            best = name
-    if not best and finding.path.is_relative_to(report.path) and finding.path != report.path:
+    for base in (report.path, *report.path.parents):
+        if finding.path.is_relative_to(base):
+            below = finding.path.relative_to(base)
+            if found := next((p.as_posix() for p in (below, *below.parents) if p.as_posix() in named), None):
+                return found
+    if finding.path.is_relative_to(report.path) and finding.path != report.path:
         return finding.path.relative_to(report.path).as_posix()
-    return best or finding.path.name
+    return finding.path.name

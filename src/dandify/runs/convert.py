@@ -123,8 +123,8 @@ def convert(
     memory
         Cap on the memory of the engine.
     verify
-        How much of an output is read back and compared: every chunk, one of sixteen (of images: one slab of planes in
-        sixteen), or nothing.
+        How much of an output is read back and compared: every chunk, one of sixteen (of images: one part of
+        sixteen of the planes), or nothing.
     transforms
         Exact changes of stored integers in NWB files, by the name or pattern of a series; see `dandify.write_nwb`.
     overwrite, skip_existing

@@ -1,52 +1,70 @@
-"""Opens what is to be tuned: raw recordings as their NWB file would hold them, images, NWB files and OME-Zarr."""
+"""Finds what is to be tuned: raw recordings as their NWB file would hold them, images, NWB files and OME-Zarr."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from dandify.errors import BadRequest, BadSource
+from dandify.errors import BadRequest
 from dandify.project.config import PlannedSession, read_config
 from dandify.project.metadata import merge
 from dandify.project.scan import require_sources, scan
+from dandify.runs.stored import find_stored, is_stored, stored_materials
 from dandify.sources import Source
 from dandify.sources.registry import by_name
 from dandify.tuning.material import BACKENDS, LEAST_BYTES, Material
-
-if TYPE_CHECKING:
-    from dandify.nwb.tree import Tree
 
 _NOWHEN = datetime(2000, 1, 1, tzinfo=UTC)  # of NWBFiles that are built to be looked at and are never written
 
 
 @dataclass(frozen=True)
 class Session:
-    """Streams of one session.
+    """Streams of one session, or of one file that is NWB or OME-Zarr already.
 
     Attributes
     ----------
     name
-        Its folder, or its place in ``dandify.yaml``.
+        Its folder, its place in ``dandify.yaml``, or the file's name.
     materials
         Its streams.
+    stored
+        It is such a file.
     """
 
     name: str
     materials: tuple[Material, ...]
+    stored: bool = False
 
 
-@contextmanager
-def opened_sessions(
+@dataclass(frozen=True)
+class Found:
+    """What there is to tune.
+
+    Attributes
+    ----------
+    sessions
+        Those with streams.
+    notes
+        What was passed over, in words.
+    """
+
+    sessions: tuple[Session, ...]
+    notes: tuple[str, ...] = ()
+
+
+def find_sessions(
     paths: Sequence[Path], *, backend: str | None, recordings: str | None = None, ignore: Sequence[str] = ()
-) -> Iterator[tuple[Session, ...]]:
-    """Open sources to be read: folders and files that a converter knows, NWB files, OME-Zarr, or a ``dandify.yaml``.
+) -> Found:
+    """Find what is to be tuned: recordings, NWB files, OME-Zarr, folders of them, or what a ``dandify.yaml`` names.
+
+    Of a folder that has recordings, these are taken: NWB files and OME-Zarr beside them may be made of them, and would
+    count twice.
 
     Parameters
     ----------
@@ -68,25 +86,23 @@ def opened_sessions(
     """
     if backend is not None and backend not in BACKENDS:
         raise BadRequest(f"no backend {backend!r}", remedy=f"one of {', '.join(BACKENDS)}")
-    with ExitStack() as stack:
-        sessions: list[Session] = []
-        for path in paths:
-            sessions += _opened(path.absolute(), _into(backend, recordings), ignore, stack)
-        kept = [Session(s.name, tuple(m for m in s.materials if _wanted(m, backend))) for s in sessions]
-        if not any(s.materials for s in kept):
-            found = sorted({m.backend for s in sessions for m in s.materials})
-            raise BadRequest(
-                f"there are no arrays of {LEAST_BYTES // 1024} KiB or more here, which is what can be tuned"
-                + (f", for backend {backend}" if backend else ""),
-                file=paths[0] if paths else None,
-                remedy=f"leave --backend out: there is what becomes {', '.join(found)}" if found else
-                "`dandify scan` says what there is",
-            )  # fmt: skip
-        yield tuple(s for s in kept if s.materials)
+    each = [_found(path.absolute(), _into(backend, recordings), ignore) for path in paths]
+    sessions = [s for found in each for s in found.sessions]
+    kept = [replace(s, materials=tuple(m for m in s.materials if _wanted(m, backend))) for s in sessions]
+    if not any(s.materials for s in kept):
+        others = sorted({m.backend for s in sessions for m in s.materials})
+        raise BadRequest(
+            f"there are no arrays of {LEAST_BYTES // 1024} KiB or more here, which is what can be tuned"
+            + (f", for backend {backend}" if backend else ""),
+            file=paths[0] if paths else None,
+            remedy=f"leave --backend out: there is what becomes {', '.join(others)}" if others else
+            "`dandify scan` says what there is",
+        )  # fmt: skip
+    return Found(tuple(s for s in kept if s.materials), tuple(n for found in each for n in found.notes))
 
 
 def project_sessions(config: Path, *, backend: str | None, recordings: str | None = None) -> tuple[Session, ...]:
-    """Describe the streams of every session of a ``dandify.yaml``, by headers alone; see `opened_sessions`.
+    """Describe the streams of every session of a ``dandify.yaml``, by headers alone; see `find_sessions`.
 
     Raises
     ------
@@ -115,18 +131,14 @@ def materials_of(sources: Sequence[Source], backend: str) -> tuple[Material, ...
     backend
         Of its NWB file.
     """
-    from dandify.ngff.request import SHARD_BYTES
+    from dandify.runs.image_materials import image_material
 
     recordings = [s for s in sources if any(stream.kind != "Image" for stream in s.streams)]
     found = _recorded(recordings, backend) if recordings else []
     for source in sources:
         for stream in source.streams:
             if stream.kind == "Image" and stream.array is not None:
-                spacing = tuple(stream.scale.get(a, 1.0) if a in "zyx" else 0.0 for a in stream.axes)
-                found.append(
-                    Material(stream.name, stream.kind, stream.array, stream.array.dtype.newbyteorder("<"), "ome-zarr",
-                             source.path, None, 2, spacing=spacing, shard_bytes=SHARD_BYTES)
-                )  # fmt: skip
+                found.append(image_material(stream.name, stream.array, stream.axes, stream.scale, source.path))
     return tuple(found)
 
 
@@ -135,20 +147,31 @@ def _into(backend: str | None, recordings: str | None) -> str | None:
     return backend if backend in ("hdf5", "zarr") else recordings
 
 
-def _opened(path: Path, into: str | None, ignore: Sequence[str], stack: ExitStack) -> list[Session]:
+def _found(path: Path, into: str | None, ignore: Sequence[str]) -> Found:
     if not path.exists():
         raise BadRequest("no such file or folder", file=path)
     if path.suffix in (".yaml", ".yml"):
-        return list(project_sessions(path, backend=None, recordings=into))
-    if (finest := _finest_level(path)) is not None:
-        return [Session(path.name, (_stored_image(path, *finest),))]
-    if path.name.endswith((".nwb", ".nwb.zarr", ".zarr")) or (path / ".zgroup").is_file():
-        from dandify.nwb.opened import open_tree
-
-        return [Session(path.name, _stored_series(path, stack.enter_context(open_tree(path))))]
+        return Found(project_sessions(path, backend=None, recordings=into))
+    if is_stored(path):
+        return Found(_stored(find_stored(path) or (path,)))
     report = scan(path, ignore=ignore)
-    require_sources(report)
-    return [Session(str(s.path), materials_of(s.sources, into or "hdf5")) for s in report.sessions]
+    stored = find_stored(path, ignore) if path.is_dir() else ()
+    if report.broken or not stored:
+        require_sources(report)
+    found = tuple(Session(str(s.path), materials_of(s.sources, into or "hdf5")) for s in report.sessions)
+    if not any(session.materials for session in found):
+        return Found(_stored(stored))
+    if not stored:
+        return Found(found)
+    note = (
+        f"{len(stored)} NWB files and images of OME-Zarr in {path} were passed over, for there are recordings, too, of "
+        "which they may be made: name them, or a folder of them alone, to tune them"
+    )
+    return Found(found, (note,))
+
+
+def _stored(paths: Sequence[Path]) -> tuple[Session, ...]:
+    return tuple(Session(path.name, stored_materials(path), stored=True) for path in paths)
 
 
 def _wanted(material: Material, backend: str | None) -> bool:
@@ -203,65 +226,3 @@ def _recorded(sources: Sequence[Source], backend: str) -> list[Material]:
 
     show_structure(nwbfile, take)
     return found
-
-
-def _stored_series(path: Path, tree: Tree) -> tuple[Material, ...]:
-    """Large arrays of an NWB file of anybody."""
-    from dandify.nwb.opened import backend_of
-    from dandify.nwb.repack import bulk_of
-    from dandify.nwb.tree_hdf5 import HDF5Tree
-
-    found = []
-    for array in bulk_of(tree):
-        place = array.node.path
-        if isinstance(tree, HDF5Tree):
-            tree.require_readable(place)
-        owner, _, field = place.rpartition("/")
-        said = tree.attributes(owner or "/")
-        start = f"{owner}/starting_time"
-        rate = tree.attributes(start).get("rate") if field == "data" and start in tree.nodes else None
-        name = owner.rpartition("/")[2] if field == "data" else "/".join(place.split("/")[-2:])
-        found.append(
-            Material(name, str(said.get("neurodata_type", "")), array, array.dtype, backend_of(path), path,
-                     None if rate is None else float(np.asarray(rate)), len(array.shape) - 1)
-        )  # fmt: skip
-    return tuple(found)
-
-
-def _finest_level(path: Path) -> tuple[Path, tuple[float, ...]] | None:
-    """Folder of the finest level of an OME-Zarr image, and the distance of its pixels; None for anything else."""
-    from dandify.ngff.stored import image_of
-
-    for name in ("zarr.json", ".zattrs"):
-        try:
-            image = image_of(path / name) if (path / name).is_file() else None
-        except (ValueError, OSError) as error:
-            raise BadSource(f"its {name} is damaged: {error}", file=path) from error
-        if image is not None:
-            try:
-                said = image.metadata["multiscales"][0]
-                return path / str(said["datasets"][0]["path"]), _spacing(said)
-            except (KeyError, IndexError, TypeError) as error:
-                raise BadSource("its multiscales name no arrays", file=path) from error
-    return None
-
-
-def _spacing(multiscale: Any) -> tuple[float, ...]:
-    """Distance of neighbouring pixels by axis, as far as metadata of an image say: 1 where they do not."""
-    axes = [axis.get("type") if isinstance(axis, dict) else {"t": "time", "c": "channel"}.get(axis, "space")
-            for axis in multiscale.get("axes", ())]  # fmt: skip
-    said = multiscale["datasets"][0].get("coordinateTransformations", ())
-    scale = next((list(t["scale"]) for t in said if t.get("type") == "scale"), [1.0] * len(axes))
-    return tuple(float(s) if kind == "space" else 0.0 for s, kind in zip(scale, axes, strict=False))
-
-
-def _stored_image(path: Path, level: Path, spacing: tuple[float, ...]) -> Material:
-    from dandify.ngff.level_array import LevelArray
-    from dandify.ngff.request import SHARD_BYTES
-
-    array = LevelArray.open(level)
-    axes = len(array.shape)
-    return Material(
-        path.name.split(".")[0], "Image", array, array.dtype.newbyteorder("<"), "ome-zarr", path, None,
-        min(2, max(0, axes - 1)), spacing=spacing if len(spacing) == axes else (0.0,) * axes, shard_bytes=SHARD_BYTES,
-    )  # fmt: skip

@@ -13,7 +13,7 @@ from dandify.errors import BadRequest
 from dandify.project.config import read_config
 from dandify.project.tuned import TunedStream, write_tuned
 from dandify.runs.choices import ANY_IMAGE
-from dandify.runs.materials import Session, opened_sessions, project_sessions
+from dandify.runs.materials import Session, find_sessions, project_sessions
 from dandify.tuning.material import LEAST_BYTES, Archive, Material
 from dandify.tuning.result import Prediction, Row, StreamResult, TuningResult
 from dandify.tuning.tune import Progress, tune_materials
@@ -45,7 +45,8 @@ def tune(
     Parameters
     ----------
     *sources
-        Files and folders that a converter knows, NWB files (HDF5 or Zarr), OME-Zarr, or a ``dandify.yaml``.
+        Files and folders that a converter knows, NWB files (HDF5 or Zarr), OME-Zarr, folders of these, or a
+        ``dandify.yaml``. Of a folder that has recordings, NWB files and OME-Zarr are passed over.
     objective
         ``balanced``: size, and time in so far as taking twice as long must save 3.4 % of it. ``size``, ``speed`` (of
         writing), ``read`` (a second, a channel, everything; from a disk and from an archive).
@@ -95,21 +96,22 @@ def tune(
     if config is not None and into is None:
         into = read_config(config).output.backend
     archive = Archive(latency_s, bandwidth_mbs * 1e6)
-    with opened_sessions([Path(s) for s in sources], backend=backend, recordings=into, ignore=ignore) as sessions:
-        materials = representatives(sessions)
-        if config is not None:
-            _require_one_backend(materials, into, config)
-        result = tune_materials(
-            materials, objective=objective, readers=readers, budget_s=parse_seconds(budget), seed=seed,
-            workers=workers or os.cpu_count() or 1, archive=archive, progress=progress,
-        )  # fmt: skip
-        everything = sessions
-        if config is not None:
-            try:
-                everything = project_sessions(config, backend=backend, recordings=into)
-            except KeyboardInterrupt:  # what was measured is not lost for it
-                result = replace(result, stopped=True)
-        result = replace(result, prediction=predict(result, everything, written=config is not None))
+    found = find_sessions([Path(s) for s in sources], backend=backend, recordings=into, ignore=ignore)
+    materials = representatives(found.sessions)
+    if config is not None:
+        _require_one_backend(materials, into, config)
+    result = tune_materials(
+        materials, objective=objective, readers=readers, budget_s=parse_seconds(budget), seed=seed,
+        workers=workers or os.cpu_count() or 1, archive=archive, progress=progress,
+    )  # fmt: skip
+    everything = found.sessions
+    if config is not None:
+        try:
+            everything = project_sessions(config, backend=backend, recordings=into)
+        except KeyboardInterrupt:  # what was measured is not lost for it
+            result = replace(result, stopped=True)
+    prediction = predict(result, everything, written=config is not None)
+    result = replace(result, prediction=prediction, notes=(*found.notes, *result.notes))
     if config is not None and not result.stopped:
         apply_choice(result, config, everything)
     return result
@@ -243,7 +245,7 @@ def predict(result: TuningResult, sessions: Sequence[Session], *, written: bool 
     if not best:
         return None
     measured = {s.name: s for s in result.streams}
-    raw, unmeasured, stored, default, write_s, used = 0, 0, 0.0, 0.0, 0.0, set[bool]()
+    raw, smaller, unmeasured, stored, default, write_s, used = 0, 0.0, 0, 0.0, 0.0, 0.0, set[bool]()
     for material in (m for session in sessions for m in session.materials):
         like = _like(material, result.streams)
         row = best.get(like.name) if like else None
@@ -255,13 +257,14 @@ def predict(result: TuningResult, sessions: Sequence[Session], *, written: bool 
         share = material.raw_bytes / measured[like.name].raw_bytes
         usual = like.role("default") or row
         raw += material.raw_bytes
-        stored += row.stored_bytes * share
-        default += usual.stored_bytes * share
+        smaller += row.smaller_bytes * share
+        stored += (row.stored_bytes + row.smaller_bytes) * share
+        default += (usual.stored_bytes + usual.smaller_bytes) * share
         write_s += material.raw_bytes / 1e6 / row.write_mbs
         used.add(row.written)
     return Prediction(
-        len(sessions), raw, stored, default, unmeasured, write_s, stored / result.archive.bytes_per_s,
-        by_convert=False not in used,
+        sum(not s.stored for s in sessions), sum(s.stored for s in sessions), raw, stored, default, unmeasured,
+        write_s, stored / result.archive.bytes_per_s, smaller, by_convert=False not in used,
     )  # fmt: skip
 
 

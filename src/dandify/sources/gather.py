@@ -48,7 +48,9 @@ def gather_into(
     lead, rows, columns = region[:-2], region[-2], region[-1]
     counts = [n // samples if i == channel_axis else n for i, n in enumerate(leading)]
     for part in product(*(_groups(s, samples if i == channel_axis else 0) for i, s in enumerate(lead))):
-        index = int(np.ravel_multi_index([g[0] for g in part], counts)) if counts else 0
+        index = 0
+        for count, group in zip(counts, part, strict=True):
+            index = index * count + group[0]
         target = out[tuple(g[1] for g in part)]  # (samples, y, x), or (y, x) without a channel axis
         wanted = slice(0, 1)
         if channel_axis is not None:

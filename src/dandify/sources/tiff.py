@@ -18,7 +18,6 @@ from dandify.sources.gather import gather_into
 from dandify.sources.tiff_header import Header, Page, read_header
 from dandify.store.region import Region, extent
 
-_BLOCK_BYTES = 64 * 2**20  # larger uncompressed pages are read in parts
 _AGAIN = "copy the file again from the microscope's computer"
 _NONE = -1
 
@@ -94,9 +93,8 @@ class TiffPages(Array):
 
     @property
     def block(self) -> tuple[int, ...]:
-        """One page, or the rows of a large one that are read at one go."""
-        row = self.width * self.samples * self.dtype.itemsize
-        rows = self.height if self.compressed else max(1, min(self.height, _BLOCK_BYTES // row))
+        """One page, or one of its rows where they can be read by themselves."""
+        rows = self.height if self.compressed else 1
         return (*(self.samples if i == self.channel_axis else 1 for i in range(len(self.leading))), rows, self.width)
 
     def read(self, region: Region) -> NDArray[Any]:

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from dandify.kernels.planar import WINDOW, align_state, bound, code_plane, estimate, find_period, finish
+from dandify.kernels.literals import code_literals, literal_bits
+from dandify.kernels.planar import SEGMENT, WINDOW, align_state, bound, code_plane, estimate, find_period, finish
 from dandify.kernels.repeats import code_repeats
 from dandify.kernels.shuffle import shuffle
 from dandify.kernels.two_symbols import code_two_symbols
@@ -23,21 +24,24 @@ from dandify.store.encode import Bytes, scratch
 FARTHEST_PERIOD = 1024  # channels of a chunk, or so
 SAMPLED = (8192, 73_728)  # bytes of a plane that its way of coding is decided on: an eighth of it, within these
 LOOKED_AT = (4096, 16_384)  # the same, where it is known which ways pay
-MATCHED_GAIN = 0.985  # what ISA-L must leave of a plane's size: it is as fast as our own
+MATCHED_GAIN = 0.985  # what ISA-L must leave of a plane's size
 TWO_GAIN = 0.985  # what repeats of two symbols must leave: they are as fast as runs
+SHORTER_GAIN = 0.985  # what shorter blocks of literals must leave of those before
 REPEATS_GAIN = 0.93  # what repeats must leave: they take twice as long, and are judged on one stretch
 HINT = 0.95  # of Huffman codes alone: where runs and ISA-L hardly gain, zlib-ng is not even tried
 SEARCHED_GAIN = 0.85  # what zlib-ng must leave of the best other size,
 SEARCHED_SAVES = 0.01  # or save of the plane's bytes: it takes two to four times as long
-# Of all that is stored, what each must save on pieces.
-MATCHED_SAVES, TWO_SAVES, REPEATS_SAVES, SEARCHED_GAINS = 0.015, 0.01, 0.03, 0.03
+# Of all that is stored, what each must save on pieces. ISA-L takes 1 to 4 ns a symbol, literals 0.5; another 1.4 in
+# blocks of 8,192, and 0.6 more in blocks of 4,096.
+SHORTER_SAVES, MATCHED_SAVES, TWO_SAVES, REPEATS_SAVES, SEARCHED_GAINS = 0.03, 0.015, 0.01, 0.03, 0.03
+SPARSE, SPARSE_COSTS = 0.06, 0.015  # bytes of a symbol below which ISA-L is fastest, and what that may cost
 _LEARNT = 8  # pieces, at most, that an encoder learns from
 LEARNT_ITEMSIZES = (2, 4)  # samples of acquisition systems, and single floats
 UNLIKE = 1.03  # so much more than on the pieces, and a plane is weighed anew
 _HEADER = (0x78, 0x01)  # window of 32 KiB, fastest; RFC 1950
 _LEAST = (8, 12, 16, 32)
 _REPEATS = (13, 16)
-_TWO = 13  # samples of two symbols: 8,192 patterns, of which the window holds nearly all
+_BLOCKS = (SEGMENT, 8192, 4096)  # of literals: the first and longer, where statistics hold; shorter, where they change
 _MOST_RUNS = 2
 _FILLED = 49_152  # bytes behind a full window on which repeats are judged
 FEW_BITS = (0.05, 2.5)  # of a symbol: repeats are looked for above the first with runs, below the second without
@@ -57,6 +61,7 @@ class Libdeflate:
 
     level: int = 1
     shuffled: bool = True
+    library: ClassVar[str] = "libdeflate"
 
     @property
     def name(self) -> str:
@@ -84,6 +89,7 @@ class ZlibNg:
 
     level: int = 2
     shuffled: bool = True
+    library: ClassVar[str] = "zlib-ng"
 
     @property
     def name(self) -> str:
@@ -147,7 +153,7 @@ class Planar:
         for piece in (pieces[i] for i in some):
             for k, plane in enumerate(planes_of(piece, width).reshape(width, -1)):
                 weighed[k].append(_weigh(plane, _sample(plane), self.thorough))
-        stored = sum(min(w.runs[0], w.matched) for plane in weighed for w in plane)
+        stored = sum(min(w.plain(0), w.matched) for plane in weighed for w in plane)
         return replace(self, known=tuple(_known(plane, stored) for plane in weighed))
 
     def encode(self, raw: Bytes, itemsize: int) -> bytes:
@@ -167,9 +173,11 @@ class Planar:
                 way = _matched
                 _code(plane, way, out, state)
             elif known is not None and not known.others:
-                least = known.repeats.least if known.repeats else 0
-                two = known.repeats is not None and known.repeats.two
-                code_best(plane, known.distances, known.leasts, LOOKED_AT, least, two, FEW_BITS, out, state)
+                least = known.repeats.least if isinstance(known.repeats, _Repeats) else 0
+                two = isinstance(known.repeats, _TwoSymbols)
+                code_best(
+                    plane, known.block, known.distances, known.leasts, LOOKED_AT, least, two, FEW_BITS, out, state
+                )  # fmt: skip
             else:
                 way = _way(plane, self.thorough, known)
                 _code(plane, way, out, state)
@@ -179,23 +187,29 @@ class Planar:
                     state[:] = before
                     _code(plane, better, out, state)
         finish(out, state)
-        return out[: int(state[0])].tobytes() + isal_zlib.adler32(planes).to_bytes(4, "big")
+        end = int(state[0])
+        out[end : end + 4] = np.frombuffer(isal_zlib.adler32(planes).to_bytes(4, "big"), np.uint8)
+        return out[: end + 4].tobytes()
 
 
 def _code(plane: Bytes, way: _Way, out: Bytes, state: NDArray[np.uint64]) -> None:
     """Append a plane's blocks to a stream."""
+    if isinstance(way, _Literals):
+        code_literals(plane, way.block, out, state)
+        return
     if isinstance(way, _Runs):
         code_plane(plane, way.distance, way.least, out, state)
         return
     if isinstance(way, _Repeats):
-        if not way.two:
-            code_repeats(plane, way.least, out, state)
-        elif not code_two_symbols(plane, way.least, out, state):
+        code_repeats(plane, way.least, out, state)
+        return
+    if isinstance(way, _TwoSymbols):
+        if not code_two_symbols(plane, out, state):
             code_plane(plane, 1, _LEAST[0], out, state)
         return
     blocks = np.frombuffer(way(plane), np.uint8)
     if blocks.size > plane.size:  # the sample was not like the plane
-        code_plane(plane, 0, _LEAST[0], out, state)
+        code_literals(plane, SEGMENT, out, state)
         return
     align_state(out, state)
     start = int(state[0])
@@ -212,26 +226,37 @@ def planes_of(raw: Bytes, itemsize: int) -> Bytes:
     return planes
 
 
+@dataclass(frozen=True)
+class _Literals:
+    """Huffman codes alone, in blocks of so many symbols."""
+
+    block: int = SEGMENT
+
+
 @dataclass(frozen=True, order=True)
 class _Runs:
-    """Distance and least length of the runs of a plane; distance 0 for Huffman codes alone."""
+    """Distance and least length of the runs of a plane."""
 
     distance: int
     least: int
 
 
-_ALWAYS = (_Runs(0, _LEAST[0]), _Runs(1, _LEAST[0]))
+_ALWAYS = (_Runs(1, _LEAST[0]),)
 
 
 @dataclass(frozen=True)
 class _Repeats:
-    """Least length of the repeats of a plane, and whether it is of two symbols."""
+    """Least length of the repeats of a plane."""
 
     least: int
-    two: bool = False
 
 
-_Way = _Runs | _Repeats | Callable[[Bytes], bytes]
+@dataclass(frozen=True)
+class _TwoSymbols:
+    """Repeats of two symbols."""
+
+
+_Way = _Literals | _Runs | _Repeats | _TwoSymbols | Callable[[Bytes], bytes]
 
 
 @dataclass(frozen=True)
@@ -240,8 +265,10 @@ class _Known:
 
     Attributes
     ----------
+    block
+        Symbols of a block of literals, which are always tried.
     runs
-        Some of these; Huffman codes alone and runs of one symbol among them.
+        Some of these; runs of one symbol among them.
     repeats
         What planes of few symbols get, untried.
     others
@@ -249,11 +276,12 @@ class _Known:
     most
         What a byte became at most on the pieces, in bytes.
     settled
-        ISA-L's match search won on every piece: nothing else is tried.
+        ISA-L's match search won on every piece, or is fastest where hardly anything is left: nothing else is tried.
     """
 
+    block: int
     runs: tuple[_Runs, ...]
-    repeats: _Repeats | None
+    repeats: _Repeats | _TwoSymbols | None
     others: tuple[Callable[[Bytes], bytes], ...]
     most: float
     settled: bool = False
@@ -275,9 +303,13 @@ class _Known:
 
 def _known(weighed: Sequence[_Weighed], stored: float) -> _Known:
     """Sum up what pieces say: what each way saves of all that is stored, over those that are faster."""
-    runs = Counter(w.runs[1] for w in weighed)
+    runs = Counter(w.runs[1] for w in weighed if w.runs)
     kept = dict.fromkeys((*_ALWAYS, *(way for way, _ in runs.most_common(_MOST_RUNS))))
-    best = [w.runs[0] for w in weighed]
+    block, best = 0, [w.plain(0) for w in weighed]
+    for k in range(1, len(_BLOCKS)):
+        lesser = [w.plain(k) for w in weighed]
+        if sum(best) - sum(lesser) > SHORTER_SAVES * (k - block) * stored:
+            block, best = k, lesser
     others: list[Callable[[Bytes], bytes]] = []
     lesser = [min(b, w.matched) for b, w in zip(best, weighed, strict=True)]
     if sum(best) - sum(lesser) > MATCHED_SAVES * stored:
@@ -287,18 +319,27 @@ def _known(weighed: Sequence[_Weighed], stored: float) -> _Known:
     repeats = None
     if found := Counter(w.repeats[1] for w in weighed if w.repeats):
         likely = found.most_common(1)[0][0]
-        if sum(best) - sum(lesser) > (TWO_SAVES if likely.two else REPEATS_SAVES) * stored:
+        saves = TWO_SAVES if isinstance(likely, _TwoSymbols) else REPEATS_SAVES
+        if sum(best) - sum(lesser) > saves * stored:
             best, repeats = lesser, likely
     lesser = [min(b, w.searched) if w.searched is not None else b for b, w in zip(best, weighed, strict=True)]
     if sum(best) - sum(lesser) > SEARCHED_GAINS * stored:
         others.append(_searched)
     else:
         lesser = best
+    matched = [w.matched for w in weighed]
+    fast = sum(matched) < SPARSE * sum(w.sampled for w in weighed)
+    if fast := fast and sum(matched) - sum(lesser) <= SPARSE_COSTS * stored:
+        others, best, lesser = [_matched], matched, matched
     most = max(min(b, s) / n for b, s, n in zip(best, lesser, (w.sampled for w in weighed), strict=True))
-    settled = others == [_matched] and all(
-        w.matched < MATCHED_GAIN * min(w.runs[0], w.repeats[0] if w.repeats and repeats else w.runs[0]) for w in weighed
+    settled = fast or (
+        others == [_matched]
+        and all(
+            w.matched < MATCHED_GAIN * min(w.plain(block), w.repeats[0] if w.repeats and repeats else np.inf)
+            for w in weighed
+        )
     )
-    return _Known(tuple(sorted(kept)), repeats, tuple(others), most, settled)
+    return _Known(_BLOCKS[block], tuple(sorted(kept)), repeats, tuple(others), most, settled)
 
 
 def _way(plane: Bytes, thorough: bool, known: _Known | None = None) -> _Way:
@@ -307,10 +348,13 @@ def _way(plane: Bytes, thorough: bool, known: _Known | None = None) -> _Way:
         return _weigh(plane, _sample(plane), thorough).best
     sample = _sample(plane, LOOKED_AT)
     bits, runs = min((estimate(sample, w.distance, w.least), w) for w in known.runs)
-    size, way = bits / 8, cast("_Way", runs)
-    if known.repeats and known.repeats.two and code_two_symbols(sample, known.repeats.least, *_trial(sample.size)):
+    way: _Way = runs
+    if (literals := literal_bits(sample, known.block)) <= bits:
+        bits, way = literals, _Literals(known.block)
+    size = bits / 8
+    if isinstance(known.repeats, _TwoSymbols) and code_two_symbols(sample, *_trial(sample.size)):
         return known.repeats
-    if known.repeats and not known.repeats.two and FEW_BITS[0] * sample.size < bits < FEW_BITS[1] * sample.size:
+    if isinstance(known.repeats, _Repeats) and FEW_BITS[0] * sample.size < bits < FEW_BITS[1] * sample.size:
         return known.repeats
     for encode, gain in ((_matched, MATCHED_GAIN), (_searched, SEARCHED_GAIN)):
         if encode in known.others and (coded := len(encode(sample))) < gain * size:
@@ -324,6 +368,8 @@ class _Weighed:
 
     Attributes
     ----------
+    literals
+        In blocks of `_BLOCKS`.
     runs
         The best of these, and its size.
     repeats, matched, searched
@@ -334,42 +380,61 @@ class _Weighed:
         Bytes of the sample.
     """
 
-    runs: tuple[float, _Runs]
-    repeats: tuple[float, _Repeats] | None
+    literals: tuple[float, ...]
+    runs: tuple[float, _Runs] | None
+    repeats: tuple[float, _Repeats | _TwoSymbols] | None
     matched: float
     searched: float | None
     best: _Way
     sampled: int
 
+    def plain(self, block: int) -> float:
+        """Without repeats and match search, literals in blocks of that number."""
+        return min(self.literals[block], self.runs[0] if self.runs else np.inf)
+
 
 def _weigh(plane: Bytes, sample: Bytes, thorough: bool) -> _Weighed:
     period = find_period(sample, FARTHEST_PERIOD) if sample.size > 64 else 0
-    distances = {0, 1, period} if period else {0}
-    ways = [_Runs(d, n) for d in sorted(distances) for n in (_LEAST if d else _LEAST[:1])]
-    tried = [(estimate(sample, w.distance, w.least) / 8, w) for w in ways]
-    runs = min(tried)
-    best: tuple[float, _Way] = runs
-    repeats = None
-    two = _repeats_size(plane, _TWO, code_two_symbols)
+    alone = estimate(sample, 0, _LEAST[0]) / 8
+    literals = tuple(alone * share for share in _shorter(plane))
+    block, best = 0, cast("tuple[float, _Way]", (alone, _Literals()))
+    for k in range(1, len(_BLOCKS)):
+        if literals[k] < (1.0 if thorough else SHORTER_GAIN) * literals[block]:
+            block, best = k, (literals[k], _Literals(_BLOCKS[k]))
+    ways = [_Runs(d, n) for d in sorted({1, period} if period else ()) for n in _LEAST]
+    runs = min(((estimate(sample, w.distance, w.least) / 8, w) for w in ways), default=None)
+    if runs and runs[0] < best[0]:
+        best = runs
+    plain = best[0]
+    repeats: tuple[float, _Repeats | _TwoSymbols] | None = None
+    two = _repeats_size(plane, code_two_symbols)
     if two is not None:
-        if two * sample.size < TWO_GAIN * best[0]:
-            best = repeats = two * sample.size, _Repeats(_TWO, two=True)
-    elif FEW_BITS[0] * sample.size < 8 * runs[0] and 8 * tried[0][0] < FEW_BITS[1] * sample.size:
+        if two * sample.size < TWO_GAIN * plain:
+            best = repeats = two * sample.size, _TwoSymbols()
+    elif FEW_BITS[0] * sample.size < 8 * plain and 8 * alone < FEW_BITS[1] * sample.size:
         for least in _REPEATS:
-            size = (_repeats_size(plane, least, code_repeats) or 1.0) * sample.size
+            size = (_repeats_size(plane, code_repeats, least) or 1.0) * sample.size
             if size >= REPEATS_GAIN * best[0]:
                 break
             best = repeats = size, _Repeats(least)
     matched = len(_matched(sample))
     if matched < MATCHED_GAIN * best[0]:
         best = matched, _matched
-    if not thorough and best[0] > HINT * tried[0][0]:
-        return _Weighed(runs, repeats, matched, None, best[1], sample.size)
+    if not thorough and (best[0] > HINT * alone or isinstance(best[1], _TwoSymbols)):
+        return _Weighed(literals, runs, repeats, matched, None, best[1], sample.size)
     searched = len(_searched(sample))
     gain, saves = (1.0, 0.0) if thorough else (SEARCHED_GAIN, SEARCHED_SAVES)
     if searched < gain * best[0] or searched < best[0] - max(1, saves * sample.size):
         best = searched, _searched
-    return _Weighed(runs, repeats, matched, searched, best[1], sample.size)
+    return _Weighed(literals, runs, repeats, matched, searched, best[1], sample.size)
+
+
+def _shorter(plane: Bytes) -> list[float]:
+    """Size of literals in blocks of `_BLOCKS` over that in the longest, on a stretch of a plane."""
+    start = max(0, plane.size - SEGMENT) // 2
+    stretch = plane[start : start + SEGMENT]
+    bits = [literal_bits(stretch, block) for block in _BLOCKS]
+    return [b / max(1.0, bits[0]) for b in bits]
 
 
 def _sample(plane: Bytes, bounds: tuple[int, int] = SAMPLED) -> Bytes:
@@ -378,14 +443,14 @@ def _sample(plane: Bytes, bounds: tuple[int, int] = SAMPLED) -> Bytes:
     return sample
 
 
-def _repeats_size(plane: Bytes, least: int, code: Callable[..., object]) -> float | None:
+def _repeats_size(plane: Bytes, code: Callable[..., object], *least: int) -> float | None:
     """Bytes that a byte of a plane becomes with repeats, once the window is full; None where they are not for it."""
     sizes = []
     start = max(0, plane.size - WINDOW - _FILLED) // 2
     for length in (WINDOW, WINDOW + _FILLED):
         part = plane[start : start + length]
         out, state = _trial(part.size)
-        if code(part, least, out, state) is False:
+        if code(part, *least, out, state) is False:
             return None
         sizes.append((part.size, int(state[0])))
     (shorter, less), (longer, more) = sizes

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import threading
+import time
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 from numpy.typing import NDArray
 
 from dandify.kernels.shuffle import shuffle, unshuffle
 
 Bytes = NDArray[np.uint8]
+
+_PIECE_BYTES = 262_144  # decoded at one time: the allocator gives larger blocks back, and to get new ones takes as long
+LIBRARIES = ("isal", "libdeflate", "zlib-ng")
+"""That inflate."""
 
 
 class Encoder(Protocol):
@@ -81,7 +88,7 @@ class PlainGunzip:
     shuffled, deflated
         What the file says was done.
     library
-        ``isal`` or ``libdeflate``, see `unlike`.
+        One of `LIBRARIES`, see `unlike`.
     """
 
     shuffled: bool
@@ -90,28 +97,41 @@ class PlainGunzip:
 
     def decode(self, payload: bytes, itemsize: int, out: Bytes) -> None:
         """Decode a chunk."""
+        shuffled = self.shuffled and itemsize > 1
+        planes = scratch("planes", out.size) if shuffled else out
         if self.deflated:
-            payload = self._inflate(payload, out.size)
-        _fit(len(payload), out)
-        planes = np.frombuffer(payload, np.uint8)
-        if self.shuffled and itemsize > 1:
-            unshuffle(planes, itemsize, out)
+            self._inflate(payload, planes)
         else:
-            out[...] = planes
+            _copy(payload, planes)
+        if shuffled:
+            unshuffle(planes, itemsize, out)
 
     def unlike(self, library: str) -> PlainGunzip:
         """Give a decoder that shares no code with what encoded: ISA-L, the fastest, or libdeflate for ISA-L's own."""
         return replace(self, library="libdeflate" if library == "isal" else "isal")
 
-    def _inflate(self, payload: bytes, size: int) -> bytes:
+    def _inflate(self, payload: bytes, out: Bytes) -> None:
         from deflate import DeflateError, zlib_decompress
+        from zlib_ng import zlib_ng
 
         try:
             if self.library == "libdeflate":
-                return bytes(zlib_decompress(payload, size))
-            return bytes(isal_zlib.decompress(payload, bufsize=max(1, size)))
-        except _damaged(DeflateError) as error:
+                _copy(bytes(zlib_decompress(payload, out.size)), out)
+                return
+            if self.library == "zlib-ng":
+                _copy(bytes(zlib_ng.decompress(payload, bufsize=max(1, out.size))), out)
+                return
+            stream = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB, zlib.MAX_WBITS)
+            piece, filled = stream.decompress(payload, _PIECE_BYTES), 0
+            while piece and filled + len(piece) <= out.size:
+                _copy(piece, out[filled : filled + len(piece)])
+                filled += len(piece)
+                piece = b"" if stream.eof else stream.decompress(b"", _PIECE_BYTES)
+        except _damaged(DeflateError, zlib_ng.error) as error:
             raise ValueError(str(error)) from error
+        _fit(filled + len(piece), out)
+        if not stream.eof:
+            raise ValueError("the stream has no end")
 
 
 @dataclass(frozen=True)
@@ -127,9 +147,7 @@ class CodecDecoder:
                 payload = self.codec.decode(payload)
             except RuntimeError as error:  # Blosc's word for a damaged frame
                 raise ValueError(str(error)) from error
-        values = np.frombuffer(payload, np.uint8)
-        _fit(values.size, out)
-        out[...] = values
+        _copy(payload, out)
 
 
 def checksum(raw: Bytes) -> int:
@@ -154,11 +172,43 @@ def _damaged(*more: Any) -> tuple[type[Exception], ...]:
     return (isal_zlib.error, *more)
 
 
-def independent(decoder: Decoder, encoder: Encoder) -> Decoder:
-    """Give a decoder that shares no code with the encoder, where there are several."""
-    if isinstance(decoder, PlainGunzip):
-        return decoder.unlike(getattr(encoder, "library", ""))
-    return decoder
+def independent(decoder: Decoder, encoder: Encoder, payloads: Sequence[bytes], itemsize: int, size: int) -> Decoder:
+    """Give a decoder that shares no code with the encoder; of several the one that takes the least time.
+
+    ISA-L takes short codes by twos and threes, libdeflate is faster with long codes, zlib-ng with matches.
+
+    Parameters
+    ----------
+    decoder
+        What the file's metadata say.
+    encoder
+        What encoded.
+    payloads
+        Some chunks as stored.
+    itemsize, size
+        Bytes of an element, and of a chunk.
+    """
+    if not isinstance(decoder, PlainGunzip) or not decoder.deflated:
+        return decoder
+    own = str(getattr(encoder, "library", ""))
+    best, least, out = decoder.unlike(own), float("inf"), np.empty(size, np.uint8)
+    for other in (replace(decoder, library=library) for library in LIBRARIES if library != own):
+        other.decode(zlib.compress(bytes(itemsize)), itemsize, out[:itemsize])  # what is loaded once does not count
+        begun = time.thread_time()
+        try:
+            for payload in payloads:
+                other.decode(payload, itemsize, out)
+        except ValueError:  # damaged: who decodes it in earnest says where
+            return best
+        if (taken := time.thread_time() - begun) < least:
+            best, least = other, taken
+    return best
+
+
+def _copy(values: bytes, out: Bytes) -> None:
+    found = np.frombuffer(values, np.uint8)
+    _fit(found.size, out)
+    out[...] = found
 
 
 def _fit(found: int, out: Bytes) -> None:

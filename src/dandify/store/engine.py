@@ -61,7 +61,7 @@ def fill_container(
         Called in this thread.
     """
     written = []
-    with open_container(path, write=True) as container, flushed_meanwhile(path):
+    with open_container(path, write=True, flusher=attempt.flusher) as container, flushed_meanwhile(path):
         for job, advance in _written(jobs, progress):
             target, earlier = container.target(job.place), attempt.earlier(job.place)
             written.append(fill(job, target, workers=workers, advance=advance, earlier=earlier))

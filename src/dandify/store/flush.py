@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,16 +21,30 @@ def flush_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def flush_tree(path: Path) -> None:
-    """Have the system put a file, or all files of a folder, on the disk; many at a time, which disks like better."""
+def flush_tree(path: Path, *, but: Collection[Path] = ()) -> None:
+    """Have the system put a file, or all files of a folder, on the disk; many at a time, which disks like better.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    but
+        Files that are there already, see `Flusher.flushed`. Folders are flushed all the same.
+    """
     if not path.is_dir():
         flush_file(path)
         return
+    folders, files = [path], []
+    for found in path.rglob("*"):
+        if found.is_dir():
+            folders.append(found)
+        elif found not in but:
+            files.append(found)
     with ThreadPoolExecutor(_FLUSHES, thread_name_prefix="dandify-flush") as pool:
-        for _ in pool.map(flush_file, (f for f in path.rglob("*") if f.is_file())):
+        for _ in pool.map(flush_file, files):
             pass
-    for folder in (path, *(f for f in path.rglob("*") if f.is_dir())):
-        flush_folder(folder)
+        for _ in pool.map(flush_folder, folders):
+            pass
 
 
 @contextmanager
@@ -39,23 +53,22 @@ def flushed_meanwhile(path: Path) -> Iterator[None]:
     if not path.is_file():
         yield
         return
-    ended = threading.Event()
+    ended, before = threading.Event(), path.stat().st_size
 
     def flush() -> None:
-        size = path.stat().st_size
+        size = before
         while not ended.wait(_SECONDS):
             if path.stat().st_size - size > _BYTES:
                 size = path.stat().st_size
-                with suppress(OSError):  # the last flush, which counts, says what is wrong
-                    flush_file(path)
+                flush_file(path)
 
-    thread = threading.Thread(target=flush, name="dandify-flush")
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    with ThreadPoolExecutor(1, "dandify-flush") as pool:
+        flushing = pool.submit(flush)
+        try:
+            yield
+        finally:
+            ended.set()
+        flushing.result()  # the system tells of a failed write once, and a later flush would find nothing wrong
 
 
 def flush_folder(path: Path) -> None:
@@ -71,22 +84,29 @@ def flush_folder(path: Path) -> None:
 
 
 class Flusher:
-    """Flushes files while others are written, in a thread of its own.
-
-    It saves waiting and proves nothing: errors are left to `flush_tree` at the end.
-    """
+    """Flushes files while others are written, in threads of its own."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
         self._grown: set[Path] = set()
+        self._flushed: set[Path] = set()
+        self._failed: OSError | None = None
         self._bytes = 0
         self._pool = ThreadPoolExecutor(1, "dandify-flush")
+        self._many = ThreadPoolExecutor(_FLUSHES, "dandify-flush-file")  # file by file, each would wait for the disk
         self._running = False
 
+    @property
+    def flushed(self) -> frozenset[Path]:
+        """Files that are on the disk as far as they were noted."""
+        with self._turn:
+            return frozenset(self._flushed)
+
     def grown(self, path: Path, size: int) -> None:
-        """Note that a file has grown; from any thread."""
+        """Note that a file is new or has grown, and by how many bytes; from any thread."""
         with self._turn:
             self._grown.add(path)
+            self._flushed.discard(path)
             self._bytes += size
             if self._running or self._bytes < _BYTES:
                 return
@@ -100,16 +120,37 @@ class Flusher:
                     self._running = False
                     return
                 paths, self._grown, self._bytes = self._grown, set(), 0
-            for path in paths:
-                with suppress(OSError):
-                    flush_file(path)
+            for _ in self._many.map(self._flush_one, paths):
+                pass
+
+    def _flush_one(self, path: Path) -> None:
+        try:
+            flush_file(path)
+        except FileNotFoundError:  # it was removed
+            return
+        except OSError as error:  # the system tells of a failed write once: `close` must say so
+            self._failed = self._failed or error
+            return
+        with self._turn:
+            if path not in self._grown:  # meanwhile
+                self._flushed.add(path)
 
     def close(self) -> None:
-        """Wait for what is being flushed."""
+        """Wait for what is being flushed.
+
+        Raises
+        ------
+        OSError
+            If something could not be put on the disk.
+        """
         self._pool.shutdown(wait=True)
+        self._many.shutdown(wait=True)
+        if self._failed is not None:
+            raise self._failed
 
     def __enter__(self) -> Flusher:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with suppress(*(() if kind is None else (OSError,))):  # what ended the block says more
+            self.close()

@@ -82,6 +82,14 @@ def gather(slab: NDArray[Any], group: Group, chunks: tuple[int, ...], out: Bytes
         full[tuple(slice(n) for n in values.shape)] = values
 
 
+def whole_chunk(slab: NDArray[Any], part: Region, chunks: tuple[int, ...]) -> Bytes | None:
+    """Give the bytes of a part of a slab if they are a full chunk, one after another in memory: nothing to scatter."""
+    values = slab[part]
+    if values.shape != chunks or not values.flags.c_contiguous:
+        return None
+    return values.reshape(-1).view(np.uint8)
+
+
 def scatter(chunks_bytes: Bytes, group: Group, chunks: tuple[int, ...], slab: NDArray[Any]) -> None:
     """Undo `gather`: put the values of chunks at their places in a slab."""
     alike = _alike(slab, group.parts, chunks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,8 +13,8 @@ import numpy as np
 
 from dandify.kernels.md5 import BLOCK, LANES, START, take_in
 
-_ENOUGH: Final = 4_000_000  # bytes that wait before somebody takes them in
-_MOST: Final = 8_000_000  # a thread that finds more of them waits, instead of adding to them
+_ENOUGH: Final = 12_000_000  # bytes that wait before somebody takes them in though there are not files for all lanes
+_MOST: Final = 16_000_000  # a thread that finds more of them waits, instead of adding to them
 _FEW: Final = 3  # streams: fewer are faster one by one
 
 Done = Callable[[str, int], None]
@@ -24,30 +25,47 @@ Done = Callable[[str, int], None]
 class _Stream:
     """A file on its way; ``state`` is of MD5's lanes, or a hash object where there were too few files for them."""
 
-    pieces: list[bytes | memoryview] = field(default_factory=list)
+    pieces: deque[memoryview] = field(default_factory=deque)
     waiting: int = 0
     size: int = 0
     done: Done | None = None
     state: Any = None
+    begun: bool = False  # a part of the first piece is taken in, which is still in memory as a whole
 
-    def take(self) -> bytes | memoryview:
-        """Remove all that waits."""
-        data = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
-        self.pieces, self.waiting = [], 0
-        return data
+    @property
+    def ready(self) -> bool:
+        return self.waiting >= BLOCK or self.done is not None
 
-    def give_back(self, rest: memoryview) -> None:
-        """Put back what was not taken in."""
-        if len(rest):
-            self.pieces.insert(0, rest)
-            self.waiting += len(rest)
+    def head(self) -> memoryview:
+        """Give what can be taken in next: the first piece, or a block of what lies across the ends of pieces."""
+        if not self.pieces or len(self.pieces[0]) >= BLOCK or len(self.pieces) == 1:
+            return self.pieces[0] if self.pieces else memoryview(b"")
+        block = b""
+        while self.pieces and len(block) < BLOCK:
+            piece = self.pieces.popleft()
+            rest = piece[BLOCK - len(block) :]
+            block += piece[: BLOCK - len(block)]
+            if rest:
+                self.pieces.appendleft(rest)
+        self.pieces.appendleft(memoryview(block))
+        return self.pieces[0]
+
+    def drop(self, count: int) -> None:
+        """Let go of the first bytes of the first piece, which are taken in."""
+        if not count:
+            return
+        rest = self.pieces.popleft()[count:]
+        self.begun = bool(rest)
+        if rest:
+            self.pieces.appendleft(rest)
+        self.waiting -= count
 
 
 class Hasher:
     """Takes the bytes of many files in any turn, those of one in their order, from any thread.
 
-    They are noted first. Whoever finds enough of them waiting and nobody at it takes them in for all: eight files side
-    by side. `close` takes in what is left.
+    They are noted first. Whoever finds files for all lanes waiting, or many bytes, and nobody at it takes them in for
+    all: eight files side by side, as they lie. `close` takes in what is left.
     """
 
     def __init__(self) -> None:
@@ -60,17 +78,17 @@ class Hasher:
         size = sum(map(len, pieces))
         with self._turn:
             stream = self._streams.setdefault(file, _Stream())
-            stream.pieces += pieces
+            stream.pieces.extend(memoryview(piece) for piece in pieces if piece)
             stream.waiting += size
             stream.size += size
             stream.done = done
             self._waiting += size
 
     def work(self) -> None:
-        """Take in what waits, if it is enough and nobody is at it; wait for whoever is, if it is too much."""
-        while self._waiting > _ENOUGH and self._hashing.acquire(blocking=self._waiting > _MOST):
+        """Take in what waits, if it is worth it and nobody is at it; wait for whoever is, if it is too much."""
+        while self._hashing.acquire(blocking=self._waiting > _MOST):
             try:
-                if not self._take_in_some():
+                if not self._take_in_some(1 if self._waiting > _ENOUGH else LANES):
                     return
             finally:
                 self._hashing.release()
@@ -78,63 +96,64 @@ class Hasher:
     def close(self) -> None:
         """Take in all that waits, and finish the files that are complete."""
         with self._hashing:
-            while self._take_in_some():
+            while self._take_in_some(1):
                 pass
 
-    def _take_in_some(self) -> bool:
-        """Continue those files of which most waits; False if nothing was left to do."""
+    def _take_in_some(self, least: int) -> bool:
+        """Go on with some files, if so many can be gone on with; False if not."""
         with self._turn:
-            ready = [(f, s) for f, s in self._streams.items() if s.waiting >= BLOCK or s.done]
-            ready.sort(key=lambda one: -one[1].waiting)
+            ready = [(file, stream) for file, stream in self._streams.items() if stream.ready]
+            if len(ready) < least:
+                return False
+            # what keeps more in memory than waits comes first
+            ready.sort(key=lambda one: (one[1].done is None, not one[1].begun, -one[1].waiting))
             chosen = ready[:LANES]
-            data = [stream.take() for _, stream in chosen]
-            self._waiting -= sum(map(len, data))
-        if not chosen:
-            return False
+            data = [stream.head() for _, stream in chosen]
         for _, stream in chosen:
             if stream.state is None:
                 stream.state = START.copy() if len(ready) >= _FEW else hashlib.md5(usedforsecurity=False)
-        rests = _advance([stream for _, stream in chosen], data)
+        counts = _advance([stream for _, stream in chosen], data)
         finished = []
         with self._turn:
-            for (file, stream), rest in zip(chosen, rests, strict=True):
-                if stream.done and not stream.waiting and len(rest) < BLOCK:
-                    finished.append((stream, rest))
+            for (file, stream), count in zip(chosen, counts, strict=True):
+                stream.drop(count)
+                self._waiting -= count
+                if stream.done and stream.waiting < (BLOCK if isinstance(stream.state, np.ndarray) else 1):
+                    finished.append(stream)
+                    self._waiting -= stream.waiting
                     del self._streams[file]
-                else:
-                    stream.give_back(rest)
-                    self._waiting += len(rest)
-        for stream, rest in finished:
+        for stream in finished:
             assert stream.done
-            stream.done(_digest(stream, rest), stream.size)
+            stream.done(_digest(stream), stream.size)
         return True
 
 
-def _advance(streams: Sequence[_Stream], data: Sequence[bytes | memoryview]) -> list[memoryview]:
-    """Take in what can be; the rest of each."""
-    rests = [memoryview(d) for d in data]
+def _advance(streams: Sequence[_Stream], data: Sequence[memoryview]) -> list[int]:
+    """Take in what can be; how many bytes of each that was."""
+    counts = [0] * len(streams)
     lanes = [k for k, stream in enumerate(streams) if isinstance(stream.state, np.ndarray) and len(data[k]) >= BLOCK]
     for k, stream in enumerate(streams):
         if not isinstance(stream.state, np.ndarray):
             stream.state.update(data[k])
-            rests[k] = rests[k][len(data[k]) :]
+            counts[k] = len(data[k])
     if not lanes:
-        return rests
+        return counts
     blocks = min(len(data[k]) for k in lanes) // BLOCK
     filled = [*lanes, *[lanes[0]] * (LANES - len(lanes))]
     states = np.stack([streams[k].state for k in filled], axis=1)
-    take_in(states, tuple(np.frombuffer(data[k], "<u4", blocks * BLOCK // 4) for k in filled), blocks)
+    take_in(states, tuple(np.frombuffer(data[k], np.uint8, blocks * BLOCK) for k in filled), blocks)
     for column, k in enumerate(lanes):
         streams[k].state = states[:, column].copy()
-        rests[k] = rests[k][blocks * BLOCK :]
-    return rests
+        counts[k] = blocks * BLOCK
+    return counts
 
 
-def _digest(stream: _Stream, rest: memoryview) -> str:
+def _digest(stream: _Stream) -> str:
     """MD5 of a stream whose blocks are all taken in but for the last bytes (RFC 1321, 3.1 and 3.2)."""
     if not isinstance(stream.state, np.ndarray):
         return str(stream.state.hexdigest())
-    end = bytes(rest) + b"\x80" + bytes((55 - len(rest)) % BLOCK) + (8 * stream.size).to_bytes(8, "little")
+    rest = b"".join(stream.pieces)
+    end = rest + b"\x80" + bytes((55 - len(rest)) % BLOCK) + (8 * stream.size).to_bytes(8, "little")
     states = np.repeat(stream.state[:, None], LANES, axis=1)
-    take_in(states, (np.frombuffer(end, "<u4"),) * LANES, len(end) // BLOCK)
+    take_in(states, (np.frombuffer(end, np.uint8),) * LANES, len(end) // BLOCK)
     return states[:, 0].astype("<u4").tobytes().hex()

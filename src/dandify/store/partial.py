@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -114,8 +114,17 @@ def partial_output(path: Path, *, overwrite: bool, directory: bool = False) -> I
         raise
 
 
-def finish_output(temporary: Path, path: Path, *, overwrite: bool) -> None:
+def finish_output(temporary: Path, path: Path, *, overwrite: bool, flushed: Collection[Path] = ()) -> None:
     """Put what was written on the disk, and give it its final name.
+
+    Parameters
+    ----------
+    temporary, path
+        Its names until now, and from now on.
+    overwrite
+        Replace what is there.
+    flushed
+        Files of a folder that are on the disk already.
 
     Raises
     ------
@@ -126,7 +135,7 @@ def finish_output(temporary: Path, path: Path, *, overwrite: bool) -> None:
     """
     if not temporary.exists():
         raise DandifyError("nothing was written", file=temporary)
-    flush_tree(temporary)
+    flush_tree(temporary, but=flushed)
     require_absent(path, overwrite=overwrite)  # it may have appeared while we worked
     _take_place(temporary, path)
 

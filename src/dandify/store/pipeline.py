@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from dandify.errors import BadSource, DandifyError, VerificationFailed
 from dandify.store.encode import Encoder, checksum, independent, scratch
-from dandify.store.groups import Group, gather, groups_of, scatter
+from dandify.store.groups import Group, gather, groups_of, scatter, whole_chunk
 from dandify.store.plan import ChunkPlan, queue_depth
 from dandify.store.progress import Passed
 from dandify.store.region import Blocks, Region, extent
 from dandify.store.target import Place, Target
 
 Index = tuple[int, ...]
+_TIMED_BYTES = 600_000  # of chunks that decoders are timed on
 
 
 @dataclass(frozen=True)
@@ -250,38 +251,54 @@ def check(
     if count != plan.count:
         raise VerificationFailed(f"{count} chunks are stored, {plan.count} were written", place=job.place)
     whole = xxhash.xxh3_128() if written.xxh128 is not None and every == 1 else None
-    decoder = independent(target.decoder, job.encoder)
+    few = max(1, _TIMED_BYTES // plan.chunk_bytes)
+    some = [_stored(job, target, index) for index in list(written.chunks)[:: max(1, plan.count // few)][:few]]
+    decoder = independent(target.decoder, job.encoder, some, plan.dtype.itemsize, plan.chunk_bytes)
+    slabs = _Slabs(target.dtype)
 
     def decode(group: Group, payloads: list[bytes] | None, slab: NDArray[Any] | None) -> None:
         raw = scratch("chunks", group.count * plan.chunk_bytes).reshape(group.count, plan.chunk_bytes)
+        places = [None if slab is None else whole_chunk(slab, part, plan.chunks) for part in group.parts]
         for k, index in enumerate(group.indices):
+            values = raw[k] if (place := places[k]) is None else place
             try:
                 payload = target.read(index) if payloads is None else payloads[k]
-                decoder.decode(payload, plan.dtype.itemsize, raw[k])
+                decoder.decode(payload, plan.dtype.itemsize, values)
             except ValueError as error:
                 raise _differs(job, index, f"cannot be decoded ({error})") from error
             known = written.chunks.get(index)
-            if known is None or checksum(raw[k]) != known.checksum:
+            if known is None or checksum(values) != known.checksum:
                 raise _differs(job, index, "does not decode to what was read from the source")
-        if slab is not None:
+        if slab is None:
+            return
+        if all(place is None for place in places):
             scatter(raw, group, plan.chunks, slab)
+            return
+        for k, place in enumerate(places):
+            if place is None:  # the dataset ends inside the chunk
+                scatter(raw[k : k + 1], Group(group.indices[k : k + 1], group.parts[k : k + 1]), plan.chunks, slab)
 
     waiting: deque[tuple[Future[None], NDArray[Any] | None, int]] = deque()
     hashing: deque[Future[None]] = deque()
     passed = 0
     with _Threads(1, "hash") as hasher, _Threads(workers, "decode") as pool:
 
+        def take(complete: NDArray[Any]) -> None:
+            assert whole is not None
+            whole.update(_bytes(complete))
+            slabs.give_back(complete)
+
         def finish(done: Future[None], complete: NDArray[Any] | None, size: int) -> None:
             done.result()
             if complete is not None and whole is not None:
                 while hashing:
                     hashing.popleft().result()
-                hashing.append(hasher.submit(lambda: whole.update(_bytes(complete))))
+                hashing.append(hasher.submit(take, complete))
             if size:
                 advance(size)
 
         for region in plan.slabs():
-            slab = np.empty(extent(region), target.dtype) if whole is not None else None
+            slab = slabs.get(extent(region)) if whole is not None else None
             groups = list(groups_of(plan, region))
             for number, group in enumerate(groups, 1):
                 last = number == len(groups)
@@ -302,6 +319,27 @@ def check(
             "the chunks put together differ from what was read from the source", place=job.place,
             remedy="please report this with the manifest's chunk shape: it is a fault of dandify",
         )  # fmt: skip
+
+
+class _Slabs:
+    """Memory of slabs, used again: to touch new pages takes as long as to decode into them."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self._dtype = dtype
+        self._free: deque[NDArray[Any]] = deque()
+
+    def get(self, shape: tuple[int, ...]) -> NDArray[Any]:
+        """Give one of this shape, of whatever values."""
+        while self._free:
+            flat = self._free.pop()
+            if flat.size >= prod(shape):
+                return flat[: prod(shape)].reshape(shape)
+        return np.empty(prod(shape), self._dtype).reshape(shape)
+
+    def give_back(self, slab: NDArray[Any]) -> None:
+        """Take one that nobody needs any more; from any thread."""
+        whole = slab.base if isinstance(slab.base, np.ndarray) else slab
+        self._free.append(whole)
 
 
 def _some(group: Group, passed: int, every: int, count: int) -> tuple[Group, int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dandify.errors import DandifyError, VerificationFailed
-from dandify.store.flush import flush_tree
+from dandify.store.flush import Flusher, flush_tree
 from dandify.store.journal import Candidates, EarlierRun, Entry, Journal, JournalWriter, read_journal
 from dandify.store.partial import (
     finish_output,
@@ -42,12 +42,15 @@ class Attempt:
         Chunks taken from a stopped run, and chunks of it whose values the source holds no more.
     fresh_because
         Why nothing was taken from a stopped run that there was; None if there was none, or it was used.
+    flusher
+        To be told of files that have grown.
     """
 
     partial: Path
     resumed: int = 0
     changed: int = 0
     fresh_because: str | None = None
+    flusher: Flusher = field(default_factory=Flusher, repr=False)
     _old: Path | None = None
     _earlier: Journal | None = None
     _writer: JournalWriter | None = field(default=None, repr=False)
@@ -150,11 +153,12 @@ def resumable_output(
         if attempt._old is None and partial.exists():
             remove(partial)
         try:
-            if directory:
-                partial.mkdir()
-            yield attempt
+            with attempt.flusher:
+                if directory:
+                    partial.mkdir()
+                yield attempt
             path.parent.mkdir(parents=True, exist_ok=True)
-            finish_output(partial, path, overwrite=overwrite)
+            finish_output(partial, path, overwrite=overwrite, flushed=attempt.flusher.flushed)
         except VerificationFailed:  # what is there is not what it should be: nobody may go on with it
             attempt.close()
             _clear(partial)

@@ -42,7 +42,9 @@ class Limits:
 
 
 HDF5_LIMITS = Limits()
-ZARR_LIMITS = Limits(least_bytes=1_000_000, deflated=False)  # each chunk is a file
+# Each chunk is a file, and an object in the archive. From 3 MB on in place of 1 MB, 300 MB of a recording become half
+# as many, in 9 to 35 % less CPU time.
+ZARR_LIMITS = Limits(least_bytes=3_000_000, deflated=False)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from dandify.errors import DandifyError
 from dandify.store.encode import CodecDecoder, Decoder, PlainGunzip
+from dandify.store.flush import Flusher
 from dandify.store.frames import BLOSC_FILTER, ZSTD_FILTER, PluginDecoder
 
 PAGE_BYTES = 4096
@@ -110,7 +111,7 @@ class ZarrTarget:
 
     concurrent = True
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, flusher: Flusher | None = None) -> None:
         import zarr
 
         array = zarr.open_array(str(folder), mode="r")
@@ -121,6 +122,7 @@ class ZarrTarget:
         self.dtype: np.dtype[Any] = array.dtype
         self.chunks: tuple[int, ...] = array.chunks
         self.decoder: Decoder = CodecDecoder(array.compressor)
+        self._flusher = flusher
         self._separator: str = array._dimension_separator  # zarr 2 keeps it private, and only the path needs it
 
     def write(self, index: Index, payload: bytes) -> Place:
@@ -130,6 +132,8 @@ class ZarrTarget:
         with temporary.open("wb") as file:
             file.write(payload)
         temporary.replace(final)
+        if self._flusher is not None:
+            self._flusher.grown(final, len(payload))
         return None
 
     def read(self, index: Index) -> bytes:
@@ -195,19 +199,19 @@ class HDF5Container:
 class ZarrContainer:
     """A Zarr v2 folder."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, flusher: Flusher | None) -> None:
+        self._root, self._flusher = root, flusher
 
     def target(self, place: str) -> Target:
         """Give an array."""
-        return ZarrTarget(self._root / place.lstrip("/"))
+        return ZarrTarget(self._root / place.lstrip("/"), self._flusher)
 
 
 @contextmanager
-def open_container(path: Path, *, write: bool) -> Iterator[Container]:
-    """Open an HDF5 file or a Zarr v2 folder."""
+def open_container(path: Path, *, write: bool, flusher: Flusher | None = None) -> Iterator[Container]:
+    """Open an HDF5 file or a Zarr v2 folder; who flushes chunk files is told of them."""
     if path.is_dir():
-        yield ZarrContainer(path)
+        yield ZarrContainer(path, flusher)
         return
     with hdf5_file(path, "r+" if write else "r") as file:
         yield HDF5Container(file)

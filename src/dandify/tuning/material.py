@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dandify.sources.arrays import MemoryArray, NpyArray, RawArray, RecordArray, flat_block
 from dandify.sources.contract import Array
 
 BACKENDS = ("hdf5", "zarr", "ome-zarr")
 LEAST_BYTES = 64 * 1024  # below, hdmf writes a dataset itself, and no chunk shape or codec is chosen for it
+WriteImage = Callable[[NDArray[Any], tuple[int, ...], str, Path, int], tuple[int, int]]
+"""Writes values as an image with all its resolutions: in chunks, compressed as named, to a path, with workers. Gives
+raw and stored bytes of the smaller resolutions."""
+_ROWS = 4096  # at least, of a window of signals that is measured in part
 _FLAT = (RawArray, RecordArray, NpyArray, MemoryArray)
 
 
@@ -45,6 +51,10 @@ class Material:
         Of an image: distance of neighbouring pixels on each axis, and 0 for axes of time and channels.
     shard_bytes
         Raw size up to which an image's chunks share a file; 0 where each chunk is one.
+    smaller_bytes
+        Raw size of an image's smaller resolutions, which are written beside it.
+    write_image
+        Writes a part of it as `convert` would; None where that is not known.
     """
 
     name: str
@@ -58,6 +68,8 @@ class Material:
     transforms: tuple[str, ...] = ()
     spacing: tuple[float, ...] = ()
     shard_bytes: int = 0
+    smaller_bytes: int = 0
+    write_image: WriteImage | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -102,3 +114,14 @@ class Archive:
 
     def __str__(self) -> str:
         return f"{self.latency_s * 1e3:g} ms a request and {self.bytes_per_s / 1e6:g} MB/s"
+
+
+def fewer_rows(values: NDArray[Any], material: Material, megabytes: float) -> NDArray[Any]:
+    """Give as many of the first samples or frames of a window as are wanted, and no fewer samples than `_ROWS`."""
+    axis = material.leading - 1
+    share = megabytes * 1e6 / max(1, values.nbytes)
+    if share >= 1:
+        return values
+    least = min(values.shape[axis], _ROWS if values.ndim <= axis + 2 else 1)
+    kept = max(least, ceil(values.shape[axis] * share))
+    return values[(*(slice(None) for _ in range(axis)), slice(0, kept))]

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from dandify.store.measure import INDEX_BYTES
 from dandify.store.transforms import Transform, undo
+from dandify.tuning.all_cores import AllCores
 from dandify.tuning.candidates import Candidate
 from dandify.tuning.coders import Coder
-from dandify.tuning.machine import MachineRun, run_machine
-from dandify.tuning.material import Archive, Material
+from dandify.tuning.machine import MachineRun
+from dandify.tuning.material import Archive, Material, fewer_rows
 from dandify.tuning.objective import OBJECTIVES, Figures, best_of, score
 from dandify.tuning.reading import Pattern, ReadCost, count, patterns_of
 from dandify.tuning.schedule import plan_rounds
@@ -37,12 +38,13 @@ from dandify.tuning.trial import (
 USUAL = 3.0  # times faster or slower than stated: as usual, since codecs differ from data to data by twice
 STEP = 2.0  # of a speed beyond: choices change with these steps alone
 _LATE = 3.0  # times the budget: what is not measured then is left out
-_GRACE_S = 5.0
+_GRACE_S = 2.0
 _CALIBRATION_MB = 0.5
-_TIMED_MB = 8.0  # of whole chunks, by each finalist in each turn
+_TIMED_MB = 16.0  # of whole chunks, by each finalist in each turn; of less, all stay in the processor's cache
+_ENOUGH_S = 1.0  # of CPU time: what took so long on all cores is not repeated
+_JOINED_MB = 32.0  # of all windows, from which files are written
 _WINDOW_MB = 2.0  # of a window, before another one is measured
 ALL = 0.999  # of a window, or a stream: so much counts as all of it
-_ROWS = 4096  # at least, of a window of signals that is measured in part
 
 
 @dataclass
@@ -135,6 +137,7 @@ class Race:
     def __post_init__(self) -> None:
         self.patterns = patterns_of(self.material)
         self._order = _spread(len(self.weights))
+        self._all_cores = AllCores(self.material, self._joined, self.patterns, self.workers, self.folder)
 
     def run(self, candidates: Sequence[Candidate], seconds: float) -> None:
         """Race for so many seconds of an idle machine of usual speed; Ctrl-C ends it, and what was measured stays.
@@ -157,8 +160,8 @@ class Race:
             going = self._sized(going, plan.final_mb)
             for turn in range(plan.repeats):
                 ordered = going if turn % 2 == 0 else going[::-1]
-                self._timed(turn, ordered, min(_TIMED_MB, plan.timed_mb))
-                self._final(len(plan.rounds), ordered, plan.timed_mb)
+                self._timed(turn, ordered, min(_TIMED_MB, plan.final_mb))
+                self._final(len(plan.rounds), ordered, plan.timed_s)
                 self.on_round(len(plan.rounds) + turn, len(plan.rounds) + plan.repeats, self.standings)
                 going = [s for s in going if s in self.standings]
         except KeyboardInterrupt:
@@ -179,6 +182,11 @@ class Race:
         index = INDEX_BYTES * chunks if self.material.backend == "hdf5" else 0
         return one.tally.fraction * self.material.raw_bytes + index
 
+    def smaller_bytes(self, one: Standing) -> float:
+        """Predict the size of an image's smaller resolutions: by those that were written, or else as its finest one."""
+        raw, stored = (sum(column) for column in zip(*(run.smaller for run in one.machine), strict=True))
+        return self.material.smaller_bytes * (stored / raw if raw else one.tally.fraction)
+
     def cost(self, pattern: Pattern, one: Standing, stored: float, chunk_s: float) -> ReadCost:
         """Cost of a way of reading."""
         return count(pattern, self.material, one.candidate.chunks, stored, chunk_s, self.archive)
@@ -195,7 +203,10 @@ class Race:
 
     def _calibrate(self, candidates: Sequence[Candidate]) -> None:
         """Load and compile what the codecs need, on a few samples, and see how fast this machine is."""
-        small = np.ascontiguousarray(_fewer_rows(self.windows[self._order[0]], self.material, _CALIBRATION_MB))
+        small = fewer_rows(self.windows[self._order[0]], self.material, _CALIBRATION_MB)
+        if self.material.inner == 1:
+            small = small[..., : max(1, int(_CALIBRATION_MB * 1e6 * small.shape[-1] / small.nbytes))]
+        small = np.ascontiguousarray(small)
         paces: dict[str, float] = {}
 
         def one(candidate: Candidate) -> None:
@@ -244,7 +255,7 @@ class Race:
         done: set[str] = set()
 
         def one(standing: Standing) -> None:
-            if time.monotonic() > self._deadline and done:
+            if time.monotonic() > self._deadline and standing.candidate.name not in first:
                 self.late = True
                 return
             tally = Tally(encode=list(standing.tally.encode), decode=list(standing.tally.decode))
@@ -255,8 +266,9 @@ class Race:
                     return
             done.add(standing.candidate.name)
 
-        # what there is to compare with, and then the best: on a busy machine, those behind are left out
+        # what there is to compare with, and then the best: on a busy machine, those behind it are left out
         ordered = sorted(going, key=lambda s: (not s.candidate.role, self._score(s), s.candidate.name))
+        first = {s.candidate.name for s in ordered[: sum(bool(s.candidate.role) for s in ordered) + 1]}
         self._each(one, ordered)
         self._drop_faulty()
         return [s for s in ordered if s.candidate.name in done and s in self.standings]
@@ -273,7 +285,9 @@ class Race:
                 return
             chunks, axis = standing.candidate.chunks, self.material.leading - 1
             count = max(2, ceil(megabytes * 1e6 / (prod(chunks) * self.material.dtype.itemsize)))
-            pieces = [self._changed(p, standing.candidate) for p in whole_chunks(self.windows, chunks, axis, count)]
+            pieces = [
+                self._changed(p, standing.candidate.transforms) for p in whole_chunks(self.windows, chunks, axis, count)
+            ]
             try:
                 timed = time_chunks(standing.coder, pieces)
             except NotIdentical as error:
@@ -290,28 +304,35 @@ class Race:
         self._each(one, going)
         self._drop_faulty()
 
-    def _final(self, number: int, going: Sequence[Standing], megabytes: float) -> None:
-        """Write and read finalists with all cores; time decides how much of the sample, and changes no size."""
-        axis, each = self.material.leading - 1, megabytes / len(self._order)
+    def _final(self, number: int, going: Sequence[Standing], seconds: float) -> None:
+        """Write and read finalists with all cores: how long decides how much of the sample, and changes no size."""
         for standing in sorted(going, key=lambda s: not s.candidate.role):
-            if time.monotonic() > self._deadline and any(s.final for s in self.standings):
+            chosen = any(s.final and not s.candidate.role for s in going)  # at least one beside what is compared with
+            if time.monotonic() > self._deadline and (standing.final or chosen):
                 self.late = True
                 break
-            parts = [self._part(k, standing.candidate, each) for k in range(len(self._order))]
+            standing.round = number
+            if sum(run.timing.cpu_s for run in standing.machine) > _ENOUGH_S:
+                continue
             try:
-                standing.machine.append(
-                    run_machine(standing.candidate, standing.coder, np.concatenate(parts, axis), self.patterns,
-                                workers=self.workers, backend=self.material.backend, folder=self.folder)
-                )  # fmt: skip
+                wanted_bytes = seconds * standing.tally.encode_mbs * 1e6
+                standing.machine.append(self._all_cores.run(standing.candidate, standing.coder, wanted_bytes))
             except NotIdentical as error:
                 self.faults.append(Fault(standing.candidate.name, str(error)))
-            standing.round = number
         self._drop_faulty()
+
+    def _joined(self, names: tuple[str, ...]) -> NDArray[Any]:
+        """Join windows, as much of each as of all others, after transforms."""
+        each = _JOINED_MB / len(self.windows)
+        parts = [np.ascontiguousarray(fewer_rows(w, self.material, each)) for w in self.windows]
+        return self._changed(np.concatenate(parts, self.material.leading - 1), names)
 
     def _standing(self, candidate: Candidate) -> Standing:
         """Make a candidate's coder learn from the beginnings of a few windows."""
         pieces = learnt_from(self.windows, candidate.chunks, self.material.leading - 1)
-        return Standing(candidate, candidate.codec.make([self._changed(piece, candidate) for piece in pieces]))
+        return Standing(
+            candidate, candidate.codec.make([self._changed(piece, candidate.transforms) for piece in pieces])
+        )
 
     def _part(self, number: int, candidate: Candidate, megabytes: float) -> NDArray[Any]:
         """Give as much of a window as is to be measured, after the candidate's transforms.
@@ -321,7 +342,7 @@ class Race:
         """
         values, axis = self.windows[number], self.material.leading - 1
         if megabytes * 1e6 >= values.nbytes * ALL:
-            return self._changed(values, candidate)
+            return self._changed(values, candidate.transforms)
         width = candidate.chunks[-1]
         if values.ndim == axis + 2 and values.nbytes > megabytes * 1e6 and width < values.shape[-1]:
             groups = values.shape[-1] // width
@@ -329,11 +350,11 @@ class Race:
             if wanted < groups:
                 first = [groups * (2 * k + 1) // (2 * wanted) * width for k in range(wanted)]
                 values = np.concatenate([values[..., at : at + width] for at in first], -1)
-        return self._changed(np.ascontiguousarray(_fewer_rows(values, self.material, megabytes)), candidate)
+        return self._changed(np.ascontiguousarray(fewer_rows(values, self.material, megabytes)), candidate.transforms)
 
-    def _changed(self, values: NDArray[Any], candidate: Candidate) -> NDArray[Any]:
-        """Apply a candidate's transforms, and prove that they can be undone."""
-        transforms = self.applied[candidate.transforms]
+    def _changed(self, values: NDArray[Any], names: tuple[str, ...]) -> NDArray[Any]:
+        """Apply transforms by their names, and prove that they can be undone."""
+        transforms = self.applied[names]
         changed = values
         for transform in transforms:
             changed = transform.apply(changed)
@@ -343,7 +364,10 @@ class Race:
 
     def _measured(self, standing: Standing, number: int, values: NDArray[Any]) -> bool:
         try:
-            run(standing.candidate, standing.coder, number, values, self.weights[number], standing.tally)
+            run(
+                standing.candidate, standing.coder, number, values, self.weights[number], standing.tally,
+                self.material.leading - 1,
+            )  # fmt: skip
         except NotIdentical as error:
             self.faults.append(Fault(standing.candidate.name, str(error)))
             return False
@@ -370,17 +394,6 @@ class Race:
         for other in OBJECTIVES:
             kept.add(best_of(alive, other, self.figures, lambda s: s.candidate.name).candidate.name)
         return [s for s in alive if s.candidate.name in kept or s.candidate.role]
-
-
-def _fewer_rows(values: NDArray[Any], material: Material, megabytes: float) -> NDArray[Any]:
-    """Give as many of the first samples or frames as are wanted, and no fewer samples than `_ROWS`."""
-    axis = material.leading - 1
-    share = megabytes * 1e6 / max(1, values.nbytes)
-    if share >= 1:
-        return values
-    least = min(values.shape[axis], _ROWS if values.ndim <= axis + 2 else 1)
-    kept = max(least, ceil(values.shape[axis] * share))
-    return values[(*(slice(None) for _ in range(axis)), slice(0, kept))]
 
 
 def _spread(count: int) -> list[int]:

@@ -33,8 +33,8 @@ class Row:
     ratio, ratio_low, ratio_high
         Raw bytes for each stored byte, with its 95 % confidence interval; None where all of the stream was
         measured, or one window alone.
-    stored_bytes
-        Predicted, of the whole stream.
+    stored_bytes, smaller_bytes
+        Predicted, of the whole stream, and of an image's smaller resolutions beside it.
     encode_mbs, decode_mbs
         Of one core, in memory, measured.
     write_mbs
@@ -59,6 +59,7 @@ class Row:
     ratio_low: float | None
     ratio_high: float | None
     stored_bytes: float
+    smaller_bytes: float
     encode_mbs: float
     decode_mbs: float
     write_mbs: float
@@ -179,8 +180,8 @@ class Prediction:
 
     Attributes
     ----------
-    sessions
-        Number of sessions.
+    sessions, files
+        Number of sessions, and of NWB files and images of OME-Zarr.
     raw_bytes, stored_bytes
         Of the streams whose like was measured.
     default_bytes
@@ -189,17 +190,21 @@ class Prediction:
         Raw bytes of streams of which no like was measured.
     write_s, upload_s
         Time to write them on all cores of this machine, and to upload them at the stated bandwidth.
+    smaller_bytes
+        Stored bytes of the smaller resolutions of images: a part of `stored_bytes`.
     by_convert
         `dandify convert` writes all of it so.
     """
 
     sessions: int
+    files: int
     raw_bytes: int
     stored_bytes: float
     default_bytes: float
     unmeasured_bytes: int
     write_s: float
     upload_s: float
+    smaller_bytes: float = 0.0
     by_convert: bool = True
 
     @property
@@ -228,6 +233,8 @@ class TuningResult:
         It was stopped by Ctrl-C; there is what was measured so far.
     prediction
         For all sessions of the sources or of the project; None where nothing was measured.
+    notes
+        What a person should know of the sources.
     """
 
     streams: tuple[StreamResult, ...]
@@ -240,6 +247,7 @@ class TuningResult:
     seconds: float
     stopped: bool = False
     prediction: Prediction | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def touched_bytes(self) -> int:

@@ -15,7 +15,8 @@ SLOW_MBS = 60  # encoders below are left out first, where the budget is too smal
 _SAFETY = 0.6  # of the budget is given away: loading, reading and comparing take the rest
 _FINAL_SHARE = 0.5  # of that
 MEASURED_MB = 64.0  # of a sample, by each finalist, and half or a quarter of it if the budget is small
-_TIMED_SHARE = 0.5  # at least, of what sizes are taken from: of less, starting threads and a file is the most
+LEAST_TIMED_S, MOST_TIMED_S = 0.08, 0.6  # CPU time of a run on all cores: in less, threads and files are only begun
+_READ_SHARE = 0.5  # of the time of such runs goes to reading what was written
 _MB_A_SECOND, _SMALLEST_MB_A_SECOND = 3.2, 0.8  # of the budget; slow encoders stay where size alone counts
 
 
@@ -31,16 +32,16 @@ class Schedule:
         Megabytes of the sample for each candidate in each round before the last; each keeps half.
     final_mb
         Megabytes of the sample that the sizes of finalists are taken from.
-    timed_mb
-        Megabytes of it that finalists are written and read on by all cores.
+    timed_s
+        CPU seconds of a run on all cores.
     repeats
-        Of that.
+        Of such runs of each finalist.
     """
 
     candidates: tuple[Candidate, ...]
     rounds: tuple[float, ...]
     final_mb: float
-    timed_mb: float
+    timed_s: float
     repeats: int
 
     def kept(self, number: int) -> int:
@@ -78,12 +79,13 @@ def plan_rounds(candidates: Sequence[Candidate], sample_mb: float, seconds: floa
         kept = fewer
     rounds = tuple(min(sample_mb, max(LEAST_MB, each * 2**k / nominal)) for k in range(count))
     last = sorted((c.nominal_s for c in kept), reverse=True)[: FINALISTS * 2]
-    final_s = sum(last) / max(1, len(last)) * min(len(kept), FINALISTS + 2)  # for each megabyte
+    finalists = min(len(kept), FINALISTS + 2)
+    final_s = sum(last) / max(1, len(last)) * finalists  # for each megabyte
     sized = final_megabytes(sample_mb, seconds, objective)
     left = room * (_FINAL_SHARE if count else 1.0) - final_s * sized
     repeats = max(1, min(REPEATS, int(left / max(1e-9, final_s * sized))))
-    timed = min(sized, max(min(LEAST_MB, sized), sized * _TIMED_SHARE, left / max(1e-9, final_s * repeats)))
-    return Schedule(kept, rounds, sized, timed, repeats)
+    timed_s = min(MOST_TIMED_S, max(LEAST_TIMED_S, left * (1 - _READ_SHARE) / max(1, finalists * repeats)))
+    return Schedule(kept, rounds, sized, timed_s, repeats)
 
 
 def final_megabytes(sample_mb: float, seconds: float, objective: str) -> float:

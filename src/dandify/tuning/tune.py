@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ from dandify.tuning.candidates import (
     usual_candidate,
 )
 from dandify.tuning.codecs import Codec, codecs_for
+from dandify.tuning.machine import megabytes_a_second
 from dandify.tuning.material import LEAST_BYTES, Archive, Material
 from dandify.tuning.objective import require_objective
 from dandify.tuning.race import ALL, Race, Standing
@@ -39,6 +41,7 @@ from dandify.tuning.sampling import Sample, allowance, take_sample
 from dandify.tuning.schedule import final_megabytes
 
 _MEMORY_BYTES = 1_000_000_000
+_BUSY = 1.5  # load of a core: a run a minute before leaves about one
 _MOST_UNFIT = 4  # of such notes
 _STOPPED = "stopped before it was measured"
 
@@ -110,7 +113,7 @@ def tune_materials(
         raise BadRequest(f"no readers {readers!r}", remedy=f"one of {', '.join(LEVELS)}")
     if budget_s <= 0:
         raise BadRequest(f"a budget of {budget_s:g} s", remedy="give it some seconds: --budget 60s")
-    begun = time.perf_counter()
+    begun, notes = time.perf_counter(), _busy()
     results: list[StreamResult] = []
     stopped = False
     large = [m for m in materials if _too_small(m) is None]
@@ -131,8 +134,18 @@ def tune_materials(
             found, stopped = replace(_described(material), skipped=_STOPPED), True
         results.append(found)
     return TuningResult(
-        tuple(results), objective, readers, seed, budget_s, archive, workers, time.perf_counter() - begun, stopped
-    )
+        tuple(results), objective, readers, seed, budget_s, archive, workers, time.perf_counter() - begun, stopped,
+        notes=notes,
+    )  # fmt: skip
+
+
+def _busy() -> tuple[str, ...]:
+    """Say that other programs are at work, where the system tells."""
+    load, cores = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0, os.cpu_count() or 1
+    if load < _BUSY * cores:
+        return ()
+    said = f"the load of this machine was {load:.1f} on {cores} cores when this began"
+    return (f"{said}: speeds on all cores and times of reading are what was left of it",)
 
 
 def _too_small(material: Material) -> str | None:
@@ -181,7 +194,9 @@ def _tune(
         race.run(candidates, seconds)
     notes += [f"{name} cannot encode this: {reason}" for name, reason in race.unfit.items()][:_MOST_UNFIT]
     if race.late:
-        notes.append(f"the budget of {seconds:.0f} s was too short for this machine: not all were measured to the end")
+        notes.append(
+            f"its part of the budget, {seconds:.2g} s, was too short for this machine: not all were measured to the end"
+        )
     rows = sorted((_row(race, s) for s in race.standings if s.final), key=lambda r: (r.stored_bytes, r.name))
     tried = [
         Tried(s.candidate.name, 1 / s.tally.fraction, s.tally.encode_mbs, s.round + 1)
@@ -308,8 +323,9 @@ def _row(race: Race, one: Standing) -> Row:
         name=candidate.name, codec=candidate.codec.title, compression=candidate.codec.compression,
         chunks=candidate.chunks, transforms=candidate.transforms, role=candidate.role, ratio=1 / tally.fraction,
         ratio_low=1 / interval[1] if interval else None, ratio_high=1 / interval[0] if interval else None,
-        stored_bytes=stored, encode_mbs=tally.encode_mbs, decode_mbs=tally.decode_mbs,
-        write_mbs=median(run.raw_bytes / 1e6 / max(1e-7, run.write_s) for run in one.machine),
+        stored_bytes=stored, smaller_bytes=race.smaller_bytes(one), encode_mbs=tally.encode_mbs,
+        decode_mbs=tally.decode_mbs,
+        write_mbs=megabytes_a_second([(run.timing, run.raw_bytes) for run in one.machine]),
         by_engine=one.machine[0].by_engine, reads=reads, figures=race.figures(one),
         readers=candidate.codec.readers(material.backend),
     )  # fmt: skip
@@ -332,7 +348,7 @@ def _remarks(sample: Sample, material: Material, applied: dict[tuple[str, ...], 
         notes.append(f"{share:.1%} of the values are NaN; they come back bit by bit")
     for transforms in list(applied.values())[1:2]:
         said = " and ".join(f"{t.name} (factor {t.factor}, origin {t.origin})" for t in transforms)
-        notes.append(f"{said} hold for the sample; convert proves them for all values, or leaves them out")
+        notes.append(f"exact for the sample: {said}; convert proves it for all values, or leaves it out")
     if material.dtype.byteorder == ">":
         notes.append("the values are big-endian, and are stored so")
     return notes

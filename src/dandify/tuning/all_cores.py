@@ -1,0 +1,99 @@
+"""Writes a candidate with all cores as `convert` does where it can: recordings by the engine, images as OME-Zarr."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dandify.tuning.candidates import Candidate
+from dandify.tuning.coders import Coder, EngineCoder
+from dandify.tuning.machine import MachineRun, Timing, run_engine, run_threads, time_call
+from dandify.tuning.material import Material, fewer_rows
+from dandify.tuning.reading import Pattern
+
+_LEAST_S = 1e-7
+_Names = tuple[str, ...]
+
+
+@dataclass
+class AllCores:
+    """Runs of the candidates of one stream.
+
+    Parameters
+    ----------
+    material
+        The stream.
+    joined
+        Gives its windows, one after another, after transforms of these names.
+    patterns
+        Ways of reading.
+    workers
+        Threads.
+    folder
+        For files, which are removed.
+    """
+
+    material: Material
+    joined: Callable[[_Names], NDArray[Any]]
+    patterns: tuple[Pattern, ...]
+    workers: int
+    folder: Path
+    _values: dict[_Names, NDArray[Any]] = field(default_factory=dict)
+    _fixed: Timing | None = None
+
+    def run(self, candidate: Candidate, coder: Coder, wanted_bytes: float) -> MachineRun:
+        """Write and read as much as is wanted, or the least that tells something.
+
+        Raises
+        ------
+        dandify.tuning.trial.NotIdentical
+            If other bits come back.
+        """
+        material, axis = self.material, self.material.leading - 1
+        if candidate.transforms not in self._values:
+            self._values[candidate.transforms] = self.joined(candidate.transforms)
+        values = self._values[candidate.transforms]
+        if isinstance(coder, EngineCoder) and material.backend != "ome-zarr":
+            return run_engine(
+                coder, values, candidate.chunks, self.patterns, rows=material.shape[axis], axis=axis,
+                block=material.array.block, wanted_bytes=wanted_bytes, backend=material.backend, workers=self.workers,
+                folder=self.folder,
+            )  # fmt: skip
+        part = np.ascontiguousarray(fewer_rows(values, material, wanted_bytes / 1e6))
+        found = run_threads(coder, part, candidate.chunks, self.patterns, workers=self.workers)
+        if material.write_image is None or candidate.codec.compression is None:
+            return found
+        return self._image(candidate, values, found)
+
+    def _image(self, candidate: Candidate, values: NDArray[Any], in_memory: MachineRun) -> MachineRun:
+        """Time an image with all its resolutions, less what even the smallest image takes."""
+        if self._fixed is None:
+            little = values[tuple(slice(0, min(n, 2)) for n in values.shape)]
+            _, (self._fixed, _) = (self._write(candidate, little) for _ in range(2))  # the first one loads and compiles
+        whole, smaller = self._write(candidate, values)
+        timing = Timing(
+            max(_LEAST_S, whole.wall_s - self._fixed.wall_s), max(_LEAST_S, whole.cpu_s - self._fixed.cpu_s)
+        )
+        return replace(in_memory, timing=timing, raw_bytes=values.nbytes, by_engine=True, smaller=smaller)
+
+    def _write(self, candidate: Candidate, values: NDArray[Any]) -> tuple[Timing, tuple[int, int]]:
+        """Write an image: what it takes, and raw and stored bytes of its smaller resolutions."""
+        write, compression, found = self.material.write_image, candidate.codec.compression, [(0, 0)]
+        assert write is not None
+        assert compression is not None
+        path = self.folder / "sample.ome.zarr"
+
+        def call() -> None:
+            found[0] = write(values, candidate.chunks, compression, path, self.workers)
+
+        try:
+            return time_call(call), found[0]
+        finally:
+            for made in self.folder.glob(f"{path.name}*"):
+                rmtree(made) if made.is_dir() else made.unlink()
