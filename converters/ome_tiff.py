@@ -78,7 +78,8 @@ class OmeTiff(Converter):
             if _is_ome(first) and MICRO_MANAGER in first.present:
                 return Verdict(True, "has OME-XML of Micro-Manager in its first page")
             if (other := foreign(first)) and not is_one_plane(header):
-                return Verdict(False, f"is a TIFF of {other}, which has a meaning of its own")
+                way = "; export it as OME-TIFF, Micro-Manager's image stack" * (MICRO_MANAGER in first.present)
+                return Verdict(False, f"is a TIFF of {other}, which has a meaning of its own{way}")
             if _is_ome(first):
                 return Verdict(True, "has OME-XML in its first page")
             if run := run_of(path):
