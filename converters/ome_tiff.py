@@ -78,7 +78,8 @@ class OmeTiff(Converter):
             if _is_ome(first) and MICRO_MANAGER in first.present:
                 return Verdict(True, "has OME-XML of Micro-Manager in its first page")
             if (other := foreign(first)) and not is_one_plane(header):
-                return Verdict(False, f"is a TIFF of {other}, which has a meaning of its own")
+                way = "; export it as OME-TIFF, Micro-Manager's image stack" * (MICRO_MANAGER in first.present)
+                return Verdict(False, f"is a TIFF of {other}, which has a meaning of its own{way}")
             if _is_ome(first):
                 return Verdict(True, "has OME-XML in its first page")
             if run := run_of(path):
@@ -208,30 +209,13 @@ def _ome_stream(
         there = [b for b in image.blocks if b.file is None or (b.uuid and b.uuid == own.uuid)]
         there += [b for b in image.blocks if b not in there and b.file and (path.parent / b.file).is_file()]
         image = replace(image, blocks=tuple(there) or image.blocks)
-    found: dict[tuple[int, int, int], tuple[Path, Page]] = {}
     samples = _samples(image, own, files, path)
     if samples != image.samples and (image.lengths["c"] * image.samples) % samples == 0:
         # The pages are the truth: some writers leave out SamplesPerPixel.
         groups = image.lengths["c"] * image.samples // samples
         image = replace(image, lengths={**image.lengths, "c": groups}, samples=samples, channels=())
     try:
-        for block in image.blocks:
-            file = _file_of(block.file, block.uuid, own, files, path)
-            pages = files[file].pages
-            for position, number in image.planes(block, len(pages)):
-                if number >= len(pages) and fill:
-                    continue
-                if number >= len(pages):
-                    raise BadSource(
-                        f"has {len(pages)} pages, and its OME-XML speaks of page {number + 1}", file=file, place=label,
-                        remedy=_AGAIN,
-                    )  # fmt: skip
-                if found.setdefault(position, (file, pages[number])) != (file, pages[number]):
-                    t, c, z = position
-                    raise BadSource(
-                        f"its OME-XML names two pages for the plane t={t} c={c} z={z}; one of them is page {number + 1}",
-                        file=file, place=label, remedy=_MEND,
-                    )  # fmt: skip
+        found = _pages_of(image, own, files, path, label, fill=fill)
     except ValueError as error:
         raise BadSource(str(error), file=path, place=label, remedy=_MEND) from None
     lengths = (image.lengths["t"], image.lengths["c"], image.lengths["z"])
@@ -258,6 +242,37 @@ def _ome_stream(
         channels=image.channels or (colours(first) if first.samples > 1 and lengths[1] == 1 else ()),
         description=image.description or None, filled=filled_of(array, axes),
     )  # fmt: skip
+
+
+def _pages_of(
+    image: OmeImage, own: OmeMetadata, files: dict[Path, Header], path: Path, label: str, *, fill: bool
+) -> dict[tuple[int, int, int], tuple[Path, Page]]:  # fmt: skip
+    """Find the file and the page of each plane (t, c, z) that TiffData names.
+
+    Raises
+    ------
+    ValueError
+        If TiffData contradicts the sizes.
+    """
+    found: dict[tuple[int, int, int], tuple[Path, Page]] = {}
+    for block in image.blocks:
+        file = _file_of(block.file, block.uuid, own, files, path)
+        pages = files[file].pages
+        for position, number in image.planes(block, len(pages)):
+            if number >= len(pages) and fill:
+                continue
+            if number >= len(pages):
+                raise BadSource(
+                    f"has {len(pages)} pages, and its OME-XML speaks of page {number + 1}", file=file, place=label,
+                    remedy=_AGAIN,
+                )  # fmt: skip
+            if found.setdefault(position, (file, pages[number])) != (file, pages[number]):
+                t, c, z = position
+                raise BadSource(
+                    f"its OME-XML names two pages for the plane t={t} c={c} z={z}; one is page {number + 1}",
+                    file=file, place=label, remedy=_MEND,
+                )  # fmt: skip
+    return found
 
 
 def _positions(lengths: tuple[int, int, int]) -> Iterator[tuple[int, int, int]]:

@@ -1,4 +1,4 @@
-"""Names and places of the images that `convert` makes, whatever their sources are called and from wherever it is run."""
+"""Names and places of the images that `convert` makes, whatever their sources are called."""
 
 from __future__ import annotations
 

@@ -140,6 +140,21 @@ def test_an_empty_zarr_is_refused(small: Path) -> None:
     assert "dandify.not_an_asset" in {f.id for f in validate(small).errors}
 
 
+@pytest.mark.parametrize("document", [".zattrs", "zarr.json"])
+@pytest.mark.parametrize("content", ["{", "{}", None], ids=["broken", "empty", "absent"])
+def test_an_image_by_its_name_is_checked_as_one(document: str, content: str | None, tmp_path: Path) -> None:
+    """One whose document is broken was held for a folder without a dandiset.yaml."""
+    image = tmp_path / "brain.ome.zarr"
+    image.mkdir()
+    (image / "chunk").write_bytes(b"x")
+    if content is not None:
+        (image / document).write_text(content)
+    report = validate(image)
+    assert [f.kind for f in report.files] == ["ome-zarr"]
+    assert any(f.id.startswith("ngff.") and f.severity == "ERROR" for f in report.findings)
+    assert not any("dandiset.yaml" in f.message for f in report.findings)
+
+
 def test_a_folder_that_is_no_dandiset(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("x", encoding="utf-8")
     assert [f.id for f in validate(tmp_path).errors] == ["DANDI.NO_DANDISET_FOUND", "dandify.no_assets"]

@@ -107,6 +107,10 @@ def separated_by_a_list(root: Path) -> None:
         edit(root / "1/zarr.json", lambda c: c["chunk_key_encoding"]["configuration"].update(separator=["/"]))
 
 
+def reversed_levels(root: Path) -> None:
+    edit_metadata(root, lambda ome: ome["multiscales"][0]["datasets"].reverse())
+
+
 DEFECTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "chunk cut off": (cut, "damaged", "ERROR"),
     "chunk empty": (blank, "damaged", "ERROR"),
@@ -119,12 +123,11 @@ DEFECTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
         transformations(lambda t: t[0].update(scale=[1.0, 2.0, -0.65, 0.65]), 0), "ngff.scale_not_positive", "ERROR",
     ),
     "translation": (
-        transformations(lambda t: t[1].update(translation=[0.0, 0.0, 9.0, 0.0])), "ngff.translation_contradicts", "ERROR",
+        transformations(lambda t: t[1].update(translation=[0.0, 0.0, 9.0, 0.0])), "ngff.translation_contradicts",
+        "ERROR",
     ),
     "translations missing": (without_translations, "ngff.level_shifted", "WARNING"),
-    "levels reversed": (
-        lambda r: edit_metadata(r, lambda o: o["multiscales"][0]["datasets"].reverse()), "ngff.levels_unordered", "ERROR",
-    ),
+    "levels reversed": (reversed_levels, "ngff.levels_unordered", "ERROR"),
     "separator": (separated_by_a_list, "ngff.document_damaged", "ERROR"),
     "type": (another_type, "ngff.type_differs", "ERROR"),
     "channels": (third_channel, "ngff.channels_differ", "ERROR"),

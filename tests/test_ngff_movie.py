@@ -1,4 +1,4 @@
-"""Images of many time points: a file holds several of them, within what a shard should have, and can be gone on with."""
+"""Images of many time points: a file holds several of them, and what was stopped is gone on with."""
 
 from __future__ import annotations
 

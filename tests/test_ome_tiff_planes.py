@@ -63,7 +63,7 @@ def test_exposures_of_channels(tmp_path: Path) -> None:
 def test_a_plane_that_is_named_twice_is_refused(tmp_path: Path) -> None:
     """The second page would have taken the place of the first, and one of both be lost."""
     twice = '<TiffData IFD="2" FirstC="1" FirstT="0" PlaneCount="1"/>'
-    with pytest.raises(BadSource, match="two pages for the plane t=0 c=1 z=0; one of them is page 3"):
+    with pytest.raises(BadSource, match="two pages for the plane t=0 c=1 z=0; one is page 3"):
         facts_of(tmp_path, twice)
     facts_of(tmp_path, '<TiffData IFD="1" FirstC="1" FirstT="0" PlaneCount="1"/>')  # the same again is no harm
 

@@ -124,10 +124,10 @@ def absent_fields(images: Sequence[Planes]) -> tuple[str, ...]:
             return ()
     else:
         wanted = set().union(*fields.values())
+    absent = {well: ", ".join(map(str, sorted(wanted - there))) for well, there in fields.items() if wanted - there}
     return tuple(
-        f"{f'well {well}' if well else 'the folder'} has no files of field {', '.join(map(str, sorted(wanted - there)))}"
-        for well, there in fields.items() if wanted - there
-    )  # fmt: skip
+        f"{f'well {well}' if well else 'the folder'} has no files of field {them}" for well, them in absent.items()
+    )
 
 
 def _compiled(pattern: str, folder: Path) -> re.Pattern[str]:
