@@ -71,7 +71,8 @@ def _measure(
 def _misses(what: str, quarter: dict[str, float], whole: dict[str, float]) -> list[str]:
     found = []
     if whole["s"] > PER_ITEM * quarter["s"]:
-        found.append(f"{what}: {whole['s'] / quarter['s']:.2f} times the CPU time for each, with {_PARTS} times as many")
+        times = whole["s"] / quarter["s"]
+        found.append(f"{what}: {times:.2f} times as long for each (CPU), with {_PARTS} times as many")
     if whole["MB"] > MEMORY * quarter["MB"] + ITEM_MB * (whole["items"] - quarter["items"]):
         found.append(f"{what}: {whole['MB']:.0f} MB, and {quarter['MB']:.0f} MB for a quarter")
     return found
