@@ -21,7 +21,7 @@ BLOCKS = [256, 1000, 4096, 8192, SEGMENT, 10 * SEGMENT]
 def coded(plane: NDArray[np.uint8], block: int = SEGMENT) -> bytes:
     """Return the raw deflate stream of a plane; nothing is written beyond `bound`."""
     room = bound(plane.size)
-    out, state = np.full(room + 8, 0xA5, np.uint8), np.zeros(3, np.uint64)
+    out, state = np.full(room + 65_536, 0xA5, np.uint8), np.zeros(3, np.uint64)
     code_literals(plane, block, out, state)
     finish(out, state)
     assert (out[room:] == 0xA5).all()
@@ -78,13 +78,15 @@ def test_symbols_that_were_not_counted_have_codes_and_what_grows_is_stored() -> 
     hidden = uncounted(SEGMENT)
     assert 0.8 < hidden.mean() < 0.9
     rng = np.random.default_rng(1)
-    plane = np.full(SEGMENT, 128, np.uint8)
-    plane[hidden] = rng.integers(0, 256, int(hidden.sum()))
+    plane = np.minimum(rng.geometric(0.5, SEGMENT), 11).astype(np.uint8)  # all others have the longest codes
+    plane[hidden] = rng.integers(12, 256, int(hidden.sum()))
     stream = coded(plane)
     decoded_by_all(stream, plane)
     assert len(stream) <= SEGMENT + 24  # not 13 bits for each
-    several = np.concatenate([plane, np.full(SEGMENT, 128, np.uint8), plane])
-    decoded_by_all(coded(several), several)
+    for many in range(2, 24):  # however near the limit the last but one comes
+        assert len(coded(np.tile(plane, many))) <= many * SEGMENT + 5 * many + 24
+    mixed = np.concatenate([plane, np.full(SEGMENT, 128, np.uint8), plane])
+    decoded_by_all(coded(mixed), mixed)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 8, 16, 64, 128, 512, 7])

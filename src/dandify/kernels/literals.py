@@ -29,6 +29,7 @@ from dandify.kernels.planar import SEGMENT, count_symbols, put_stored
 _STRIPE = 64  # symbols that are counted in a row
 _EVERY = 8  # of so many such stripes, one is; a counted symbol stands for as many
 _SAMPLED = 16_384  # symbols, at least, of a stretch that is counted in part
+_WRITTEN = 8192  # symbols whose codes are written before it is looked whether the block has become too large
 _LIVE = 128  # symbols of a block for each that occurs: fewer, and a table of pairs does not pay
 _USED_BITS = 5 + 12  # of a symbol: its length in the header, and what codes made from a part of the block cost more
 
@@ -221,8 +222,8 @@ def _put_block(
     if paired:
         _make_pairs(codes, lengths, pairs, sizes)
     most = state[0] + stop - start
-    for at in range(start, stop, SEGMENT):
-        end = min(at + SEGMENT, stop)
+    for at in range(start, stop, _WRITTEN):  # the codes of so many fit into what `bound` leaves behind the bytes
+        end = min(at + _WRITTEN, stop)
         if paired:
             eights = at + (end - at) // 8 * 8
             now = _put_pairs(out, now, plane, at, eights, pairs, sizes)
