@@ -17,6 +17,7 @@ from dandify.cli.main import main
 from dandify.errors import BadRequest
 from dandify.ngff.check import check_ome_zarr
 from dandify.ngff.write import write_ome_zarr
+from dandify.report.text import argument
 from ngff_reference import levels, metadata, noise
 
 SHAPE = (12, 64, 48)
@@ -186,13 +187,13 @@ def test_a_folder_with_brackets_is_named_as_it_is(raw: Path, image: Path) -> Non
     (raw / "[old]").mkdir()
     moved = image.rename(raw / "[old]" / image.name)
     done = run("labels", moved, f"cells={raw / 'cells.tif'}")
-    assert f"next: dandify view {moved}" in done.output
+    assert f"next: dandify view {argument(moved)}" in done.output
     (raw / "brain.tif").rename(raw / "[old]" / "brain.tif")
     done = run("convert", raw / "[old]" / "brain.tif", "--out", raw / "[new]", *FLAGS)
     assert f"0 failed: {raw / '[new]'}" in done.output
-    assert f"next: dandify organize {raw / '[new]'} --dandiset" in done.output
+    assert f"next: dandify organize {argument(raw / '[new]')} --dandiset" in done.output
     done = run("organize", raw / "[new]", "--dandiset", raw / "[set]")
-    assert f"next: dandify validate {raw / '[set]'}" in done.output
+    assert f"next: dandify validate {argument(raw / '[set]')}" in done.output
     done = run("validate", raw / "[set]")
     assert f"next: dandify upload {raw / '[set]'} --to" in done.output
 

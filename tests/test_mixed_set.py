@@ -143,7 +143,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "microscopy/viv_ometiff_zarr/ome-zarr/blobs_image_v04.ome.zarr", "pixels of type float64", "float32"
     ),
     "MetaMorph": (
-        "ophys/tiff_misc_scitif/ZSeries-06082017-1213-682_Cycle00001_Ch1_MIP.tif", "MetaMorph or PrairieView",
+        "ophys/tiff_misc_scitif/TSeries-04142017-1215-1341_Cycle00001_Ch1_000082.ome.tif", "MetaMorph or PrairieView",
         "dandify formats"
     ),
     "no TiffData": (

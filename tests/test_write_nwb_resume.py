@@ -297,7 +297,7 @@ def test_killed_at_any_moment(tmp_path: Path, raw: Path, backend: str, suffix: s
         journals = [
             p for p in leftovers(out) if p.name.endswith(".journal") and p.name.removesuffix(".journal") in data
         ]
-        noted = max((p.read_text().count("\n") - 1 for p in journals), default=0)
+        noted = max((0, *(p.read_text().count("\n") - 1 for p in journals)))  # without its head, one is just begun
         assert noted >= finished  # nothing that was finished is lost by being stopped again
         finished = noted
     writer = Writer(raw)
