@@ -2,18 +2,6 @@
 
 A data set is a folder with ``NDTiff.index`` and ``NAME_NDTiffStack.tif``, ``NAME_NDTiffStack_1.tif`` ...; one with
 several resolutions has such a folder ``Full resolution``, which is read, beside ``Downsampled_x2`` ..., which are not.
-
-All integers are uint32, little-endian. An entry of ``NDTiff.index``, one for each image::
-
-    n, JSON of the axes     11 00 00 00 {"z":0,"time":3}
-    n, name of the file     0e 00 00 00 NDTiffStack.tif
-    first byte of the pixels, width, height, pixel type, compression, first byte of the metadata, their length,
-    compression of the metadata
-
-A stack file begins as TIFF does; from byte 8: 483729, major version, minor version (not in 2.0), 2355492, length of
-the summary metadata, and their JSON.
-
-Sources: the specification in the repository of NDTiffStorage; its data sets of version 2.0, 3.2 and 3.3.
 """
 
 from __future__ import annotations
@@ -21,14 +9,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
@@ -47,48 +34,24 @@ from dandify.sources.microscopy import (
 from dandify.sources.stated import colours_of_pixels, positive, regular_step
 from dandify.sources.tiff import ABSENT, PageRef, TiffPages
 from dandify.sources.vendors.metamorph_stk import even_step
+from dandify.sources.vendors.ndtiff_layout import (
+    AGAIN,
+    INDEX,
+    Form,
+    Plane,
+    in_words,
+    metadata_of,
+    read_index,
+    read_stacks,
+)
 
-_INDEX: Final = "NDTiff.index"
 _FULL: Final = "Full resolution"
 _SMALLER: Final = re.compile(r"Downsampled_x\d+")
 _SETTINGS: Final = "display_settings.txt"
-_LENGTH: Final = struct.Struct("<I")
-_PLACE: Final = struct.Struct("<8I")
-_HEAD: Final = struct.Struct("<4s6I")
-_NDTIFF, _SUMMARY = 483729, 2355492
-_TYPES: Final = {0: ("u1", 1, 8), 1: ("u2", 1, 16), 2: ("u1", 3, 8), 3: ("u2", 1, 10), 4: ("u2", 1, 12),
-                 5: ("u2", 1, 14), 6: ("u2", 1, 11)}  # fmt: skip  # dtype, samples of a pixel, bits that are used
 _AXES: Final = {"time": "t", "channel": "c", "z": "z"}
 _APART: Final = ("position", "row", "column")  # first in the names of images, in this order
 _READ: Final = 200  # planes along an axis of which the metadata are read
 _NAMED: Final = 3  # missing images that a message names
-_AGAIN: Final = "copy the whole folder again from the microscope's computer"
-
-
-class _Form(NamedTuple):
-    """What the planes of one image have in common."""
-
-    height: int
-    width: int
-    dtype: str
-    samples: int
-
-
-class _Plane(NamedTuple):
-    """An entry of the index."""
-
-    axes: Mapping[str, int | str]
-    file: str
-    form: _Form
-    bits: int
-    data: int
-    told: int
-    told_bytes: int
-
-    @property
-    def data_end(self) -> int:
-        form = self.form
-        return self.data + form.height * form.width * form.samples * np.dtype(form.dtype).itemsize
 
 
 @dataclass(frozen=True)
@@ -109,7 +72,7 @@ class NDTiff(Converter):
 
     name = "ndtiff"
     title = "NDTiff (Micro-Manager, pycromanager)"
-    patterns = (_INDEX, "*NDTiffStack*.tif", _SETTINGS)
+    patterns = (INDEX, "*NDTiffStack*.tif", _SETTINGS)
     looks_like = "a folder with NDTiff.index and NAME_NDTiffStack.tif, or with such a folder 'Full resolution'"
     becomes = "an OME-Zarr image for each position, and for each tile at its place"
     fills = True
@@ -120,7 +83,7 @@ class NDTiff(Converter):
         if not self.matches(path):
             return None
         folder = path.parent
-        if (folder.name == _FULL or _SMALLER.fullmatch(folder.name)) and (folder.parent / _FULL / _INDEX).is_file():
+        if (folder.name == _FULL or _SMALLER.fullmatch(folder.name)) and (folder.parent / _FULL / INDEX).is_file():
             return folder.parent
         return folder if _level(folder) is not None else None
 
@@ -128,16 +91,16 @@ class NDTiff(Converter):
         """Look at how the index begins."""
         folder = _level(path)
         if folder is None:
-            return Verdict(False, f"is no folder with {_INDEX}, nor with '{_FULL}'")
+            return Verdict(False, f"is no folder with {INDEX}, nor with '{_FULL}'")
         if _SMALLER.fullmatch(folder.name):
             return Verdict(False, f"is a smaller version of a data set, of which the folder '{_FULL}' is not there")
         try:
-            with (folder / _INDEX).open("rb") as file:
+            with (folder / INDEX).open("rb") as file:
                 head = file.read(5)
         except OSError as error:
-            return Verdict(False, f"{_INDEX} cannot be read: {error.strerror}")
+            return Verdict(False, f"{INDEX} cannot be read: {error.strerror}")
         yes = head[4:] == b"{" or (len(head) == 5 and not any(head))
-        return Verdict(yes, f"{_INDEX} {'begins' if yes else 'does not begin'} with the axes of an image")
+        return Verdict(yes, f"{INDEX} {'begins' if yes else 'does not begin'} with the axes of an image")
 
     def open(self, path: Path, options: Mapping[str, Any] = MappingProxyType({})) -> Source:
         """Read the index, the summary, and the metadata of some planes; no pixels.
@@ -155,9 +118,9 @@ class NDTiff(Converter):
         fill = wants_fill(options, path)
         folder = _level(path)
         if folder is None:
-            raise BadSource(f"is no folder with {_INDEX}", file=path, remedy=_AGAIN)
-        planes, problems = _read_index(folder / _INDEX)
-        summary = _read_stacks(folder, planes)
+            raise BadSource(f"is no folder with {INDEX}", file=path, remedy=AGAIN)
+        planes, problems = read_index(folder / INDEX)
+        summary = read_stacks(folder, planes)
         roles = _roles(planes, summary)
         colours, told = _colours(path / _SETTINGS)
         streams: list[Stream] = []
@@ -180,12 +143,12 @@ class NDTiff(Converter):
 
 def _level(path: Path) -> Path | None:
     """Return the folder with the index of the full resolution; None if there is none."""
-    return next((folder for folder in (path / _FULL, path) if (folder / _INDEX).is_file()), None)
+    return next((folder for folder in (path / _FULL, path) if (folder / INDEX).is_file()), None)
 
 
-def _files(path: Path, folder: Path, planes: Iterable[_Plane]) -> tuple[Path, ...]:
+def _files(path: Path, folder: Path, planes: Iterable[Plane]) -> tuple[Path, ...]:
     """Files of a data set, those of smaller versions among them."""
-    files = [folder / _INDEX, *(folder / name for name in dict.fromkeys(plane.file for plane in planes))]
+    files = [folder / INDEX, *(folder / name for name in dict.fromkeys(plane.file for plane in planes))]
     files += [f for f in (path / _SETTINGS, folder / _SETTINGS) if f.is_file()]
     if folder != path:
         for smaller in sorted(f for f in path.iterdir() if _SMALLER.fullmatch(f.name)):
@@ -193,123 +156,18 @@ def _files(path: Path, folder: Path, planes: Iterable[_Plane]) -> tuple[Path, ..
     return tuple(dict.fromkeys(files))
 
 
-def _read_index(path: Path) -> tuple[list[_Plane], list[str]]:
-    """Read all entries, of those with the same axes the last, and say what is odd."""
-    content = path.read_bytes()
-    found: dict[frozenset[tuple[str, int | str]], _Plane] = {}
-    at, count, problems = 0, 0, []
-    while at < len(content):
-        place = f"image {count + 1}, byte {at}"
-        if not any(content[at : at + 4]):  # the writer makes the file larger in advance, and cuts it at the end
-            if content[at:].strip(b"\0"):
-                raise BadSource("has an entry without axes", file=path, place=place, remedy=_AGAIN)
-            problems.append(f"{path.name} ends in zeros: the acquisition was not ended as it should be.")
-            break
-        try:
-            plane, at = _entry(content, at)
-        except struct.error:
-            raise BadSource("is cut off: it ends within an entry", file=path, place=place, remedy=_AGAIN) from None
-        except (ValueError, RecursionError) as error:
-            raise BadSource(f"is damaged: {error}", file=path, place=place, remedy=_AGAIN) from None
-        found[frozenset(plane.axes.items())] = plane
-        count += 1
-    if not found:
-        raise BadSource("has no image", file=path, place="byte 0", remedy=_AGAIN)
-    if len(found) < count:
-        problems.append(f"{path.name} has {count - len(found)} images twice; the later one counts.")
-    return list(found.values()), problems
-
-
-def _entry(content: bytes, at: int) -> tuple[_Plane, int]:
-    """Read one entry, and tell where the next begins; raises struct.error where the file ends, ValueError on others."""
-    texts = []
-    for _ in range(2):
-        (length,) = _LENGTH.unpack_from(content, at)
-        at += _LENGTH.size + length
-        if at > len(content):
-            raise struct.error
-        texts.append(content[at - length : at])
-    axes = json.loads(texts[0])
-    if not isinstance(axes, dict) or any(isinstance(v, bool) or not isinstance(v, int | str) for v in axes.values()):
-        raise ValueError(f"axes {texts[0][:80]!r}")
-    name = texts[1].decode()
-    if not name or name in (".", "..") or set(name) & set("/\\:\0"):
-        raise ValueError(f"a file of the name {name!r}")
-    data, width, height, kind, packed, told, told_bytes, told_packed = _PLACE.unpack_from(content, at)
-    if kind not in _TYPES:
-        raise ValueError(f"pixels of type {kind}, which is none of NDTiff 3")
-    if packed or told_packed:
-        raise ValueError(f"compression {packed or told_packed}, where NDTiff 3 has none")
-    if not width or not height:
-        raise ValueError(f"an image of {width} x {height} pixels")
-    dtype, samples, bits = _TYPES[kind]
-    form = _Form(height, width, dtype, samples)
-    return _Plane(axes, name, form, bits, data, told, told_bytes), at + _PLACE.size
-
-
-def _read_stacks(folder: Path, planes: Sequence[_Plane]) -> dict[str, Any]:
-    """Check that all stacks are there and hold what the index says; return the summary in the first."""
-    sizes: dict[str, int] = {}
-    summary: dict[str, Any] = {}
-    for plane in planes:
-        path = folder / plane.file
-        if plane.file not in sizes:
-            try:
-                sizes[plane.file] = path.stat().st_size
-                with path.open("rb") as file:
-                    begin, length = _header(path, file)
-                    if len(sizes) == 1:
-                        summary = _read_json(path, file, begin, length, "summary metadata")
-            except FileNotFoundError:
-                raise BadSource("is missing", file=path, place=f"named by {_INDEX}", remedy=_AGAIN) from None
-            except OSError as error:
-                raise BadSource(f"cannot be read: {error.strerror}", file=path, remedy=_AGAIN) from None
-        end = max(plane.data_end, plane.told + plane.told_bytes)
-        if end > sizes[plane.file]:
-            raise BadSource(
-                f"is cut off: by {_INDEX} an image ends at byte {end}, the file has {sizes[plane.file]}", file=path,
-                place=_words(plane.axes), remedy=_AGAIN,
-            )  # fmt: skip
-    return summary
-
-
-def _header(path: Path, file: BinaryIO) -> tuple[int, int]:
-    """First byte and length of the summary metadata."""
-    head = file.read(_HEAD.size)
-    values = _HEAD.unpack(head) if len(head) == _HEAD.size else (head[:4], *(0,) * 6)
-    if values[0] != b"II*\0" or values[2] != _NDTIFF:
-        raise BadSource("does not begin as a stack of NDTiff does", file=path, place="byte 0", remedy=_AGAIN)
-    # Major version, and in all but version 2.0 a minor one, stand before the mark.
-    at = next((i for i in (4, 5) if values[i] == _SUMMARY), None)
-    if at is None:
-        raise BadSource("has no summary metadata", file=path, place="byte 16", remedy=_AGAIN)
-    return 4 + 4 * (at + 1), values[at + 1]
-
-
-def _read_json(path: Path, file: BinaryIO, begin: int, length: int, place: str) -> dict[str, Any]:
-    file.seek(begin)
-    text = file.read(length)
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadSource(f"has damaged metadata: {error}", file=path, place=place, remedy=_AGAIN) from None
-    if not isinstance(found, dict):
-        raise BadSource("has metadata that are no JSON object", file=path, place=place, remedy=_AGAIN)
-    return found
-
-
-def _roles(planes: Iterable[_Plane], summary: Mapping[str, Any]) -> dict[str, str]:
+def _roles(planes: Iterable[Plane], summary: Mapping[str, Any]) -> dict[str, str]:
     """Letters of the axes that an image can have; the axis of the focus drive (explored volumes) is z."""
     names = {axis for plane in planes for axis in plane.axes}
     roles = {axis: letter for axis, letter in _AXES.items() if axis in names}
-    if "z" not in names and (focus := summary.get("Core-Focus")) in names and focus not in (*_AXES, *_APART):
+    if "z" not in names and (focus := summary.get("Core-Focus")) in [*names] and focus not in (*_AXES, *_APART):
         roles[str(focus)] = "z"
     return roles
 
 
 def _images(
-    whole: str, planes: Sequence[_Plane], roles: Mapping[str, str]
-) -> list[tuple[str, dict[str, int | str], list[_Plane]]]:
+    whole: str, planes: Sequence[Plane], roles: Mapping[str, str]
+) -> list[tuple[str, dict[str, int | str], list[Plane]]]:
     """Planes of each image, with its name and its values along the axes that OME-Zarr does not have.
 
     Planes of other sizes, and those that lack an axis which others have, are images of their own.
@@ -320,18 +178,18 @@ def _images(
             seen.add(plane.axes.get(axis))
     apart = [a for a in (*_APART, *sorted(values.keys() - {*_APART})) if len(values.get(a, ())) > 1 and a not in roles]
     partly = [axis for axis in roles if None in values[axis]]
-    groups: dict[tuple[Any, ...], list[_Plane]] = {}
+    groups: dict[tuple[Any, ...], list[Plane]] = {}
     for plane in planes:
         key = (*(plane.axes.get(a) for a in apart), *(a in plane.axes for a in partly), plane.form)
         groups.setdefault(key, []).append(plane)
     found = []
     for key in sorted(groups, key=lambda k: [_order(v) for v in k[: len(apart)]]):
-        place = {a: v for a, v in zip(apart, key, strict=False) if v is not None}
+        place = {a: groups[key][0].axes[a] for a in apart if a in groups[key][0].axes}
         parts = [f"{a} {v}" for a, v in place.items()]
         parts += [f"without {a}" for a, there in zip(partly, key[len(apart) :], strict=False) if not there]
         found.append((" ".join(parts) or whole, place, groups[key]))
     names = [name for name, _, _ in found]
-    called: list[tuple[str, dict[str, int | str], list[_Plane]]] = []
+    called: list[tuple[str, dict[str, int | str], list[Plane]]] = []
     for name, place, mine in found:
         form = mine[0].form
         if names.count(name) > 1:
@@ -348,11 +206,7 @@ def _order(value: int | str | None) -> tuple[int, int, str]:
     return (0, value, "") if isinstance(value, int) else (1, 0, value or "")
 
 
-def _words(axes: Mapping[str, int | str]) -> str:
-    return ", ".join(f"{axis} {value}" for axis, value in axes.items()) or "the only image"
-
-
-def _along(axis: str, planes: Sequence[_Plane], folder: Path) -> list[int | str]:
+def _along(axis: str, planes: Sequence[Plane], folder: Path) -> list[int | str]:
     """Values along an axis: numbers without gaps, but for channels; texts as they appear."""
     seen = list(dict.fromkeys(plane.axes[axis] for plane in planes if axis in plane.axes))
     numbers = sorted(v for v in seen if isinstance(v, int))
@@ -361,13 +215,13 @@ def _along(axis: str, planes: Sequence[_Plane], folder: Path) -> list[int | str]
         return [*numbers, *texts]
     if numbers[-1] - numbers[0] >= MOST_PLANES + len(planes):
         raise BadSource(
-            f"has images of {axis} {numbers[0]} to {numbers[-1]}", file=folder / _INDEX, remedy=_AGAIN
+            f"has images of {axis} {numbers[0]} to {numbers[-1]}", file=folder / INDEX, remedy=AGAIN
         )  # fmt: skip
     return list(range(numbers[0], numbers[-1] + 1))
 
 
 def _image(
-    folder: Path, name: str, place: Mapping[str, int | str], planes: Sequence[_Plane], roles: Mapping[str, str],
+    folder: Path, name: str, place: Mapping[str, int | str], planes: Sequence[Plane], roles: Mapping[str, str],
     summary: Mapping[str, Any], colours: Mapping[str, str], *, fill: bool,
 ) -> tuple[Stream, _Stated]:  # fmt: skip
     """Make one image, and what is stated of it."""
@@ -400,7 +254,7 @@ def _image(
 
 
 def _refuse_gaps(
-    folder: Path, place: Mapping[str, int | str], there: Mapping[tuple[int | str, ...], _Plane],
+    folder: Path, place: Mapping[str, int | str], there: Mapping[tuple[int | str, ...], Plane],
     values: Mapping[str, Sequence[int | str]], axis_of: Mapping[str, str], count: int, *, fill: bool,
 ) -> None:  # fmt: skip
     """Refuse an image of which planes are missing, unless they are to be filled."""
@@ -410,20 +264,20 @@ def _refuse_gaps(
     for at in product(*(values[a] for a in "tcz")):
         if at not in there:
             named = {axis_of[a]: v for a, v in zip("tcz", at, strict=True) if a in axis_of}
-            missing.append(_words({**place, **named}))
+            missing.append(in_words({**place, **named}))
         if len(missing) == _NAMED:
             break
     absent = count - len(there)
     more = f" and {absent - len(missing)} more" if absent > len(missing) else ""
     raise BadSource(
-        f"has no image of {'; '.join(missing)}{more}", file=folder / _INDEX, place=missing[0],
-        remedy=f"{_AGAIN}; --missing fill has 0 there",
+        f"has no image of {'; '.join(missing)}{more}", file=folder / INDEX, place=missing[0],
+        remedy=f"{AGAIN}; --missing fill has 0 there",
     )  # fmt: skip
 
 
 def _stated(
-    folder: Path, place: Mapping[str, int | str], grid: Sequence[_Plane | None],
-    values: Mapping[str, Sequence[int | str]], axis_of: Mapping[str, str], form: _Form, summary: Mapping[str, Any],
+    folder: Path, place: Mapping[str, int | str], grid: Sequence[Plane | None],
+    values: Mapping[str, Sequence[int | str]], axis_of: Mapping[str, str], form: Form, summary: Mapping[str, Any],
     colours: Mapping[str, str],
 ) -> _Stated:  # fmt: skip
     """Put together what the summary and some planes state: the first, and others along one axis each."""
@@ -433,7 +287,7 @@ def _stated(
 
     def said(number: int) -> dict[str, Any] | None:
         if number not in kept:
-            kept[number] = _metadata(folder, grid[number])
+            kept[number] = metadata_of(folder, grid[number])
         return kept[number]
 
     def line(axis: str, every: int = 1) -> list[dict[str, Any] | None]:
@@ -452,18 +306,20 @@ def _stated(
     first = said(0) or {}
     scale: dict[str, float] = {}
     problems = []
-    if depth := step("z", ("ZPositionUm", "ZPosition_um_Intended"), even_step) or positive(summary.get("z-step_um")):
+    if depth := step("z", ("ZPositionUm", "ZPosition_um_Intended"), even_step) or positive(
+        _number(summary.get("z-step_um"))
+    ):
         scale["z"] = depth
     if interval := step("t", ("ElapsedTime-ms",), regular_step):
         scale["t"] = float(f"{interval / 1000:.12g}")
-    sizes = {positive(one.get("PixelSizeUm")) for one in kept.values() if one} - {None}
-    sizes = sizes or {positive(summary.get("PixelSize_um"))} - {None}
+    sizes = {positive(_number(one.get("PixelSizeUm"))) for one in kept.values() if one} - {None}
+    sizes = sizes or {positive(_number(summary.get("PixelSize_um")))} - {None}
     if len(sizes) > 1:
         problems.append(f"Planes state different pixel sizes ({', '.join(map(str, sizes))} um); none is taken.")
     elif sizes:
         scale["y"] = scale["x"] = sizes.pop() or 0
     stage = _stage(first)
-    exposures = [positive(one.get("Exposure")) if one else None for one in lines]
+    exposures = [positive(_number(one.get("Exposure"))) if one else None for one in lines]
     labels = values["c"] if "c" in axis_of else [None]
     channels = tuple(_channel(label, one, summary, colours) for label, one in zip(labels, lines, strict=True))
     if form.samples > 1:
@@ -472,25 +328,14 @@ def _stated(
         scale, _origin(place, form, scale, stage, first, summary), stage,
         channels if any(c.name for c in channels) else (),
         tuple(float(f"{e / 1000:.12g}") for e in exposures if e) if all(exposures) else (),
-        first.get("Objective-Label") or None, tuple(problems),
+        str(first.get("Objective-Label") or "") or None, tuple(problems),
     )  # fmt: skip
-
-
-def _metadata(folder: Path, plane: _Plane | None) -> dict[str, Any] | None:
-    if plane is None:
-        return None
-    path = folder / plane.file
-    try:
-        with path.open("rb") as file:
-            return _read_json(path, file, plane.told, plane.told_bytes, f"metadata of {_words(plane.axes)}")
-    except OSError as error:
-        raise BadSource(f"cannot be read: {error.strerror}", file=path, remedy=_AGAIN) from None
 
 
 def _number(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if np.isfinite(number) else None
 
@@ -506,7 +351,7 @@ def _stage(first: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _origin(
-    place: Mapping[str, int | str], form: _Form, scale: Mapping[str, float], stage: Mapping[str, float],
+    place: Mapping[str, int | str], form: Form, scale: Mapping[str, float], stage: Mapping[str, float],
     first: Mapping[str, Any], summary: Mapping[str, Any],
 ) -> dict[str, float]:  # fmt: skip
     """Place of the first pixel: of tiles on their grid, of others by the stage if that moves along the image's axes."""
@@ -572,7 +417,7 @@ def _facts(summary: Mapping[str, Any], streams: Sequence[Stream], stated: Sequen
             s.name: dict(said.stage) for s, said in zip(streams, stated, strict=True) if said.stage
         },
     }  # fmt: skip
-    agreed = {
+    agreed: dict[str, set[Any]] = {
         "exposure_time_s": {said.exposure_s for said in stated},
         "objective": {said.objective for said in stated},
         "time_increment_s": {s.scale.get("t") for s in streams},

@@ -101,8 +101,8 @@ def write_stitched(folder: Path, images: Iterable[Axes], *, overlap: int | None 
     """Write a data set of several resolutions."""
     told = {} if overlap is None else {"GridPixelOverlapX": overlap, "GridPixelOverlapY": overlap}
     summary = {**SUMMARY, "TiledImageStorage": True, **told}
-    levels = ["Full resolution", "Downsampled_x2"]
-    for level, some in zip(levels, (list(images), [{"row": 0, "column": 0}]), strict=True):
+    made: dict[str, Iterable[Axes]] = {"Full resolution": images, "Downsampled_x2": [{"row": 0, "column": 0}]}
+    for level, some in made.items():
         write_ndtiff(folder / level, some, summary=summary, name=folder.name, **how)
         (folder / level / "display_settings.txt").replace(folder / "display_settings.txt")
     return folder
