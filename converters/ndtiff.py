@@ -99,7 +99,9 @@ class NDTiff(Converter):
                 head = file.read(5)
         except OSError as error:
             return Verdict(False, f"{INDEX} cannot be read: {error.strerror}")
-        yes = head[4:] == b"{" or (len(head) == 5 and not any(head))
+        if not head:
+            return Verdict(False, f"{INDEX} is empty")
+        yes = head[4:] == b"{" or head == bytes(5)  # zeros: an acquisition that was stopped at once, see `open`
         return Verdict(yes, f"{INDEX} {'begins' if yes else 'does not begin'} with the axes of an image")
 
     def open(self, path: Path, options: Mapping[str, Any] = MappingProxyType({})) -> Source:

@@ -381,6 +381,15 @@ def test_each_file_names_the_data_set(tmp_path: Path) -> None:
     assert not converter.identify(tmp_path)
 
 
+def test_an_index_without_images_is_told(tmp_path: Path) -> None:
+    path = write_ndtiff(tmp_path / "a", grid(time=2))
+    cut(INDEX, 0)(path)
+    assert converter.identify(path).reason == "NDTiff.index is empty"
+    (path / INDEX).write_bytes(bytes(4096))
+    (broken,) = scan(tmp_path).broken
+    assert (broken.format, broken.error.file, broken.error.cause) == ("ndtiff", str(path / INDEX), "has no image")
+
+
 def test_a_stack_without_its_index_is_told(tmp_path: Path) -> None:
     path = write_ndtiff(tmp_path / "a", grid(time=2))
     (path / "NDTiff.index").unlink()

@@ -31,8 +31,11 @@ _LENGTH: Final = struct.Struct("<I")
 _PLACE: Final = struct.Struct("<8I")
 _HEAD: Final = struct.Struct("<4s6I")
 _NDTIFF, _SUMMARY = 483729, 2355492
-_TYPES: Final = {0: ("u1", 1, 8), 1: ("u2", 1, 16), 2: ("u1", 3, 8), 3: ("u2", 1, 10), 4: ("u2", 1, 12),
-                 5: ("u2", 1, 14), 6: ("u2", 1, 11)}  # fmt: skip  # dtype, samples of a pixel, bits that are used
+# Native type of the values, how many a pixel has, and how many bits of each are used.
+_TYPES: Final = {
+    0: ("u1", 1, 8), 1: ("u2", 1, 16), 2: ("u1", 3, 8), 3: ("u2", 1, 10), 4: ("u2", 1, 12), 5: ("u2", 1, 14),
+    6: ("u2", 1, 11),
+}  # fmt: skip
 
 
 class Form(NamedTuple):
