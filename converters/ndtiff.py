@@ -246,11 +246,11 @@ def _image(
     )  # fmt: skip
     arranged, axes = arrange(array, "tcz", lengths)
     stated = _stated(folder, place, grid, values, axis_of, form, summary, colours)
-    bits = {p.bits for p in planes} - {np.dtype(form.dtype).itemsize * 8}
+    bits = max(p.bits for p in planes)
     stream = Stream(
         name=name, kind="Image", axes=axes, array=arranged, scale={a: v for a, v in stated.scale.items() if a in axes},
         origin=stated.origin, channels=stated.channels, filled=filled_of(arranged, axes),
-        description=f"values of {max(bits)} bits" if bits else None,
+        description=f"values of {bits} bits" if bits < 8 * np.dtype(form.dtype).itemsize else None,
     )  # fmt: skip
     return stream, stated
 
@@ -308,16 +308,16 @@ def _stated(
     first = said(0) or {}
     scale: dict[str, float] = {}
     problems = []
-    if depth := step("z", ("ZPositionUm", "ZPosition_um_Intended"), even_step) or positive(
-        _number(summary.get("z-step_um"))
-    ):
+    depth = step("z", ("ZPositionUm", "ZPosition_um_Intended"), even_step)
+    if depth := depth or positive(_number(summary.get("z-step_um"))):
         scale["z"] = depth
     if interval := step("t", ("ElapsedTime-ms",), regular_step):
         scale["t"] = float(f"{interval / 1000:.12g}")
     sizes = {positive(_number(one.get("PixelSizeUm"))) for one in kept.values() if one} - {None}
     sizes = sizes or {positive(_number(summary.get("PixelSize_um")))} - {None}
     if len(sizes) > 1:
-        problems.append(f"Planes state different pixel sizes ({', '.join(map(str, sizes))} um); none is taken.")
+        told = ", ".join(f"{size:g}" for size in sorted(size for size in sizes if size))
+        problems.append(f"Planes state different pixel sizes ({told} um); none is taken.")
     elif sizes:
         scale["y"] = scale["x"] = sizes.pop() or 0
     stage = _stage(first)
@@ -430,9 +430,9 @@ def _facts(summary: Mapping[str, Any], streams: Sequence[Stream], stated: Sequen
 
 
 def _moment(summary: Mapping[str, Any]) -> datetime | None:
-    """Begin of the acquisition, in local time."""
-    for form in ("%Y/%m/%d %H:%M:%S", "%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M:%S.%f %z"):
-        for key in ("StartTime", "DateAndTime"):
+    """Begin of the acquisition; in local time where no zone is stated."""
+    for key in ("StartTime", "DateAndTime"):  # the first is Micro-Manager's own, with the zone
+        for form in ("%Y-%m-%d %H:%M:%S.%f %z", "%Y-%m-%d %H:%M:%S %z", "%Y/%m/%d %H:%M:%S"):
             try:
                 return datetime.strptime(str(summary.get(key, "")), form)
             except ValueError:

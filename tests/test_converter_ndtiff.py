@@ -156,6 +156,30 @@ def test_a_size_of_0_is_asked_for(tmp_path: Path) -> None:
     assert only(path).scale == {"z": 2.0, "y": 0.5, "x": 0.5}
 
 
+def test_what_the_summary_of_micro_manager_states(tmp_path: Path) -> None:
+    told = {
+        "StartTime": "2022-12-28 17:04:23.500 +0100", "MicroManagerVersion": "2.0.1", "ChNames": ["GFP", "Default"]
+    }  # fmt: skip
+    source = converter.open(write_ndtiff(tmp_path / "a", grid(channel=2), summary={**SUMMARY, **told}))
+    assert [c.name for c in source.streams[0].channels] == ["GFP", ""]
+    assert source.facts["software"] == "Micro-Manager 2.0.1"
+    assert source.facts["session_start_time"].isoformat() == "2022-12-28T17:04:23.500000+01:00"
+
+
+def test_numbers_of_channels_are_named_by_the_planes(tmp_path: Path) -> None:
+    (stream,) = converter.open(write_ndtiff(tmp_path / "a", grid(channel=2), plane={"Channel": "Cy5"})).streams
+    assert [c.name for c in stream.channels] == ["Cy5", "Cy5"]
+
+
+def test_pixel_sizes_that_differ_are_not_taken(tmp_path: Path) -> None:
+    path = write_ndtiff(tmp_path / "a", grid(channel=CHANNELS))
+    edited(STACK, b'"PixelSizeUm": 0.5', b'"PixelSizeUm": 0.4')(path)
+    source = converter.open(path)
+    assert source.streams[0].scale == {}
+    assert "different pixel sizes (0.4, 0.5 um)" in source.problems[0]
+    assert [n.key for n in source.needs] == ["pixel_size_um.y", "pixel_size_um.x"]
+
+
 def test_positions_are_images_where_the_stage_was(tmp_path: Path) -> None:
     path = write_ndtiff(tmp_path / "brain", grid(time=2, position=3))
     source = converter.open(path)
