@@ -78,7 +78,9 @@ class OmeTiff(Converter):
             if _is_ome(first) and MICRO_MANAGER in first.present:
                 return Verdict(True, "has OME-XML of Micro-Manager in its first page")
             if (other := foreign(first)) and not is_one_plane(header):
-                way = "; export it as OME-TIFF, Micro-Manager's image stack" * (MICRO_MANAGER in first.present)
+                way = ""
+                if MICRO_MANAGER in first.present:
+                    way = "; NDTiff is read by the NDTiff.index beside it; else export an OME-TIFF (image stack)"
                 return Verdict(False, f"is a TIFF of {other}, which has a meaning of its own{way}")
             if _is_ome(first):
                 return Verdict(True, "has OME-XML in its first page")

@@ -298,3 +298,17 @@ def deltavision(folder: Path) -> Path:
     from deltavision_maker import Image, write_dv
 
     return write_dv(folder / "cell.dv", Image(order=">"))
+
+
+@sample("ndtiff")
+def ndtiff(folder: Path) -> Path:
+    from ndtiff_maker import grid, write_ndtiff
+
+    return write_ndtiff(folder / "mda", grid(position=2, time=3, channel=["DAPI", "FITC"], z=4), most=20)
+
+
+@sample("ndtiff")
+def ndtiff_stitched(folder: Path) -> Path:
+    from ndtiff_maker import grid, write_stitched
+
+    return write_stitched(folder / "explored", grid(row=2, column=3, channel=2), kind=4)

@@ -43,6 +43,8 @@ REAL = {
     "czi-zstd": ("czi", "microscopy/czi/CellDivision_T3_Z5_CH2_X240_Y170_comp2.czi"),
     "lif": ("lif", "microscopy/lif/LeicaLASX_wavelength-sweep_example.lif"),
     "nd2": ("nd2", "microscopy/nd2/cluster.nd2"),
+    "ndtiff": ("ndtiff", "microscopy/ndtiff/v3/12_bit_pycromanager_mda"),
+    "ndtiff-stitched": ("ndtiff", "microscopy/ndtiff/v2/ndtiffv2.0_stitched_test"),
 }
 
 
