@@ -195,7 +195,7 @@ def test_a_folder_with_brackets_is_named_as_it_is(raw: Path, image: Path) -> Non
     done = run("organize", raw / "[new]", "--dandiset", raw / "[set]")
     assert f"next: dandify validate {argument(raw / '[set]')}" in done.output
     done = run("validate", raw / "[set]")
-    assert f"next: dandify upload {raw / '[set]'} --to" in done.output
+    assert f"next: dandify upload {argument(raw / '[set]')} --to" in done.output
 
 
 def test_nothing_is_added_if_one_of_them_is_wrong(raw: Path, image: Path) -> None:

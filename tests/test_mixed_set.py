@@ -142,9 +142,9 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "float64": (
         "microscopy/viv_ometiff_zarr/ome-zarr/blobs_image_v04.ome.zarr", "pixels of type float64", "float32"
     ),
-    "MetaMorph": (
-        "ophys/tiff_misc_scitif/TSeries-04142017-1215-1341_Cycle00001_Ch1_000082.ome.tif", "MetaMorph or PrairieView",
-        "dandify formats"
+    "PrairieView": (
+        "ophys/tiff_misc_scitif/TSeries-04142017-1215-1341_Cycle00001_Ch1_000082.ome.tif",
+        r"is of a PrairieView scan, whose \S+\.xml is missing", "dandify formats"
     ),
     "no TiffData": (
         "nwb/bids_examples/micr_SPIM/sub-01/micr/sub-01_sample-A_stain-LFB_chunk-01_SPIM.ome.tif", "without TiffData",
