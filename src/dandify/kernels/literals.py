@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dandify.kernels.bits import Bits, load16, put, store64
+from dandify.kernels.bits import Bits, load16, put
+from dandify.kernels.blocks import codes_of
 from dandify.kernels.huffman import (
     DISTANCES,
     END,
     LITERALS,
     LONGEST,
-    canonical,
     code_lengths,
     entropy_bits,
     put_header,
@@ -132,8 +132,7 @@ def _put_pairs(
     pairs: NDArray[np.uint32], sizes: NDArray[np.uint8],
 ) -> Bits:  # fmt: skip
     """Append the codes of a stretch of whole eights: their bits are written together where they are few enough."""
-    position, held, many = state
-    room, seven, three = np.uint64(56), np.uint64(7), np.uint64(3)
+    room = np.uint64(56)
     for i in range(start, stop, 8):
         a, b, c, d = load16(plane, i), load16(plane, i + 2), load16(plane, i + 4), load16(plane, i + 6)
         size, more = np.uint64(sizes[a]), np.uint64(sizes[c])
@@ -145,22 +144,10 @@ def _put_pairs(
             bits |= next_bits << size
             size += more
         else:
-            held |= bits << many
-            many += size
-            store64(out, position, held)
-            whole = many >> three
-            position += np.int64(whole)
-            held >>= whole << three
-            many &= seven
+            state = put(out, state, bits, size)
             bits, size = next_bits, more
-        held |= bits << many
-        many += size
-        store64(out, position, held)
-        whole = many >> three
-        position += np.int64(whole)
-        held >>= whole << three
-        many &= seven
-    return position, held, many
+        state = put(out, state, bits, size)
+    return state
 
 
 @compiled
@@ -169,8 +156,6 @@ def _put_singles(
     codes: NDArray[np.uint32], lengths: NDArray[np.uint8],
 ) -> Bits:  # fmt: skip
     """Append the codes of a stretch."""
-    position, held, many = state
-    seven, three = np.uint64(7), np.uint64(3)
     whole_fours = start + (stop - start) // 4 * 4
     for i in range(start, whole_fours, 4):
         a, b = np.uint64(plane[np.uint64(i)]), np.uint64(plane[np.uint64(i + 1)])
@@ -179,14 +164,7 @@ def _put_singles(
         bits = np.uint64(codes[a]) | np.uint64(codes[b]) << size
         next_bits = np.uint64(codes[c]) | np.uint64(codes[d]) << more
         size += np.uint64(lengths[b])
-        held |= (bits | next_bits << size) << many
-        many += size + more + np.uint64(lengths[d])
-        store64(out, position, held)
-        whole = many >> three
-        position += np.int64(whole)
-        held >>= whole << three
-        many &= seven
-    state = position, held, many
+        state = put(out, state, bits | next_bits << size, size + more + np.uint64(lengths[d]))
     for i in range(whole_fours, stop):
         state = put(out, state, np.uint64(codes[plane[i]]), np.uint64(lengths[plane[i]]))
     return state
@@ -201,10 +179,8 @@ def _put_block(
 
     Every symbol of the stretch has a count.
     """
-    lengths, codes = np.zeros(LITERALS, np.uint8), np.zeros(LITERALS, np.uint32)
     counts[END] = 1
-    code_lengths(counts, np.int64(LONGEST), lengths)
-    canonical(lengths, codes)
+    lengths, codes = codes_of(counts)
     weight: Any = np.int64(0)
     bits: Any = np.int64(0)
     live: Any = np.int64(0)
