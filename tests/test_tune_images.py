@@ -13,6 +13,7 @@ from dandify.ngff.write import write_ome_zarr
 from dandify.runs.image_materials import image_material
 from dandify.runs.tune import tune
 from dandify.sources.arrays import MemoryArray
+from tuning_cases import tuned
 
 AXES, SCALE = "zyx", {"z": 2.0, "y": 1.0, "x": 1.0}
 
@@ -52,8 +53,6 @@ def test_the_prediction_holds_all_resolutions(tmp_path: Path) -> None:
 
 
 def test_where_it_cannot_be_written_the_finest_resolution_stands_for_all(tmp_path: Path) -> None:
-    from test_tuning import tuned
-
     image = image_material("spots", MemoryArray(spots()), AXES, SCALE, tmp_path)
     levels = write_ome_zarr(spots(), tmp_path / "a.ome.zarr", axes=AXES, scale=SCALE, verify=False).datasets
     assert image.smaller_bytes == sum(d.raw_bytes for d in levels[1:])
@@ -65,8 +64,6 @@ def test_where_it_cannot_be_written_the_finest_resolution_stands_for_all(tmp_pat
 @pytest.mark.parametrize("shape", [(6, 5, 170, 240), (2, 3, 1, 90, 120), (1, 600, 500), (300, 260)])
 def test_images_of_any_axes_are_written_in_part(shape: tuple[int, ...], tmp_path: Path) -> None:
     """Of a few planes, an odd number, at several times."""
-    from test_tuning import tuned
-
     axes = "tczyx"[-len(shape) :] if len(shape) != 4 else "tzyx"
     pixels = np.random.default_rng(3).poisson(9, shape).astype("<u2")
     (stream,) = tuned(image_material("image", MemoryArray(pixels), axes, SCALE, tmp_path)).streams

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,13 @@ from numpy.typing import NDArray
 
 from dandify.errors import BadRequest
 from dandify.sources.arrays import MemoryArray
-from dandify.sources.contract import Array
 from dandify.store.compression import COMPRESSIONS
-from dandify.store.region import Region, grid
+from dandify.store.region import grid
 from dandify.store.zarr_image import COMPRESSIONS as IMAGE_COMPRESSIONS
 from dandify.tuning.candidates import Candidate, candidates_for, default_image_chunks
 from dandify.tuning.codecs import Codec, codecs_for
 from dandify.tuning.coders import raw_of
-from dandify.tuning.machine import Repeated, Timing, megabytes_a_second, run_engine
-from dandify.tuning.material import BACKENDS, Archive, Material
+from dandify.tuning.material import BACKENDS, Archive
 from dandify.tuning.objective import OBJECTIVES, Figures, best_of, front, score
 from dandify.tuning.race import Race
 from dandify.tuning.readers import LEVELS
@@ -34,59 +32,10 @@ from dandify.tuning.result import StreamResult
 from dandify.tuning.sampling import allowance, take_sample
 from dandify.tuning.schedule import LEAST_TIMED_S, MOST_TIMED_S, plan_rounds
 from dandify.tuning.trial import Tally, Unfit, chunks_of, run, whole_chunks
-from dandify.tuning.tune import TuningStep, tune_materials
+from dandify.tuning.tune import TuningStep
+from tuning_cases import Endless, material, noise, tuned
 
 EVEN = np.zeros((6000, 16), "<i2")
-
-
-def noise(samples: int = 6000, channels: int = 16, dtype: str = "<i2", seed: int = 5) -> NDArray[Any]:
-    rng = np.random.default_rng(seed)
-    levels = rng.integers(-60, 60, channels)
-    return (rng.normal(0, 6, (samples, channels)) + levels).astype(dtype)
-
-
-def material(values: NDArray[Any] | Array, backend: str = "hdf5", inner: int = 1, **more: Any) -> Material:
-    array = values if isinstance(values, Array) else MemoryArray(values)
-    made = Material("ElectricalSeries", "ElectricalSeries", array, array.dtype, backend, Path("raw.bin"), 1000.0, inner)
-    return replace(made, **more)
-
-
-def tuned(*materials: Material, **asked: Any) -> Any:
-    options = {
-        "objective": "balanced", "readers": "any", "budget_s": 1.0, "seed": 0, "workers": 2, "archive": Archive(),
-    }  # fmt: skip
-    return tune_materials(materials, **{**options, **asked})
-
-
-@dataclass(frozen=True, eq=False)
-class Endless(Array):
-    """A recording that is computed where it is read, loud and quiet at known places, and notes what is read."""
-
-    samples: int
-    channels: int = 64
-    loud: int = 0
-    quiet: int = 0
-    read_bytes: list[int] = field(default_factory=list)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (self.samples, self.channels)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype("<i2")
-
-    @property
-    def block(self) -> tuple[int, ...]:
-        return (min(self.samples, 4 * 2**20 // (2 * self.channels)), self.channels)
-
-    def read(self, region: Region) -> NDArray[Any]:
-        rows = np.arange(region[0].start, region[0].stop)
-        far = self.samples // 16
-        size = np.where(abs(rows - self.loud) < far, 90, np.where(abs(rows - self.quiet) < far, 2, 12))
-        values = np.random.default_rng(int(rows[0])).normal(0, 1, (len(rows), self.channels)) * size[:, None]
-        self.read_bytes.append(values.size * 2)
-        return values.astype("<i2")[:, region[1]]
 
 
 @pytest.mark.parametrize("gigabytes", [2.1, 9.0, 400.0])
@@ -290,61 +239,6 @@ def test_each_way_of_reading_decodes_what_it_reads() -> None:
     seconds = [read.local_s for read in whole.reads]
     assert {read.requests for read in whole.reads} == {2}  # a chunk, and the node that lists it
     assert min(seconds) > max(seconds) / 6
-
-
-def test_speed_on_all_cores_is_cpu_time_by_the_least_disturbed_run() -> None:
-    """CPU seconds of a run on two cores, of which the first was stopped by other programs for half of the time."""
-    disturbed, usual, slower = Timing(0.4, 0.2), Timing(0.11, 0.2), Timing(0.13, 0.22)
-    assert megabytes_a_second([(t, 100_000_000) for t in (disturbed, usual, slower)]) == pytest.approx(100 / 0.11)
-    assert megabytes_a_second([(usual, 50_000_000), (disturbed, 100_000_000)]) == pytest.approx(
-        1 / ((0.2 / 50 + 0.2 / 100) / 2 * 0.55)
-    )
-    quick = [Timing(0.02, 0.0), Timing(0.01, 0.016), Timing(0.03, 0.016)]  # a clock of Windows
-    assert megabytes_a_second([(t, 10_000_000) for t in quick]) == pytest.approx(500)
-
-
-@given(st.integers(1, 60), st.integers(0, 300), st.integers(1, 90))
-def test_repeated_values_are_the_values_again_and_again(there: int, start: int, size: int) -> None:
-    values = np.arange(there * 3).reshape(there, 3)
-    source = Repeated(values, (start + size, 3), 0, (there, 3))
-    np.testing.assert_array_equal(source[start : start + size, 1:], values[np.arange(start, start + size) % there, 1:])
-
-
-@pytest.mark.parametrize(
-    ("chunks", "wanted_bytes", "shape"),
-    [
-        ((1000, 4), 0, (1000, 16)),  # 2 chunks for each of 2 workers
-        ((1000, 4), 400_000, (13_000, 16)),
-        ((1000, 4), 10**9, (20_000, 16)),  # the stream is no longer
-        ((20_000, 1), 0, (20_000, 4)),  # 4 chunks, of fewer channels
-        ((50_000, 16), 0, (20_000, 16)),
-    ],
-)
-def test_files_are_as_long_as_is_wanted(
-    chunks: tuple[int, ...], wanted_bytes: float, shape: tuple[int, ...], tmp_path: Path
-) -> None:
-    values = noise(3000)
-    found = next(c for c in candidates_for(material(values), "any", (), [chunks])[0] if c.codec.key == "gzip:isal")
-    run = run_engine(
-        found.codec.make([values]), values, chunks, patterns_of(material(Endless(20_000, 16))), rows=20_000, axis=0,  # type: ignore[arg-type]
-        block=(500, 16), wanted_bytes=wanted_bytes, backend="hdf5", workers=2, folder=tmp_path,
-    )  # fmt: skip
-    assert run.raw_bytes == prod(shape) * 2
-    assert run.chunks == tuple(map(min, chunks, (20_000, 16)))
-    assert set(run.chunk_s) == {p.name for p in patterns_of(material(Endless(20_000, 16)))}
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("backend", ["hdf5", "zarr"])
-def test_files_of_several_slabs_hold_the_values_again_and_again(backend: str, tmp_path: Path) -> None:
-    """Of 8 MB each: none may reach over the end of the values, which are no whole number of them."""
-    values, rows = noise(300_000), 900_000
-    found = candidates_for(material(values, backend), "any", (), [(50_000, 4)])[0][0]
-    run = run_engine(
-        found.codec.make([values]), values, found.chunks, patterns_of(material(Endless(rows, 16))), rows=rows, axis=0,  # type: ignore[arg-type]
-        block=(500, 16), wanted_bytes=1e9, backend=backend, workers=2, folder=tmp_path,
-    )  # fmt: skip
-    assert run.raw_bytes == rows * 32  # and all of it was compared
 
 
 def test_on_a_busy_machine_the_best_is_measured_beside_what_it_is_compared_with(

@@ -1,0 +1,71 @@
+"""Runs of the engine on all cores, by which tuning predicts how long a file takes."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dandify.tuning.candidates import candidates_for
+from dandify.tuning.machine import Repeated, Timing, megabytes_a_second, run_engine
+from dandify.tuning.reading import patterns_of
+from tuning_cases import Endless, material, noise
+
+
+def test_speed_on_all_cores_is_cpu_time_by_the_least_disturbed_run() -> None:
+    """CPU seconds of a run on two cores, of which the first was stopped by other programs for half of the time."""
+    disturbed, usual, slower = Timing(0.4, 0.2), Timing(0.11, 0.2), Timing(0.13, 0.22)
+    assert megabytes_a_second([(t, 100_000_000) for t in (disturbed, usual, slower)]) == pytest.approx(100 / 0.11)
+    assert megabytes_a_second([(usual, 50_000_000), (disturbed, 100_000_000)]) == pytest.approx(
+        1 / ((0.2 / 50 + 0.2 / 100) / 2 * 0.55)
+    )
+    quick = [Timing(0.02, 0.0), Timing(0.01, 0.016), Timing(0.03, 0.016)]  # a clock of Windows
+    assert megabytes_a_second([(t, 10_000_000) for t in quick]) == pytest.approx(500)
+
+
+@given(st.integers(1, 60), st.integers(0, 300), st.integers(1, 90))
+def test_repeated_values_are_the_values_again_and_again(there: int, start: int, size: int) -> None:
+    values = np.arange(there * 3).reshape(there, 3)
+    source = Repeated(values, (start + size, 3), 0, (there, 3))
+    np.testing.assert_array_equal(source[start : start + size, 1:], values[np.arange(start, start + size) % there, 1:])
+
+
+@pytest.mark.parametrize(
+    ("chunks", "wanted_bytes", "shape"),
+    [
+        ((1000, 4), 0, (1000, 16)),  # 2 chunks for each of 2 workers
+        ((1000, 4), 400_000, (13_000, 16)),
+        ((1000, 4), 10**9, (20_000, 16)),  # the stream is no longer
+        ((20_000, 1), 0, (20_000, 4)),  # 4 chunks, of fewer channels
+        ((50_000, 16), 0, (20_000, 16)),
+    ],
+)
+def test_files_are_as_long_as_is_wanted(
+    chunks: tuple[int, ...], wanted_bytes: float, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    values = noise(3000)
+    found = next(c for c in candidates_for(material(values), "any", (), [chunks])[0] if c.codec.key == "gzip:isal")
+    run = run_engine(
+        found.codec.make([values]), values, chunks, patterns_of(material(Endless(20_000, 16))), rows=20_000, axis=0,  # type: ignore[arg-type]
+        block=(500, 16), wanted_bytes=wanted_bytes, backend="hdf5", workers=2, folder=tmp_path,
+    )  # fmt: skip
+    assert run.raw_bytes == prod(shape) * 2
+    assert run.chunks == tuple(map(min, chunks, (20_000, 16)))
+    assert set(run.chunk_s) == {p.name for p in patterns_of(material(Endless(20_000, 16)))}
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("backend", ["hdf5", "zarr"])
+def test_files_of_several_slabs_hold_the_values_again_and_again(backend: str, tmp_path: Path) -> None:
+    """Of 8 MB each: none may reach over the end of the values, which are no whole number of them."""
+    values, rows = noise(300_000), 900_000
+    found = candidates_for(material(values, backend), "any", (), [(50_000, 4)])[0][0]
+    run = run_engine(
+        found.codec.make([values]), values, found.chunks, patterns_of(material(Endless(rows, 16))), rows=rows, axis=0,  # type: ignore[arg-type]
+        block=(500, 16), wanted_bytes=1e9, backend=backend, workers=2, folder=tmp_path,
+    )  # fmt: skip
+    assert run.raw_bytes == rows * 32  # and all of it was compared
