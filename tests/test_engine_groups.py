@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +31,9 @@ def plans(draw: st.DrawFn) -> ChunkPlan:
 @example(plan_of((700, 384), "<i2", (300, 2)), 0)
 @example(plan_of((600, 383), "<i2", (600, 3)), 0)
 @example(plan_of((20, 12), "<i2", (20, 4)), 1)
+@example(plan_of((500, 4), "<f4", (30, 4)), 2)
+@example(plan_of((40, 3, 5), "<u2", (1, 3, 5)), 3)
+@example(plan_of((400,), "u1", (3,)), 4)
 def test_gather_and_scatter(plan: ChunkPlan, seed: int) -> None:
     raw = np.random.default_rng(seed).integers(0, 256, plan.raw_bytes, dtype=np.uint8)
     values = raw.view(plan.dtype).reshape(plan.shape)
@@ -56,3 +60,13 @@ def test_groups_are_bounded_and_of_one_row() -> None:
     assert all(1 <= g.count * plan.chunk_bytes <= GROUP_BYTES for g in groups)
     assert all(len({index[0] for index in g.indices}) == 1 for g in groups)
     assert max(g.count for g in groups) > 8
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunks"), [((400_000, 4), (7_000, 4)), ((900, 30, 40), (2, 30, 40)), ((5_000_000,), (40_000,))]
+)  # fmt: skip
+def test_chunks_of_whole_rows_are_taken_together(shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:
+    plan = plan_of(shape, "<f4", chunks)
+    groups = [g for slab in plan.slabs() for g in groups_of(plan, slab)]
+    assert all(1 <= g.count * plan.chunk_bytes <= GROUP_BYTES for g in groups)
+    assert max(g.count for g in groups) > 3

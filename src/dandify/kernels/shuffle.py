@@ -45,6 +45,12 @@ def _split(items: NDArray[np.uint8], planes: NDArray[np.uint8]) -> None:
 
 
 @compiled
+def _split_each(chunks: NDArray[np.uint8], planes: NDArray[np.uint8]) -> None:
+    for number in range(chunks.shape[0]):
+        _split(chunks[number], planes[number])
+
+
+@compiled
 def _join2(planes: NDArray[np.uint8], items: NDArray[np.uint16]) -> None:
     """Join two planes: put together in registers, which LLVM vectorizes; byte by byte takes seven times as long."""
     low, high = planes[: items.size], planes[items.size :]
@@ -105,6 +111,21 @@ def shuffle(items: NDArray[np.uint8], itemsize: int, out: NDArray[np.uint8]) -> 
         (bytes,) contiguous, of the same length, not overlapping.
     """
     _split(items.reshape(-1, itemsize), out.reshape(itemsize, -1))
+
+
+def shuffle_chunks(chunks: NDArray[np.uint8], itemsize: int, out: NDArray[np.uint8]) -> None:
+    """Sort the bytes of many chunks into planes.
+
+    Parameters
+    ----------
+    chunks
+        (chunks, bytes) contiguous.
+    itemsize
+        Bytes of an item.
+    out
+        (chunks, itemsize, items) contiguous, not overlapping.
+    """
+    _split_each(chunks.reshape(len(chunks), -1, itemsize), out)
 
 
 def unshuffle(planes: NDArray[np.uint8], itemsize: int, out: NDArray[np.uint8]) -> None:

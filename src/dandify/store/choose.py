@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dandify.store.deflate import Libdeflate, Planar
-from dandify.store.encode import Bytes, Encoder, ShuffleGzip
+from dandify.store.encode import Bytes, Encoder, ShuffleGzip, encode_many, encoded_bytes
 from dandify.store.pipeline import read_values
 from dandify.store.plan import ChunkPlan
 from dandify.store.region import Blocks, Region
@@ -72,6 +72,10 @@ class Chosen:
         """Encode a chunk."""
         return self.encoder.encode(raw, itemsize)
 
+    def encode_many(self, chunks: Bytes, itemsize: int) -> list[bytes]:
+        """Encode chunks, (chunks, bytes)."""
+        return encode_many(self.encoder, chunks, itemsize)
+
 
 # Classes of speed, the fastest first, as `benchmarks/bench_deflate.py` finds them on recordings, for one core: more
 # than 300 MB/s (ISA-L, planar); 100 to 200 MB/s (libdeflate 1); less. They are stated and not timed at run time, so
@@ -128,7 +132,7 @@ def choose_encoder(pieces: Sequence[Bytes], itemsize: int, objective: str = "gzi
         encoder: GzipEncoder = kind(shuffled=shuffled, **options)
         if isinstance(encoder, Planar):
             encoder = encoder.learnt(pieces, itemsize)
-        return step, sum(len(encoder.encode(piece, itemsize)) for piece in pieces), encoder
+        return step, encoded_bytes(encoder, pieces, itemsize), encoder
 
     with ThreadPoolExecutor(thread_name_prefix="dandify-choose") as pool:
         sized = list(pool.map(attempt, planned))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, cast
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from dandify.kernels.literals import code_literals, literal_bits
 from dandify.kernels.planar import SEGMENT, WINDOW, align_state, bound, code_plane, estimate, find_period, finish
 from dandify.kernels.repeats import code_repeats
-from dandify.kernels.shuffle import shuffle
+from dandify.kernels.shuffle import shuffle, shuffle_chunks
 from dandify.kernels.two_symbols import code_two_symbols
-from dandify.kernels.ways import code_best, sample_of
+from dandify.kernels.ways import code_best, code_chunks, sample_of
 from dandify.store.encode import Bytes, scratch
+from dandify.store.plan import TOGETHER_BYTES
 
 FARTHEST_PERIOD = 1024  # channels of a chunk, or so
 SAMPLED = (8192, 73_728)  # bytes of a plane that its way of coding is decided on: an eighth of it, within these
@@ -155,6 +156,40 @@ class Planar:
                 weighed[k].append(_weigh(plane, _sample(plane), self.thorough))
         stored = sum(min(w.plain(0), w.matched) for plane in weighed for w in plane)
         return replace(self, known=tuple(_known(plane, stored) for plane in weighed))
+
+    def encode_many(self, chunks: Bytes, itemsize: int) -> list[bytes]:
+        """Encode chunks, (chunks, bytes), several in one call: small ones would wait for the GIL most of the time."""
+        width = itemsize if self.shuffled else 1
+        size = chunks.shape[1] // width
+        together = max(1, TOGETHER_BYTES // max(1, chunks.shape[1]))
+        many = together > 1 and size and len(self.known) == width
+        if not many or any(known.others and not known.settled for known in self.known):
+            return [self.encode(raw, itemsize) for raw in chunks]
+        done: list[bytes] = []
+        for start in range(0, len(chunks), together):
+            done.extend(self._together(chunks[start : start + together], itemsize, width, size))
+        return done
+
+    def _together(self, chunks: Bytes, itemsize: int, width: int, size: int) -> Iterator[bytes]:
+        count, table = len(chunks), self._table
+        planes = chunks.reshape(count, width, size)
+        if width > 1:
+            planes = scratch("planes", chunks.size).reshape(count, width, size)
+            shuffle_chunks(chunks, itemsize, planes)
+        given = [_matched(planes[n, k]) if self.known[k].settled else b"" for n in range(count) for k in range(width)]
+        ends = np.cumsum([len(blocks) for blocks in given]).reshape(count, width)
+        out = scratch("deflated", bound(size) * width * count).reshape(count, -1)
+        lengths = np.empty(count, np.int64)
+        blocks = np.frombuffer(b"".join(given), np.uint8)
+        code_chunks(
+            planes, table.ways, table.tried, table.expected(size), LOOKED_AT, FEW_BITS, blocks, ends, out, lengths
+        )  # fmt: skip
+        for n, length in enumerate(lengths.tolist()):  # 0: unlike what was learnt from
+            yield out[n, :length].tobytes() if length else self.encode(chunks[n].copy(), itemsize)
+
+    @cached_property
+    def _table(self) -> _Table:
+        return _Table(self.known)
 
     def encode(self, raw: Bytes, itemsize: int) -> bytes:
         """Encode a chunk."""
@@ -299,6 +334,24 @@ class _Known:
     def expected(self, size: int) -> float:
         """Bytes that a plane should not exceed; one that does is unlike the pieces."""
         return (UNLIKE * self.most + UNLIKE - 1) * size
+
+
+class _Table:
+    """What is known of all planes, as `code_chunks` takes it."""
+
+    def __init__(self, known: Sequence[_Known]) -> None:
+        self.tried = np.zeros((len(known), 2, max(len(k.runs) for k in known)), np.int64)
+        self.ways = np.zeros((len(known), 4), np.int64)
+        self._known = known
+        for number, k in enumerate(known):
+            least = k.repeats.least if isinstance(k.repeats, _Repeats) else 0
+            two = isinstance(k.repeats, _TwoSymbols)
+            self.ways[number] = -1 if k.settled else k.block, least, two, len(k.runs)
+            self.tried[number, 0, : len(k.runs)], self.tried[number, 1, : len(k.runs)] = k.distances, k.leasts
+
+    def expected(self, size: int) -> NDArray[np.float64]:
+        """Bytes that planes of so many should not exceed."""
+        return np.array([k.expected(size) for k in self._known], np.float64)
 
 
 def _known(weighed: Sequence[_Weighed], stored: float) -> _Known:

@@ -7,7 +7,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from isal import igzip_lib, isal_zlib
@@ -34,6 +34,28 @@ class Encoder(Protocol):
 
     def encode(self, raw: Bytes, itemsize: int) -> bytes:
         """Encode a chunk's values, (bytes,) contiguous, in C order."""
+
+
+@runtime_checkable
+class EncodesMany(Protocol):
+    """An encoder that several chunks are better given to than one."""
+
+    def encode_many(self, chunks: Bytes, itemsize: int) -> list[bytes]:
+        """Encode chunks, (chunks, bytes) contiguous, each as `Encoder.encode` would."""
+
+
+def encode_many(encoder: Encoder, chunks: Bytes, itemsize: int) -> list[bytes]:
+    """Encode chunks, (chunks, bytes) contiguous, together where the encoder can."""
+    if isinstance(encoder, EncodesMany):
+        return encoder.encode_many(chunks, itemsize)
+    return [encoder.encode(raw, itemsize) for raw in chunks]
+
+
+def encoded_bytes(encoder: Encoder, pieces: Sequence[Bytes], itemsize: int) -> int:
+    """Size that pieces, each (bytes,) and contiguous, become; those of equal length are encoded together."""
+    lengths = {piece.size for piece in pieces}
+    alike = ([piece for piece in pieces if piece.size == length] for length in sorted(lengths))
+    return sum(len(payload) for some in alike for payload in encode_many(encoder, np.stack(some), itemsize))
 
 
 class Decoder(Protocol):

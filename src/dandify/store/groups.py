@@ -1,4 +1,4 @@
-"""Chunks that are cut out of a slab together: neighbours on the last axis, which share the rows of memory."""
+"""Chunks that are cut out of a slab together: neighbours on the last axis, which share rows, or ones of whole rows."""
 
 from __future__ import annotations
 
@@ -42,10 +42,11 @@ class Group:
 def groups_of(plan: ChunkPlan, slab: Region) -> Iterator[Group]:
     """Sort the chunks of a slab into groups that a worker takes at one time, in C order."""
     most = most_grouped(plan.slab_bytes, plan.chunk_bytes)
+    of_rows = plan.chunks[1:] == plan.shape[1:]
     indices: list[Index] = []
     parts: list[Region] = []
     for index, part in plan.chunks_of(slab):
-        if indices and (len(indices) == most or index[:-1] != indices[-1][:-1]):
+        if indices and (len(indices) == most or (index[:-1] != indices[-1][:-1] and not of_rows)):
             yield Group(tuple(indices), tuple(parts))
             indices, parts = [], []
         indices.append(index)
@@ -68,6 +69,9 @@ def gather(slab: NDArray[Any], group: Group, chunks: tuple[int, ...], out: Bytes
     out
         (chunks of the group, bytes of a chunk), contiguous.
     """
+    if (whole := _whole(slab, group, chunks)) is not None:
+        out[...] = whole
+        return
     alike = _alike(slab, group.parts, chunks)
     if alike:
         rows, first, width = _columns(slab, group.parts[0])
@@ -92,6 +96,9 @@ def whole_chunk(slab: NDArray[Any], part: Region, chunks: tuple[int, ...]) -> By
 
 def scatter(chunks_bytes: Bytes, group: Group, chunks: tuple[int, ...], slab: NDArray[Any]) -> None:
     """Undo `gather`: put the values of chunks at their places in a slab."""
+    if (whole := _whole(slab, group, chunks)) is not None:
+        whole[...] = chunks_bytes
+        return
     alike = _alike(slab, group.parts, chunks)
     if alike:
         rows, first, width = _columns(slab, group.parts[0])
@@ -101,9 +108,19 @@ def scatter(chunks_bytes: Bytes, group: Group, chunks: tuple[int, ...], slab: ND
         slab[group.parts[k]] = values[tuple(slice(n) for n in extent(group.parts[k]))]
 
 
+def _whole(slab: NDArray[Any], group: Group, chunks: tuple[int, ...]) -> Bytes | None:
+    """Give the bytes of a group of full chunks of whole rows, (chunks, bytes); None for any other."""
+    rows = slab[group.parts[0][0].start : group.parts[-1][0].stop]
+    if rows.shape != (group.count * chunks[0], *chunks[1:]) or not rows.flags.c_contiguous:
+        return None
+    return rows.reshape(-1).view(np.uint8).reshape(group.count, -1)
+
+
 def _alike(slab: NDArray[Any], parts: Sequence[Region], chunks: tuple[int, ...]) -> int:
     """Count the chunks at the beginning that are columns of full width, if there are several."""
     if slab.ndim != 2 or len(parts) < 2 or not slab.flags.c_contiguous:
+        return 0
+    if parts[0][0] != parts[-1][0]:  # one below the other
         return 0
     return sum(part[1].stop - part[1].start == chunks[1] for part in parts)
 

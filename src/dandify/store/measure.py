@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dandify.store.choose import PIECE_BYTES, PIECES, Chosen, pieces_of
-from dandify.store.encode import Bytes, Encoder
+from dandify.store.encode import Bytes, Encoder, encoded_bytes
 from dandify.store.pipeline import read_values
 from dandify.store.plan import NOTHING, ChunkPlan, left_of, needed_bytes, plan_dataset, row_of
 from dandify.store.readcost import USUAL_CHANNELS, usual_chunks
@@ -218,7 +218,7 @@ def _ratios(
 
 
 def _ratio(pieces: Sequence[Bytes], encoder: Encoder, itemsize: int) -> float:
-    return sum(p.size for p in pieces) / max(1, sum(len(encoder.encode(p, itemsize)) for p in pieces))
+    return sum(p.size for p in pieces) / max(1, encoded_bytes(encoder, pieces, itemsize))
 
 
 def _suited(encoder: Encoder, pieces: Sequence[Bytes], itemsize: int) -> Encoder:

@@ -16,8 +16,9 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from dandify.errors import BadSource, DandifyError, VerificationFailed
-from dandify.store.encode import Encoder, checksum, independent, scratch
+from dandify.store.encode import Encoder, checksum, encode_many, independent, scratch
 from dandify.store.groups import Group, gather, groups_of, scatter, whole_chunk
+from dandify.store.in_turn import InTurn
 from dandify.store.plan import ChunkPlan, queue_depth
 from dandify.store.progress import Passed
 from dandify.store.region import Blocks, Region, extent
@@ -154,27 +155,24 @@ def fill(
     def encode(group: Group, slab: NDArray[Any]) -> list[_Encoded]:
         raw = scratch("chunks", group.count * plan.chunk_bytes).reshape(group.count, plan.chunk_bytes)
         gather(slab, group, plan.chunks, raw)
+        checksums = [checksum(values) for values in raw]
+        known = zip(group.indices, checksums, strict=True)
+        found = [earlier.payload(index, crc) if earlier else None for index, crc in known]
+        new = [k for k, payload in enumerate(found) if payload is None]
+        payloads = encode_many(job.encoder, raw if len(new) == len(raw) else raw[new], plan.dtype.itemsize)
+        made = iter(payloads)
         done = []
-        for index, values in zip(group.indices, raw, strict=True):
-            crc = checksum(values)
-            payload = earlier.payload(index, crc) if earlier else None
-            resumed = payload is not None
-            if payload is None:
-                payload = job.encoder.encode(values, plan.dtype.itemsize)
-            known = Chunk(crc, len(payload), int(isal_zlib.crc32(payload)))
+        for index, crc, resumed in zip(group.indices, checksums, found, strict=True):
+            payload = next(made) if resumed is None else resumed
+            chunk = Chunk(crc, len(payload), int(isal_zlib.crc32(payload)))
             where = target.write(index, payload) if target.concurrent else None
-            done.append(_Encoded(index, known, b"" if target.concurrent else payload, where, resumed))
+            done.append(_Encoded(index, chunk, b"" if target.concurrent else payload, where, resumed is not None))
         return done
 
-    def tell(read: int) -> None:
-        nonlocal told, told_stored
-        advance(Passed(read, encoded - told, stored - told_stored))
-        told, told_stored = encoded, stored
-
-    def finish(group: Group, done: Future[list[_Encoded]]) -> None:
+    def write(group: Group, done: list[_Encoded]) -> None:
         nonlocal encoded, stored
         encoded += sum(prod(extent(part)) for part in group.parts) * plan.dtype.itemsize
-        for one in done.result():
+        for one in done:
             stored += one.chunk.size
             where = one.where if target.concurrent else target.write(one.index, one.payload)
             written.chunks[one.index] = one.chunk
@@ -183,7 +181,15 @@ def fill(
                 written.changed += not one.resumed and earlier.changed(one.index, one.chunk.checksum)
                 earlier.finished(one.index, one.chunk, where)
 
-    waiting: deque[tuple[Group, Future[list[_Encoded]]]] = deque()
+    in_turn = InTurn(write)
+
+    def tell(read: int) -> None:
+        nonlocal told, told_stored
+        now, now_stored = encoded, stored
+        advance(Passed(read, now - told, now_stored - told_stored))
+        told, told_stored = now, now_stored
+
+    waiting: deque[Future[None]] = deque()
     try:
         with _Threads(1, "read") as reader, _Threads(workers, "encode") as pool:
             regions = plan.slabs()
@@ -193,15 +199,15 @@ def fill(
                 slab = reading.result()
                 ahead.extend((r, reader.submit(read, r)) for r in islice(regions, 1))
                 for group in groups_of(plan, region):
-                    waiting.append((group, pool.submit(encode, group, slab)))
+                    waiting.append(in_turn.submit(pool, encode, group, slab))
                     while len(waiting) > queue_depth(workers):
-                        finish(*waiting.popleft())
+                        waiting.popleft().result()
                 if earlier:
                     earlier.flush()
                 tell(slab.nbytes)
                 del slab, reading  # its chunks hold it until they are encoded, and nobody longer
             while waiting:
-                finish(*waiting.popleft())
+                waiting.popleft().result()
             tell(0)
     finally:
         if earlier:

@@ -19,6 +19,7 @@ SIGNAL_CHANNELS = 64  # channels of a chunk: what a viewer shows at once
 READ_BYTES = 8_000_000  # one read of the source, where memory allows
 MOST_READ_BYTES = 64_000_000
 GROUP_BYTES = 2_000_000  # neighbouring chunks of one task: small ones would cost more than they hold
+TOGETHER_BYTES = 1_000_000  # of these, what is encoded in one call: it stays in a core's cache
 NOTHING = Fraction(0)  # of the memory
 FIXED_BYTES = 8_000_000  # stacks of the threads, tables of the encoders, records of the chunks
 
@@ -151,11 +152,12 @@ def needed_bytes(slab: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, 
     """Memory for one dataset: slabs being read, being encoded and being hashed; buffers and results of the workers.
 
     A source may need a second copy of a slab while it reads it (a type change, a transposition), so a slab counts four
-    times. A worker holds a gathered chunk, its planes, and the encoder's output, which grows by doubling.
+    times. A worker holds gathered chunks, the planes of some, and the encoder's output, which grows by doubling.
     """
     slab_bytes, chunk_bytes = prod(slab) * itemsize, prod(chunks) * itemsize
     group_bytes = most_grouped(slab_bytes, chunk_bytes) * chunk_bytes
-    return FIXED_BYTES + 4 * slab_bytes + 3 * workers * chunk_bytes + (workers + queue_depth(workers)) * group_bytes
+    together = max(chunk_bytes, min(group_bytes, TOGETHER_BYTES))
+    return FIXED_BYTES + 4 * slab_bytes + 3 * workers * together + (workers + queue_depth(workers)) * group_bytes
 
 
 def most_grouped(slab_bytes: int, chunk_bytes: int) -> int:
