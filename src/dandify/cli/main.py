@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -30,6 +31,13 @@ VERBS: Mapping[str, str] = MappingProxyType({
     "check-converter": "check_converter",
 })  # fmt: skip
 """Verb and its module, in the order of the way from the rig to DANDI."""
+
+
+class _Stderr(logging.Handler):
+    """Shows what the log says, in whatever stderr is at that moment: a live table replaces it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr, flush=True)
 
 
 class Verbs(click.Group):
@@ -91,6 +99,10 @@ def main(project: str | None) -> None:
     # dandi and hdmf look for newer versions on the network at import; a rig may have none, and nobody asked.
     os.environ.setdefault("DANDI_NO_ET", "1")
     os.environ.setdefault("NO_ET", "1")
+    log = logging.getLogger("dandify")
+    if not log.handlers:
+        log.addHandler(_Stderr())
+        log.setLevel(logging.INFO)
     if project:
         from pathlib import Path
 
