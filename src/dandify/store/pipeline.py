@@ -262,47 +262,44 @@ def check(
     decoder = independent(target.decoder, job.encoder, some, plan.dtype.itemsize, plan.chunk_bytes)
     slabs = _Slabs(target.dtype)
 
-    def decode(group: Group, payloads: list[bytes] | None, slab: NDArray[Any] | None) -> None:
+    def decode(group: Group, slab: NDArray[Any] | None, last: bool) -> NDArray[Any] | None:
         raw = scratch("chunks", group.count * plan.chunk_bytes).reshape(group.count, plan.chunk_bytes)
         places = [None if slab is None else whole_chunk(slab, part, plan.chunks) for part in group.parts]
         for k, index in enumerate(group.indices):
             values = raw[k] if (place := places[k]) is None else place
             try:
-                payload = target.read(index) if payloads is None else payloads[k]
-                decoder.decode(payload, plan.dtype.itemsize, values)
+                decoder.decode(_stored(job, target, index), plan.dtype.itemsize, values)
             except ValueError as error:
                 raise _differs(job, index, f"cannot be decoded ({error})") from error
             known = written.chunks.get(index)
             if known is None or checksum(values) != known.checksum:
                 raise _differs(job, index, "does not decode to what was read from the source")
         if slab is None:
-            return
+            return None
         if all(place is None for place in places):
             scatter(raw, group, plan.chunks, slab)
-            return
-        for k, place in enumerate(places):
-            if place is None:  # the dataset ends inside the chunk
-                scatter(raw[k : k + 1], Group(group.indices[k : k + 1], group.parts[k : k + 1]), plan.chunks, slab)
+        else:
+            for k, place in enumerate(places):
+                if place is None:  # the dataset ends inside the chunk
+                    some = Group(group.indices[k : k + 1], group.parts[k : k + 1])
+                    scatter(raw[k : k + 1], some, plan.chunks, slab)
+        return slab if last else None
 
-    waiting: deque[tuple[Future[None], NDArray[Any] | None, int]] = deque()
-    hashing: deque[Future[None]] = deque()
-    passed = 0
-    with _Threads(1, "hash") as hasher, _Threads(workers, "decode") as pool:
-
-        def take(complete: NDArray[Any]) -> None:
-            assert whole is not None
+    def take(_: Group, complete: NDArray[Any] | None) -> None:
+        if complete is not None and whole is not None:
             whole.update(_bytes(complete))
             slabs.give_back(complete)
 
-        def finish(done: Future[None], complete: NDArray[Any] | None, size: int) -> None:
-            done.result()
-            if complete is not None and whole is not None:
-                while hashing:
-                    hashing.popleft().result()
-                hashing.append(hasher.submit(take, complete))
-            if size:
-                advance(size)
+    in_turn = InTurn(take)
+    waiting: deque[tuple[Future[None], int]] = deque()
+    passed = 0
 
+    def finish(done: Future[None], size: int) -> None:
+        done.result()
+        if size:
+            advance(size)
+
+    with _Threads(workers, "decode") as pool:
         for region in plan.slabs():
             slab = slabs.get(extent(region)) if whole is not None else None
             groups = list(groups_of(plan, region))
@@ -311,15 +308,12 @@ def check(
                 size = int(np.prod(extent(region), dtype=object)) * target.dtype.itemsize if last else 0
                 if every > 1:
                     group, passed = _some(group, passed, every, plan.count)
-                payloads = None if target.concurrent else [_stored(job, target, index) for index in group.indices]
-                waiting.append((pool.submit(decode, group, payloads, slab), slab if last else None, size))
+                waiting.append((in_turn.submit(pool, decode, group, slab, last), size))
                 while len(waiting) > queue_depth(workers):
                     finish(*waiting.popleft())
             del slab
         while waiting:
             finish(*waiting.popleft())
-        while hashing:
-            hashing.popleft().result()
     if whole is not None and whole.hexdigest() != written.xxh128:
         raise VerificationFailed(
             "the chunks put together differ from what was read from the source", place=job.place,

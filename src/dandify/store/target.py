@@ -40,7 +40,7 @@ class Target(Protocol):
     chunks: tuple[int, ...]
     decoder: Decoder
     concurrent: bool
-    """Chunks may be written from several threads at one time."""
+    """Chunks may be written from several threads at one time; they may always be read so."""
 
     def write(self, index: Index, payload: bytes) -> Place:
         """Store an encoded chunk at its place in the grid, and say where it may be found."""
@@ -53,7 +53,7 @@ class Target(Protocol):
 
 
 class HDF5Target:
-    """A dataset of an open HDF5 file; only one thread may use it."""
+    """A dataset of an open HDF5 file; one thread may write at one time. Several may read: h5py lets one at a time."""
 
     concurrent = False
 
