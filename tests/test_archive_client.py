@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from archive_api import Api, dandi_cli
+from dandify.archive.client import quiet_dandi
 from dandify.archive.download import compare_trees, download
 from dandify.archive.local import read_record
 from dandify.archive.send import UploadProgress
@@ -245,7 +247,8 @@ def test_equal_bytes_that_somebody_else_sends_meanwhile(archive: RunningArchive,
     root.mkdir()
     (root / "dandiset.yaml").write_text("name: x\n")
     (root / "clip.mp4").write_bytes(content := b"a film that two have" * 4000)
-    other, theirs = api.dandiset(), []
+    other = api.dandiset()
+    theirs: list[str] = []
 
     def send_too(step: UploadProgress) -> None:
         if step.step == "uploading" and not theirs:
@@ -316,6 +319,15 @@ def test_a_dandiset_that_the_archive_does_not_have(archive: RunningArchive, tmp_
     with pytest.raises(BadRequest, match="has no dandiset 999999"):
         upload(root, to=archive.url, token=archive.token, create=True)
     assert "999999" in (root / "dandiset.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", ["dandi", "pynwb", "hdmf", "bidsschematools"])
+def test_what_the_client_calls_does_not_log_on_the_terminal(name: str) -> None:
+    """A logger without a handler of its own prints warnings; that of BIDS does for each file that no rule knows."""
+    before = list(logging.getLogger(name).handlers)
+    with quiet_dandi("http://127.0.0.1:9"):
+        assert len(logging.getLogger(name).handlers) == len(before) + 1
+    assert logging.getLogger(name).handlers == before
 
 
 def test_a_wrong_key_is_refused_and_never_shown(archive: RunningArchive, tmp_path: Path) -> None:

@@ -304,8 +304,10 @@ class Sender:
 
 
 def _came_twice(error: Any) -> bool:
-    """Whether the archive has refused a file because somebody else's equal one has come meanwhile (dandi-archive,
-    upload_validate_view); it then has the bytes, and a second try sends none."""
+    """Whether the archive has refused a file because somebody else's equal one has come meanwhile.
+
+    It then has the bytes, and a second try sends none (dandi-archive, upload_validate_view).
+    """
     answer = error.response
     return answer is not None and answer.status_code == 409 and str(answer.url).rstrip("/").endswith("/validate")
 
