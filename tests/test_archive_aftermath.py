@@ -196,6 +196,13 @@ def test_what_differs(here: dict[str, Any], there: dict[str, Any], fields: list[
     assert [c.field for c in differences(Record("000001", None, here), there)] == fields
 
 
+@pytest.mark.parametrize("corrected", [{"identifier": "0000-0002-1825-0097"}, {"name": "Doe, Janet"}], ids=repr)
+def test_a_corrected_person_is_not_another_one(corrected: dict[str, str]) -> None:
+    there = PERSON | {"identifier": ORCID}
+    (change,) = differences(Record("000001", None, {"contributor": [there | corrected]}), {"contributor": [there]})
+    assert change.here == [there | corrected]
+
+
 def test_what_only_the_archive_lists_stays(archive: RunningArchive, api: Api, tmp_path: Path) -> None:
     """The DANDI archive makes the account that creates a dandiset one of its contributors."""
     root = dandiset(tmp_path / "d")

@@ -172,9 +172,8 @@ def _are_records(value: Any) -> bool:
 
 
 def _is_same_record(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two entries are of the same person or thing; one of the two may lack its identifier."""
-    keys = [key for key in ("identifier", "name", "url") if one.get(key) and other.get(key)]
-    return all(one[key] == other[key] for key in keys) if keys else one == other
+    """Whether two entries are of the same person or thing: its name or its identifier may have been corrected."""
+    return one == other or any(one.get(key) and one[key] == other.get(key) for key in ("identifier", "name", "url"))
 
 
 def _same(field: str, here: Any, there: Any) -> bool:
