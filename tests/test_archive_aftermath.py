@@ -167,24 +167,58 @@ def test_who_fails_is_told_what_to_do_next(archive: RunningArchive, tmp_path: Pa
     assert "mends" not in said.getvalue()
 
 
+ORCID = "0000-0001-2345-6789"
+ACCOUNT = {"schemaKey": "Person", "name": "Roe, Rita", "email": "r@x.org", "roleName": ["dcite:ContactPerson"]}
 PERSON = {"schemaKey": "Person", "name": "Doe, Jane", "email": "j@x.org", "roleName": ["dcite:ContactPerson"]}
+CITED = PERSON | {"includeInCitation": True}
 
 
 @pytest.mark.parametrize(
     ("here", "there", "fields"),
     [
         ({"contributor": [PERSON]}, {"contributor": [PERSON | {"includeInCitation": True, "affiliation": []}]}, []),
-        ({"contributor": [PERSON]}, {"contributor": [PERSON | {"includeInCitation": False}]}, ["contributor"]),
+        ({"contributor": [PERSON]}, {"contributor": [PERSON | {"identifier": ORCID, "includeInCitation": False}]}, []),
+        ({"contributor": [CITED]}, {"contributor": [CITED | {"includeInCitation": False}]}, ["contributor"]),
+        ({"contributor": [PERSON]}, {"contributor": [ACCOUNT, PERSON]}, ["contributor"]),
+        ({"contributor": [PERSON]}, {"contributor": [PERSON, ACCOUNT]}, []),
         ({"contributor": [PERSON | {"name": "nobody"}]}, {"contributor": [PERSON]}, ["contributor"]),
         ({"license": ["spdx:CC0-1.0"]}, {"license": ["spdx:CC-BY-4.0"]}, ["license"]),
         ({"schemaVersion": "0.8.0", "schemaKey": "Dandiset"}, {"schemaVersion": "0.7.0"}, []),
         ({"keywords": ["a"], "started": "2024"}, {"keywords": ["a"], "started": "2023"}, ["started"]),
         ({"keywords": []}, {"keywords": ["a"]}, []),
     ],
-    ids=["taken for granted", "not cited", "no such name", "license", "schema", "none of the schema", "says nothing"],
+    ids=[
+        "taken for granted", "only there", "not cited", "order", "the account",
+        "no such name", "license", "schema", "none of the schema", "says nothing",
+    ],
 )  # fmt: skip
 def test_what_differs(here: dict[str, Any], there: dict[str, Any], fields: list[str]) -> None:
     assert [c.field for c in differences(Record("000001", None, here), there)] == fields
+
+
+@pytest.mark.parametrize("corrected", [{"identifier": "0000-0002-1825-0097"}, {"name": "Doe, Janet"}], ids=repr)
+def test_a_corrected_person_is_not_another_one(corrected: dict[str, str]) -> None:
+    there = PERSON | {"identifier": ORCID}
+    (change,) = differences(Record("000001", None, {"contributor": [there | corrected]}), {"contributor": [there]})
+    assert change.here == [there | corrected]
+
+
+def test_what_only_the_archive_lists_stays(archive: RunningArchive, api: Api, tmp_path: Path) -> None:
+    """The DANDI archive makes the account that creates a dandiset one of its contributors."""
+    root = dandiset(tmp_path / "d")
+    here = f"/dandisets/{sent(archive, root, create=True).dandiset_id}/versions/draft/"
+    there = api.ok("GET", here)
+    first, *others = there["contributor"]
+    people = [first | {"identifier": ORCID}, *others, ACCOUNT]
+    api.ok("PUT", here, json={"name": there["name"], "metadata": {**there, "contributor": people}})
+    assert sent(archive, root, metadata=True).changes == ()
+    file = root / "dandiset.yaml"
+    file.write_text(file.read_text().replace(first["email"], "new@x.org"))
+    report = sent(archive, root, metadata=True)
+    assert api.ok("GET", here)["contributor"] == [people[0] | {"email": "new@x.org"}, *others, ACCOUNT]
+    print_upload(report, Console(file=(said := io.StringIO()), width=400))
+    assert "new@x.org" in said.getvalue()
+    assert "Roe" not in said.getvalue()
 
 
 def test_what_the_archive_states_is_not_taken_from_a_file(archive: RunningArchive, api: Api, tmp_path: Path) -> None:

@@ -172,8 +172,10 @@ def test_two_hundred_parts_at_a_time(api: Api, dandiset: str, archive: RunningAr
 def test_the_same_bytes_uploaded_twice_at_a_time_are_kept_once(api: Api, dandiset: str) -> None:
     data = unique()
     uploads = [api.begin(dandiset, data).json() for _ in range(2)]
-    first, second = (api.finish(upload, data).json() for upload in uploads)
-    assert first["blob_id"] == second["blob_id"]
+    first, second = (api.finish(upload, data) for upload in uploads)
+    assert (first.status_code, second.status_code) == (200, 409)
+    known = api.begin(dandiset, data)
+    assert (known.status_code, known.headers["Location"]) == (409, first.json()["blob_id"])
 
 
 # --- signed URLs -----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from archive_api import Api, dandi_cli
+from dandify.archive.client import quiet_dandi
 from dandify.archive.download import compare_trees, download
 from dandify.archive.local import read_record
 from dandify.archive.send import UploadProgress
@@ -229,6 +231,35 @@ def test_the_same_bytes_under_two_names_are_sent_once(archive: RunningArchive, t
     assert report.bytes_sent == 0
 
 
+def test_equal_files_that_come_at_a_time_all_arrive(archive: RunningArchive, tmp_path: Path) -> None:
+    """As sidecars do: the archive refuses the second of two equal uploads."""
+    root = small(tmp_path / "d")
+    content = b"a film of its own" * 5000
+    for number in range(8):
+        (root / f"clip{number}.mp4").write_bytes(content)
+    report = upload(root, to=archive.url, token=archive.token, create=True, validate=False)
+    assert {asset.status for asset in report.assets} == {"uploaded"}
+    assert report.bytes_sent == len(content) + (root / "clip.mp4").stat().st_size
+
+
+def test_equal_bytes_that_somebody_else_sends_meanwhile(archive: RunningArchive, tmp_path: Path) -> None:
+    root, api = tmp_path / "d", Api(archive.url, archive.token)
+    root.mkdir()
+    (root / "dandiset.yaml").write_text("name: x\n")
+    (root / "clip.mp4").write_bytes(content := b"a film that two have" * 4000)
+    other = api.dandiset()
+    theirs: list[str] = []
+
+    def send_too(step: UploadProgress) -> None:
+        if step.step == "uploading" and not theirs:
+            theirs.append(api.blob(other, content))
+
+    report = upload(root, to=archive.url, token=archive.token, create=True, progress=send_too)
+    assert [(asset.status, asset.message) for asset in report.assets] == [("uploaded", "")]
+    found = api.ok("GET", f"/dandisets/{report.dandiset_id}/versions/draft/assets/")["results"]
+    assert [asset["blob"] for asset in found] == theirs
+
+
 def test_one_bad_file_does_not_stop_the_others(archive: RunningArchive, tmp_path: Path) -> None:
     root = small(tmp_path / "d")
     write_nwb(root / "sub-m1" / "sub-m1.nwb", subject=False)
@@ -288,6 +319,15 @@ def test_a_dandiset_that_the_archive_does_not_have(archive: RunningArchive, tmp_
     with pytest.raises(BadRequest, match="has no dandiset 999999"):
         upload(root, to=archive.url, token=archive.token, create=True)
     assert "999999" in (root / "dandiset.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", ["dandi", "pynwb", "hdmf", "bidsschematools"])
+def test_what_the_client_calls_does_not_log_on_the_terminal(name: str) -> None:
+    """A logger without a handler of its own prints warnings; that of BIDS does for each file that no rule knows."""
+    before = list(logging.getLogger(name).handlers)
+    with quiet_dandi("http://127.0.0.1:9"):
+        assert len(logging.getLogger(name).handlers) == len(before) + 1
+    assert logging.getLogger(name).handlers == before
 
 
 def test_a_wrong_key_is_refused_and_never_shown(archive: RunningArchive, tmp_path: Path) -> None:

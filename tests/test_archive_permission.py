@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 import requests
+from dandi.dandiapi import DandiAPIClient
 
 from dandify.archive.client import Target, reason
 from dandify.archive.permission import require_permission
+from dandify.archive.rules import Refused
 from dandify.archive.send import UploadProgress
 from dandify.archive.serve import RunningArchive, running_archive
 from dandify.archive.upload import upload
+from dandify.archive.web import required_user
 from dandify.errors import BadRequest
 
 OWNER, OTHER = "key-of-owner", "key-of-other"
@@ -103,9 +106,9 @@ def test_who_may_change_a_dandiset(answers: dict[str, Any], tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("answers", "identifier", "cause", "remedy"),
     [
-        ({"me": ME, "dandiset": 404}, "000001", "no dandiset 000001, or it is embargoed", "--create"),
-        ({"me": ME, "dandiset": 403}, "000001", "it is embargoed and your key does not open it", "--create"),
-        ({"me": ME, "dandiset": 401}, "000001", "your key does not open it", "--create"),
+        ({"me": ME, "dandiset": 404}, "000001", "has no dandiset 000001", "--create"),
+        ({"me": ME, "dandiset": 403}, "000001", "000001 at dandi is embargoed, and your account is none", "add you"),
+        ({"me": ME, "dandiset": 401}, "000001", "your account is none of its owners", "--create"),
         ({"me": ME | {"username": "zoe"}, "dandiset": OPEN, "owners": MINE}, "000001", "zoe may not", "Doe, Jane, poe"),
         ({"me": ME | {"status": "PENDING"}}, None, r"not approved your account doe \(it is pending\)", "log in"),
         ({"me": ME, "dandiset": OPEN | {"embargo_status": "UNEMBARGOING"}}, "000001", "being lifted", "it is open"),
@@ -116,6 +119,28 @@ def test_who_may_not(answers: dict[str, Any], identifier: str | None, cause: str
     with pytest.raises(BadRequest, match=cause) as caught:
         require_permission(Answers(**answers), TARGET, tmp_path, identifier)
     assert remedy in str(caught.value.remedy)
+
+
+def test_the_key_of_an_account_that_is_not_approved_is_not_called_wrong(
+    archive: RunningArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive then refuses the request that tries the key, and says whose it is."""
+
+    def only_who(request: Any) -> str:
+        if not request.url.path.startswith("/api/users/me"):
+            raise Refused(403, "Not yet.")
+        return required_user(request)
+
+    def me(client: Any, place: str, **kwargs: Any) -> Any:
+        said = get(client, place, **kwargs)
+        return said | {"status": "PENDING"} if place == "/users/me/" else said
+
+    get = DandiAPIClient.get
+    monkeypatch.setattr("dandify.archive.routes_records.required_user", only_who)
+    monkeypatch.setattr(DandiAPIClient, "get", me)
+    with pytest.raises(BadRequest, match=r"has not approved your account doe \(it is pending\)") as caught:
+        upload(dandiset(tmp_path / "d"), to=archive.url, token=OWNER, create=True)
+    assert "log in" in str(caught.value.remedy)
 
 
 def test_an_archive_that_fails_is_not_taken_for_one_that_refuses(tmp_path: Path) -> None:

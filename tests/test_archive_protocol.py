@@ -204,6 +204,11 @@ def test_listing_by_prefix_glob_order_and_page(api: Api) -> None:
     assert listed("") == paths
     assert listed("path=sub-1/") == paths[:2]
     assert listed("path=sub-1") == paths[:3]
+    assert api.put_asset(here, "sub-2/c.nwb.json", blob_id=blob_id).ok
+    assert listed("path=sub-2/c.nwb") == ["sub-2/c.nwb"], "of a whole path that asset alone"
+    assert listed("path=sub-2/c.nw") == ["sub-2/c.nwb", "sub-2/c.nwb.json"]
+    assert listed("zarr=true") == []
+    api.ok("DELETE", f"{url}{api.ok('GET', f'{url}?path=sub-2/c.nwb.json')['results'][0]['asset_id']}/")
     assert listed("glob=*/A.nwb") == [paths[0], paths[2]]
     assert listed("glob=sub-_/*") == [], "only * is special"
     assert listed("order=-path") == paths[::-1]
@@ -287,6 +292,18 @@ def test_a_dandiset_is_searched_described_and_deleted(api: Api) -> None:
     assert api("DELETE", f"/dandisets/{here}/").status_code == 204
     assert api("GET", f"/dandisets/{here}/").status_code == 404
     assert api.dandiset() != here, "an identifier is given once"
+
+
+def test_an_identifier_is_the_archives_to_give(api: Api) -> None:
+    body = {"name": "x", "metadata": {"identifier": "DANDI:000077"}}
+    assert api("POST", "/dandisets/", json=body).status_code == 400
+
+
+def test_what_is_private_is_listed_to_nobody_unknown(api: Api) -> None:
+    unknown = Api(api.url, None)
+    assert unknown("GET", "/dandisets/?embargoed=true").status_code == 401
+    assert api("GET", "/dandisets/?embargoed=true").status_code == 200
+    assert unknown("GET", "/dandisets/?embargoed=false").status_code == 200
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[]"], ids=repr)

@@ -111,6 +111,8 @@ def test_a_zarr_is_checked_when_it_has_a_checksum_and_cannot_be_published(api: A
     time.sleep(1)
     unchecked = [{"path": "a.ome.zarr", "field": "", "message": UNCHECKED}]
     assert api.ok("GET", f"/dandisets/{here}/versions/draft/info/")["asset_validation_errors"] == unchecked
+    listed = api.ok("GET", f"/dandisets/{here}/versions/draft/assets/?zarr=true")["results"]
+    assert [row["path"] for row in listed] == ["a.ome.zarr"]
     api.ok("POST", f"/zarr/{zarr_id}/finalize/")
     assert checked(api, here)["status"] == "Valid"
     refused = api("POST", f"/dandisets/{here}/versions/draft/publish/")
@@ -135,6 +137,8 @@ def test_the_client_publishes_and_the_version_stays_when_the_draft_changes(api: 
     assert metadata["url"] == f"{archive.url}/dandiset/{here}/{name}"
     assert metadata["citation"].startswith("Doe, Jane (")
     assert "doi" not in metadata, "only a registered archive can give one"
+    validate(of_asset := api.ok("GET", f"/assets/{first}/"), schema_key="PublishedAsset")
+    assert of_asset["datePublished"] == metadata["datePublished"]
     body = {
         "metadata": {"path": "sub-1/a.nwb", "schemaVersion": "0.8.0", "encodingFormat": "application/x-nwb"},
         "blob_id": api.blob(here, b"second"),

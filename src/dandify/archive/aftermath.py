@@ -26,7 +26,7 @@ class FieldChange:
     field
         ``license``, ``contributor``, ...
     there, here
-        What the archive says (None: nothing), and what the file says.
+        What the archive says (None: nothing), and what it would say: what the file does, and what only the archive has.
     """
 
     field: str
@@ -76,9 +76,11 @@ class Verdict:
 
 
 def differences(record: Record, there: Mapping[str, Any]) -> tuple[FieldChange, ...]:
-    """Compare ``dandiset.yaml`` with the archive's metadata; what only the archive says is no difference.
+    """Compare ``dandiset.yaml`` with the archive's metadata; what only the archive says is no difference, and stays.
 
-    Nor is what the schema takes for granted, such as the ``schemaKey`` of a person, which the archive's page adds.
+    That holds for entries of lists too: an archive adds the account that creates a dandiset to its contributors, and
+    its page an ORCID to one of them. Nor is what the schema takes for granted a difference, such as the ``schemaKey``
+    of a person.
 
     Parameters
     ----------
@@ -88,11 +90,13 @@ def differences(record: Record, there: Mapping[str, Any]) -> tuple[FieldChange, 
         The archive's.
     """
     ours = {**({"name": record.name} if record.name else {}), **record.metadata}
-    return tuple(
-        FieldChange(key, there.get(key), value)
+    wanted = {
+        key: _completed(value, there.get(key))
         for key, value in ours.items()
-        if key not in _OF_THE_SCHEMA and value not in (None, []) and not _same(key, value, there.get(key))
-    )
+        if key not in _OF_THE_SCHEMA and value not in (None, [])
+    }
+    differing = [key for key, value in wanted.items() if not _same(key, value, there.get(key))]
+    return tuple(FieldChange(key, there.get(key), wanted[key]) for key in differing)
 
 
 def send(remote: Any, changes: tuple[FieldChange, ...], there: Mapping[str, Any]) -> None:
@@ -146,6 +150,30 @@ def _verdict(info: Mapping[str, Any]) -> Verdict:
     elif of_assets and status == "Valid":
         status = "Invalid"
     return Verdict(status, (*own, *of_assets), unchecked)
+
+
+def _completed(here: Any, there: Any) -> Any:
+    """Return a value of the file with what only the archive adds to it; of plain lists the file's holds alone."""
+    if isinstance(here, Mapping) and isinstance(there, Mapping):
+        return {**there, **{key: _completed(value, there.get(key)) for key, value in here.items()}}
+    if not (_are_records(here) and _are_records(there)):
+        return here
+    left, made = list(there), []
+    for item in here:
+        twin = next((other for other in left if _is_same_record(item, other)), None)
+        if twin is not None:
+            left.remove(twin)
+        made.append(item if twin is None else _completed(item, twin))
+    return made + left
+
+
+def _are_records(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, Mapping) for item in value)
+
+
+def _is_same_record(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two entries are of the same person or thing: its name or its identifier may have been corrected."""
+    return one == other or any(one.get(key) and one[key] == other.get(key) for key in ("identifier", "name", "url"))
 
 
 def _same(field: str, here: Any, there: Any) -> bool:

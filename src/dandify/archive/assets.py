@@ -37,19 +37,31 @@ def find(c: sqlite3.Connection, asset_id: str, *, version_id: int | None = None)
 
 
 def listing(
-    c: sqlite3.Connection, version_id: int, *, limit: int, offset: int, prefix: str, glob: str, order: str
+    c: sqlite3.Connection,
+    version_id: int,
+    *,
+    limit: int,
+    offset: int,
+    prefix: str,
+    glob: str,
+    order: str,
+    zarrs_only: bool = False,
 ) -> tuple[int, list[sqlite3.Row]]:
     """Return how many assets of a version match, and a page of them.
 
-    ``prefix`` is the beginning of a path; in ``glob`` a ``*`` stands for any characters, slashes too, and case does not
-    count (as in dandi-archive); ``order`` is ``path``, ``created`` or ``modified``, reversed by a leading hyphen.
+    ``prefix`` is the beginning of a path, or a whole one: then that asset alone is listed; in ``glob`` a ``*`` stands
+    for any characters, slashes too, and case does not count (as in dandi-archive); ``order`` is ``path``, ``created``
+    or ``modified``, reversed by a leading hyphen.
     """
     like = re.sub(r"([%_\\])", r"\\\1", glob).replace("*", "%") if glob else "%"
     where = "va.version_id = :version AND va.path >= :prefix AND va.path < :end AND va.path LIKE :like ESCAPE '\\'"
+    if zarrs_only:
+        where += " AND va.asset_id IN (SELECT asset_id FROM assets WHERE zarr_id IS NOT NULL)"
+    exact = c.execute("SELECT 1 FROM version_assets WHERE version_id = ? AND path = ?", (version_id, prefix)).fetchone()
     values = {
         "version": version_id,
         "prefix": prefix,
-        "end": prefix + _LAST,
+        "end": prefix + ("\0" if exact else _LAST),
         "like": like,
         "limit": limit,
         "offset": offset,

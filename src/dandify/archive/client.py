@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -18,6 +18,8 @@ LOCAL_PORT = 8765  # where `dandify archive serve` serves if nothing else does
 _SHORT_NAMES = {"sandbox": "dandi-sandbox", "local": f"http://127.0.0.1:{LOCAL_PORT}"}
 _TIMEOUT_SECONDS = 20
 _SAID = 300  # characters of an error
+_LOGGERS = ("dandi", "pynwb", "hdmf", "hdmf_zarr", "bidsschematools")  # of the client, and of what it calls
+UNAPPROVED = ("INCOMPLETE", "PENDING", "REJECTED")  # dandi-archive, UserMetadata.Status
 KEY_VARIABLE = "DANDIFY_API_KEY"  # for archives given by URL, whose variable of dandi's cannot be exported in a shell
 
 
@@ -56,7 +58,7 @@ def quiet_dandi(to: str) -> Iterator[None]:
     Its failures reach the user as our own errors. An archive on this machine is also not asked for through a proxy.
     """
     handler = logging.NullHandler()  # a logger with a handler does not fall back to printing on stderr
-    loggers = [logging.getLogger("dandi"), logging.getLogger("pynwb"), logging.getLogger("hdmf")]
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
     values = for_dandi()
     if _is_local(to):
         for name in ("no_proxy", "NO_PROXY"):
@@ -123,7 +125,7 @@ def session(target: Target, token: str | None) -> Iterator[Any]:
     Raises
     ------
     BadRequest
-        No key is found, or the archive does not take it.
+        No key is found, the archive does not take it, or has not approved its account.
     DandifyError
         The archive and the client do not go together, or a request failed that nobody else dealt with.
     """
@@ -145,6 +147,8 @@ def session(target: Target, token: str | None) -> Iterator[Any]:
         except requests.HTTPError as error:
             if error.response is None or error.response.status_code not in (401, 403):
                 raise _trouble(target, error) from error
+            if error.response.status_code == 403:  # it knows whose the key is (dandi-archive, auth_token_view)
+                raise not_approved(target, _whose(client, key)) from error
             raise BadRequest(
                 f"{target.name} does not take the API key",
                 remedy=f"copy it again from the archive's page and set {variable}; each archive has its own key",
@@ -161,6 +165,35 @@ def session(target: Target, token: str | None) -> Iterator[Any]:
             yield client
         except requests.RequestException as error:
             raise _trouble(target, error) from error
+
+
+def not_approved(target: Target, me: Mapping[str, Any]) -> BadRequest:
+    """Say that an account may not change anything yet.
+
+    Parameters
+    ----------
+    target
+        The archive.
+    me
+        What it says of the account; empty if nothing.
+    """
+    who = f" {me['username']}" if me.get("username") else ""
+    state = f" (it is {str(me['status']).lower()})" if me.get("status") in UNAPPROVED else ""
+    return BadRequest(
+        f"{target.name} has not approved your account{who}{state}",
+        remedy="log in on its page, answer what it asks, and wait for the mail; then upload again",
+    )
+
+
+def _whose(client: Any, key: str) -> Mapping[str, Any]:
+    """Return what the archive says of the account of a key that it knows and does not let do anything."""
+    import requests
+
+    try:
+        me = client.get("/users/me/", headers={"Authorization": f"token {key}"})
+    except requests.RequestException:
+        return {}
+    return me if isinstance(me, Mapping) else {}
 
 
 def answers(url: str) -> bool:

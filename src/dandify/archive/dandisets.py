@@ -127,7 +127,7 @@ def publish(c: sqlite3.Connection, draft: sqlite3.Row, metadata: dict[str, Any])
     draft
         With sums.
     metadata
-        That of the published version.
+        That of the published version, with when and by what it is published.
     """
     moment = datetime.now(UTC)
     taken = {row["version"] for row in c.execute("SELECT version FROM versions WHERE dandiset = ?", (draft["number"],))}
@@ -148,7 +148,21 @@ def publish(c: sqlite3.Connection, draft: sqlite3.Row, metadata: dict[str, Any])
         "INSERT INTO version_assets SELECT ?, path, asset_id FROM version_assets WHERE version_id = ?",
         (made, draft["id"]),
     )
+    _note_publication(c, draft["id"], {key: metadata[key] for key in ("datePublished", "publishedBy")})
     return name
+
+
+def _note_publication(c: sqlite3.Connection, version_id: int, stated: dict[str, Any]) -> None:
+    """Let the assets of a version say when and by what they were first published."""
+    rows = c.execute(
+        "SELECT s.asset_id, s.metadata FROM assets s JOIN version_assets va ON va.asset_id = s.asset_id"
+        " WHERE va.version_id = ?", (version_id,),
+    ).fetchall()  # fmt: skip
+    for row in rows:
+        known = metadata_of(row)
+        if "datePublished" not in known:
+            whole = json.dumps({**known, **stated}, ensure_ascii=False)
+            c.execute("UPDATE assets SET metadata = ? WHERE asset_id = ?", (whole, row["asset_id"]))
 
 
 def touch(c: sqlite3.Connection, version_id: int) -> None:

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from dandify.archive.client import Target
+from dandify.archive.client import UNAPPROVED, Target, not_approved
 from dandify.dandiset.describe import YAML
 from dandify.errors import BadRequest
 
-_UNAPPROVED: Final = ("INCOMPLETE", "PENDING", "REJECTED")  # dandi-archive, UserMetadata.Status
-_CLOSED: Final = (401, 403, 404)
+_CLOSED: Final = (401, 403)
 
 
 def require_permission(client: Any, target: Target, root: Path, identifier: str | None) -> None:
@@ -31,31 +30,21 @@ def require_permission(client: Any, target: Target, root: Path, identifier: str 
     Raises
     ------
     BadRequest
-        The account is not approved; there is no such dandiset, or it is embargoed and of others; the account is none of
+        The account is not approved; there is no such dandiset; it is embargoed and of others; the account is none of
         its owners; its embargo is being lifted, during which the archive takes nothing.
     """
-    me = _asked(client, "/users/me/", needed=False)
-    if me and me.get("status") in _UNAPPROVED:
-        raise BadRequest(
-            f"{target.name} has not approved your account {me.get('username')} (it is {me['status'].lower()})",
-            remedy="log in on its page, answer what it asks, and wait for the mail; then upload again",
-        )
+    me = _asked(client, "/users/me/")
+    if me and me.get("status") in UNAPPROVED:
+        raise not_approved(target, me)
     if identifier is None:
         return
-    dandiset = _asked(client, f"/dandisets/{identifier}/")
-    if dandiset is None:
-        raise BadRequest(
-            f"{target.name} has no dandiset {identifier}, or it is embargoed and your key does not open it",
-            file=root / YAML,
-            place="identifier",
-            remedy="upload to the archive it is of; or remove the line and upload with --create",
-        )
+    dandiset = _dandiset(client, target, root / YAML, identifier)
     if dandiset.get("embargo_status") == "UNEMBARGOING":
         raise BadRequest(
             f"the embargo of dandiset {identifier} is being lifted; {target.name} takes no changes meanwhile",
             remedy="upload again when its page says that it is open",
         )
-    owners = _asked(client, f"/dandisets/{identifier}/users/", needed=False)
+    owners = _asked(client, f"/dandisets/{identifier}/users/")
     if me and owners and not me.get("admin") and not any(_is_same(me, owner) for owner in owners):
         names = ", ".join(sorted(str(o.get("name") or o.get("username")) for o in owners))
         raise BadRequest(
@@ -69,13 +58,36 @@ def _is_same(me: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
     return any(me.get(key) and me.get(key) == owner.get(key) for key in ("username", "name"))
 
 
-def _asked(client: Any, place: str, *, needed: bool = True) -> Any:
-    """Return what the archive says there; None if it keeps that to others, has nothing there, or we can do without."""
+def _dandiset(client: Any, target: Target, file: Path, identifier: str) -> Any:
+    """Return what the archive says of a dandiset; it keeps embargoed ones to their owners."""
+    import requests
+
+    try:
+        return client.get(f"/dandisets/{identifier}/")
+    except requests.HTTPError as error:
+        status = None if error.response is None else error.response.status_code
+        if status == 404:
+            raise BadRequest(
+                f"{target.name} has no dandiset {identifier}",
+                file=file,
+                place="identifier",
+                remedy="upload to the archive it is of; or remove the line and upload with --create",
+            ) from error
+        if status in _CLOSED:
+            raise BadRequest(
+                f"dandiset {identifier} at {target.name} is embargoed, and your account is none of its owners",
+                file=file,
+                place="identifier",
+                remedy="ask one of its owners to add you on its page; or remove the line and upload with --create",
+            ) from error
+        raise
+
+
+def _asked(client: Any, place: str) -> Any:
+    """Return what the archive says there; None if it does not: we can do without."""
     import requests
 
     try:
         return client.get(place)
-    except requests.HTTPError as error:  # a 404 too
-        if needed and (error.response is None or error.response.status_code not in _CLOSED):
-            raise
+    except requests.HTTPError:
         return None

@@ -39,8 +39,9 @@ async def get_me(request: Request) -> Response:
 async def list_dandisets(request: Request) -> Response:
     """List the dandisets."""
     query = request.query_params
-    user = required_user(request) if query.get("user") == "me" else None
-    user_of(request)
+    private = query.get("user") == "me" or query.get("embargoed", "false").lower() == "true"
+    asking = required_user(request) if private else user_of(request)
+    user = asking if query.get("user") == "me" else None
 
     def fetch(limit: int, offset: int) -> tuple[int, list[Json]]:
         with archive_of(request).db.reading() as c:
@@ -64,6 +65,9 @@ async def create_dandiset(request: Request) -> Response:
     if request.query_params.get("embargo", "false").lower() == "true":
         raise Refused(400, "The embedded archive has no embargoed dandisets.")
     body = await read_object(request)
+    sent = body.get("metadata")
+    if isinstance(sent, dict) and "identifier" in sent:
+        raise Refused(400, "The archive gives a new dandiset its identifier; send metadata without one.")
 
     def run() -> Json:
         archive = archive_of(request)
@@ -156,7 +160,10 @@ async def publish(request: Request) -> Response:
             if draft["zarrs"]:
                 raise Refused(400, "Cannot publish dandisets which contain zarrs.")
             if (state := documents.status_of_all(archive, draft)) != "Valid":
-                raise Refused(400, f"Dandiset cannot be published: its draft is {state}; see versions/draft/info/.")
+                raise Refused(
+                    409 if state == "Pending" else 400,
+                    f"Dandiset cannot be published: its draft is {state}; see versions/draft/info/.",
+                )
             moment = now()
             metadata = {**documents.published_metadata(archive, draft, "0.000101.0000"), **publication(moment)}
             name = dandisets.publish(c, draft, metadata)
@@ -194,6 +201,7 @@ async def list_assets(request: Request) -> Response:
                 offset=offset,
                 prefix=query.get("path", ""),
                 glob=query.get("glob", ""),
+                zarrs_only=query.get("zarr", "false").lower() == "true",
                 order=query.get("order", "path"),
             )
         if full:

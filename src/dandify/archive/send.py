@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -125,6 +126,7 @@ class Sender:
         self._validate = validate
         self._progress = progress
         self._lock = threading.Lock()
+        self._under_way: dict[str, threading.Lock] = {}  # by the digests of files
         self.bytes_sent = 0
         self.stopped = False
         self.lost = ""
@@ -196,19 +198,48 @@ class Sender:
                 return "uploaded", "the archive had these bytes; its metadata were completed"
         if self._dry_run:
             return "planned", "new"
-        sent = 0
-        for step in self._steps(asset.iter_upload(self._remote, metadata, replacing=existing)):
-            sent = max(sent, int(step.get("current", 0)) if step["status"] == "uploading" else 0)
-            self._tell(path, str(step["status"]), sent, size)
-            if self.stopped:
-                return "failed", _STOPPED
-            if step["status"] == "skipped":
-                self._have_checksum_made(step["asset"])
-            if known_digest and step["status"] in ("done", "skipped"):
-                self._require_digest(step["asset"], digest.value)
+        with nullcontext() if asset.filepath.is_dir() else self._alone_with(digest.value):
+            sent = self._transfer(asset, path, size, metadata, existing, known_digest)
+        if sent is None:
+            return "failed", _STOPPED
         with self._lock:
             self.bytes_sent += sent
         return "uploaded", "" if sent else "the archive had these bytes; nothing was sent"
+
+    def _transfer(
+        self, asset: Any, path: str, size: int, metadata: dict[str, Any], existing: Any, known_digest: Any
+    ) -> int | None:
+        """Have the client send an asset; return how many bytes went, None if it was stopped."""
+        import requests
+
+        sent = 0
+        steps = partial(asset.iter_upload, self._remote, metadata, replacing=existing)
+        for step in self._steps(_once_more_if(_came_twice, steps, requests.HTTPError)):
+            sent = max(sent, int(step.get("current", 0)) if step["status"] == "uploading" else 0)
+            self._tell(path, str(step["status"]), sent, size)
+            if self.stopped:
+                return None
+            if step["status"] == "skipped":
+                self._have_checksum_made(step["asset"])
+            if known_digest and step["status"] in ("done", "skipped"):
+                self._require_digest(step["asset"], known_digest.value)
+        return sent
+
+    @contextmanager
+    def _alone_with(self, digest: str) -> Iterator[None]:
+        """Send equal files one after the other: of two that come at a time the archive refuses the second.
+
+        Another asset has the turn of one that waits.
+        """
+        with self._lock:
+            theirs = self._under_way.setdefault(digest, threading.Lock())
+        if not theirs.acquire(blocking=False):
+            with self._turn_lent():
+                theirs.acquire()
+        try:
+            yield
+        finally:
+            theirs.release()
 
     def _steps(self, steps: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Yield the client's steps; another asset has the turn while the archive makes a checksum."""
@@ -270,6 +301,27 @@ class Sender:
         if self._progress is not None:
             with self._lock:
                 self._progress(UploadProgress(path, step, done, total))
+
+
+def _came_twice(error: Any) -> bool:
+    """Whether the archive has refused a file because somebody else's equal one has come meanwhile.
+
+    It then has the bytes, and a second try sends none (dandi-archive, upload_validate_view).
+    """
+    answer = error.response
+    return answer is not None and answer.status_code == 409 and str(answer.url).rstrip("/").endswith("/validate")
+
+
+def _once_more_if(
+    wanted: Callable[[Any], bool], begin: Callable[[], Iterator[dict[str, Any]]], kind: type[Exception]
+) -> Iterator[dict[str, Any]]:
+    """Yield the steps; where they end in an error that is wanted, yield those of one more try."""
+    try:
+        yield from begin()
+    except kind as error:
+        if not wanted(error):
+            raise
+        yield from begin()
 
 
 def _problems(asset: Any) -> str:

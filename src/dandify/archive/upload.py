@@ -17,7 +17,7 @@ from dandify.archive.send import AssetUpload, ProgressCallback, Sender
 from dandify.dandiset.describe import YAML, write_identifier
 from dandify.errors import BadRequest, DandifyError
 
-WAIT_SECONDS = 60.0  # for the archive to check what has arrived
+WAIT_SECONDS = 150.0  # for the archive to check what has arrived; DANDI looks once a minute what there is to check
 _THREADS_PER_JOB = 8  # those above one are of assets that only wait for the archive
 
 

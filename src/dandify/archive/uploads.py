@@ -161,7 +161,8 @@ def validate(archive: Archive, upload_id: str, user: str) -> sqlite3.Row:
     Raises
     ------
     Refused
-        400: it is not assembled, or its dandi-etag is another; the upload is then over and its bytes are gone.
+        400: it is not assembled, or its dandi-etag is another. 409: the same bytes have come in another upload
+        meanwhile, and those stay. The upload is then over and its bytes are gone.
     """
     key = blob_key(upload_id)
     with archive.db.writing() as c:
@@ -170,20 +171,19 @@ def validate(archive: Archive, upload_id: str, user: str) -> sqlite3.Row:
             raise Refused(400, "Object does not exist: complete the upload first.")
         c.execute("DELETE FROM uploads WHERE upload_id = ?", (upload_id,))
         if upload["etag"] == upload["actual_etag"]:
-            # The same bytes may have come twice at a time; then the first stay.
             added = c.execute(
                 "INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?, ?)",
                 (upload_id, upload["etag"], upload["size"], upload["sha256"], now()),
             ).rowcount
-            blob = c.execute(
-                "SELECT * FROM blobs WHERE etag = ? AND size = ?", (upload["etag"], upload["size"])
-            ).fetchone()
+            blob = c.execute("SELECT * FROM blobs WHERE blob_id = ?", (upload_id,)).fetchone()
         else:
             added, blob = 0, None
     if not added:
         archive.bucket.remove(key)
-    if blob is None:
+    if upload["etag"] != upload["actual_etag"]:
         raise Refused(400, f"ETag {upload['etag']} does not match actual ETag {upload['actual_etag']}.")
+    if blob is None:
+        raise Refused(409, "The same bytes have come in another upload; begin again to learn which blob they are.")
     assert isinstance(blob, sqlite3.Row)
     return blob
 

@@ -23,7 +23,7 @@ import click
 )
 @click.option("--metadata", is_flag=True, help="Give the archive what dandiset.yaml says otherwise.")
 @click.option(
-    "--wait", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
+    "--wait", type=click.FloatRange(min=0), default=150.0, show_default=True, metavar="SECONDS",
     help="How long to wait for the archive's own checks; 0 does not ask.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Send nothing; say what would be sent, and how metadata differ.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,7 +47,8 @@ def print_upload(report: UploadReport, console: Console) -> None:
         done = "sent" if report.changed else "different; --metadata sends them"
         console.print(f"dandiset.yaml and the archive: {len(report.changes)} field(s): {done}")
         for change in report.changes:
-            console.print(f"  {change.field}: {_short(change.there)} -> {_short(change.here)}", markup=False)
+            there, here = _parted(change.there, change.here)
+            console.print(f"  {change.field}: {_short(there)} -> {_short(here)}", markup=False)
     if report.verdict is not None:
         errors = report.verdict.errors
         waiting = f", {len(report.verdict.unchecked)} asset(s) not checked yet" if report.verdict.unchecked else ""
@@ -100,6 +101,23 @@ def live_upload(console: Console) -> Iterator[ProgressCallback]:
             )
 
         yield step
+
+
+def _parted(there: Any, here: Any) -> tuple[Any, Any]:
+    """Return of two lists what the other has not; of records of one name also only that."""
+    if not (isinstance(there, list) and isinstance(here, list)):
+        return there, here
+    old, new = [item for item in there if item not in here], [item for item in here if item not in there]
+    if not old and not new:  # another order
+        return there, here
+    pairs = list(zip(old, new, strict=False))
+    if len(old) == len(new) and all(isinstance(one, Mapping) for pair in pairs for one in pair):
+        old, new = [_beside(one, other) for one, other in pairs], [_beside(one, other) for other, one in pairs]
+    return old, new
+
+
+def _beside(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in one.items() if key == "name" or other.get(key) != value}
 
 
 def _short(value: Any) -> str:
