@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -13,7 +14,7 @@ from dandify.dandiset import checks, checks_nwb
 from dandify.dandiset.describe import YAML, DandisetMetadata, problems_in
 from dandify.dandiset.facts import MANIFEST, Facts, kind_of, read_facts
 from dandify.dandiset.labels import label_conflicts
-from dandify.dandiset.layout import needs_of
+from dandify.dandiset.layout import Placement, needs_of, place_of, shared_names
 from dandify.dandiset.names import MAX_NAME, MAX_PATH, image_path, nwb_path
 from dandify.dandiset.validate import FileVerdict, ValidationReport
 from dandify.errors import BadRequest, BadSource, DandifyError, MissingMetadata, Need
@@ -132,6 +133,7 @@ class _Checked:
         self.findings: list[Finding] = []
         self.files: dict[Path, str] = {}
         self._named: list[Facts] = []
+        self._placed: list[Placement] = []
         self._zarrs: list[Path] = []
 
     def path(self, path: Path, ignore: tuple[str, ...]) -> None:
@@ -250,14 +252,17 @@ class _Checked:
         if "zarr" in facts.kind:
             self._zarrs.append(path)
         stated = {k: self._flags.values.get(k) for k in ("subject_id", "session_id")}
-        facts = Facts(
-            path, facts.kind, facts.subject_id or stated["subject_id"],
-            facts.session_id or (stated["session_id"] if facts.session_start_time is None else None),
-            facts.session_start_time, entities=facts.entities,
+        facts = replace(
+            facts, subject_id=facts.subject_id or stated["subject_id"],
+            session_id=facts.session_id or (stated["session_id"] if facts.session_start_time is None else None),
         )  # fmt: skip
-        for need in needs_of(facts, "dandi"):
+        needs = list(needs_of(facts, "dandi"))
+        for need in needs:
             self._need(need, path)
         self._named.append(facts)
+        if not needs:
+            with suppress(BadRequest):  # said by the rules
+                self._placed.append(Placement(path, place_of(facts, "dandi"), facts.kind))
 
     def _media(self, facts: Facts) -> None:
         for link in facts.links:
@@ -280,7 +285,9 @@ class _Checked:
     def names(self) -> None:
         """Look at the names that will be made of the ids."""
         named = [f for f in self._named if label(f.subject_id or "") and (not f.session_id or label(f.session_id))]
-        for error in label_conflicts(named):
+        conflicts = list(label_conflicts(named))
+        said = {error.file for error in conflicts}
+        for error in (*conflicts, *(e for e in shared_names(self._placed, "dandi") if e.file not in said)):
             self._add("dandify.shared_name", error, None)
         for facts in named:
             if facts.session_id is None and facts.session_start_time is None:

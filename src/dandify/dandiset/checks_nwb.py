@@ -25,7 +25,7 @@ from dandify.dandiset.nwb_opened import OpenedNwb, alone, opened
 from dandify.dandiset.plain import PICTURES, VIDEOS
 from dandify.errors import BadSource
 from dandify.findings import Finding, Severity
-from dandify.project.rules import problems_of
+from dandify.project.rules import label, problems_of
 from dandify.project.species import find_species
 
 _FILTERS: Final = {
@@ -283,4 +283,4 @@ def _uploaded(path: Path) -> bool:
 
 def _bare(text: str) -> str:
     """Return an id without what the ways of writing it in names change: dandi's, BIDS's and ours."""
-    return re.sub(r"[^0-9a-z]", "", text.lower())
+    return re.sub(r"[^0-9a-z]", "", label(text).lower())

@@ -353,8 +353,8 @@ def _require_room(root: Path, needed: int) -> None:
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise DandifyError(
-            f"{needed / 1e9:.1f} GB are to be copied, and {free / 1e9:.1f} GB are free", file=root,
-            remedy="--mode hardlink needs no room on the same disk",
+            f"{needed / 1e6:,.1f} MB are to be copied, and {free / 1e6:,.1f} MB are free", file=root,
+            remedy="make room, or choose another disk; --mode hardlink needs no room on the disk that they are on",
         )  # fmt: skip
 
 
