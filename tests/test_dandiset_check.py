@@ -195,6 +195,12 @@ def _same_label(folder: Path) -> None:
     write(add_units(session("m1", "a1")), folder / "y.nwb")
 
 
+def _same_name(folder: Path) -> None:
+    for name in ("x", "y"):
+        write(add_units(session("m1", "1")), folder / f"{name}.nwb")
+        image(folder / name / "stack.ome.zarr", {"subject_id": "m1"}, {"session_id": "1"})
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
@@ -208,6 +214,7 @@ def _same_label(folder: Path) -> None:
         (_damaged, {("unreadable", "x.nwb")}),
         (_image_of_nobody, {("missing_subject_id", "x.ome.zarr"), ("missing_session_id", "x.ome.zarr")}),
         (_same_label, {("shared_name", "y.nwb")}),
+        (_same_name, {("shared_name", "y.nwb"), ("shared_name", "stack.ome.zarr")}),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
