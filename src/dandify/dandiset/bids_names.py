@@ -16,6 +16,11 @@ MICR_SUFFIXES: Final = (
     "SPIM", "XPCT",
 )  # fmt: skip
 """How an image was made, by the end of its name (BIDS 1.11.1, schema/rules/files/raw/micr.yaml)."""
+SAMPLE_TYPES: Final = (
+    "cell line", "in vitro differentiated cells", "primary cell", "cell-free sample", "cloning host", "tissue",
+    "whole organisms", "organoid", "technical sample",
+)  # fmt: skip
+"""What samples are (BIDS 1.11.1, schema/objects/columns.yaml, sample_type)."""
 PHOTO: Final = "photo"
 UNKNOWN_TO_BIDS: Final = ("ecephys", "icephys", "nwb", "video")
 """Folders of files for which BIDS 1.11 has no place; ``.bidsignore`` names them. The first two are those of BEP032."""

@@ -40,6 +40,8 @@ class Placement:
     given
         What the user says of the subject and session, see `Facts.given`: written into the copy of an NWB file, and of
         other files into the tables of the dandiset.
+    entities
+        Of an image, as its name or the user writes them, see `Facts.entities`.
     """
 
     source: Path
@@ -47,6 +49,7 @@ class Placement:
     kind: Literal["nwb", "nwb-zarr", "ome-zarr", "image", "video", "media", "table"]
     media: tuple[Medium, ...] = ()
     given: Mapping[str, str | None] = field(default_factory=dict)
+    entities: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_edited(self) -> bool:
@@ -199,7 +202,7 @@ def place_of(facts: Facts, layout: Layout) -> PurePosixPath:
 def _places(facts: Facts, layout: Layout) -> Iterator[Placement]:
     target = place_of(facts, layout)
     media = media_of(facts, target)
-    yield Placement(facts.path, target, facts.kind, media, facts.given)
+    yield Placement(facts.path, target, facts.kind, media, facts.given, facts.entities)
     for destination, source in {m.target: m.source for m in media}.items():
         yield Placement(source, destination, "media")
 

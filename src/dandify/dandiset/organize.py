@@ -200,7 +200,8 @@ def organize(
     replaced = {p.target for p in todo if os.path.lexists(root / p.target)}
     origins = {p.target: p.source for p in placements}
     told = {p.target: p.given for p in placements if p.given}
-    tables = write_tables(root, chosen, origins, told, replaced=replaced, dry_run=dry_run)
+    named = {p.target: p.entities for p in placements if p.entities}
+    tables = write_tables(root, chosen, origins, told, named, replaced=replaced, dry_run=dry_run)
     generated = (*generated, *(root / path for path, change in tables.items() if change != "unchanged"))
     if dry_run:
         done: dict[PurePosixPath, Action] = {p.target: _expected(p, mode) for p in todo}
