@@ -13,9 +13,12 @@ from typing import Any, Final
 from dandify.dandiset import checks, checks_nwb
 from dandify.dandiset.describe import YAML, DandisetMetadata, problems_in
 from dandify.dandiset.facts import MANIFEST, Facts, kind_of, read_facts
+from dandify.dandiset.found import is_ignored
 from dandify.dandiset.labels import label_conflicts
 from dandify.dandiset.layout import Placement, needs_of, place_of, shared_names
 from dandify.dandiset.names import MAX_NAME, MAX_PATH, image_path, nwb_path
+from dandify.dandiset.supply import once_filled
+from dandify.dandiset.table import Table, read_table
 from dandify.dandiset.validate import FileVerdict, ValidationReport
 from dandify.errors import BadRequest, BadSource, DandifyError, MissingMetadata, Need
 from dandify.findings import Finding
@@ -49,6 +52,7 @@ def check(
     session_id: str | None = None,
     session_start: str | datetime | None = None,
     metadata: Sequence[str] = (),
+    table: Path | str | None = None,
     ignore: Sequence[str] = (),
     doi: bool = False,
     progress: ProgressCallback | None = None,
@@ -67,6 +71,8 @@ def check(
         A ``dandify.yaml`` that lists sessions and describes the dandiset.
     subject_id, species, sex, age, session_id, session_start, metadata
         As of `dandify.convert`, of all sessions.
+    table
+        What ``dandify organize --table`` will be given: what it says of NWB files and OME-Zarr is not missing then.
     ignore
         Patterns of files that are passed over.
     doi
@@ -89,7 +95,7 @@ def check(
     project = read_config(Path(config)) if config is not None else None
     inputs = [_require(Path(os.path.abspath(p))) for p in paths]
     root = _root(inputs) if inputs else Path(os.path.abspath(str(config))).parent
-    checked = _Checked(root, layer, progress)
+    checked = _Checked(root, layer, read_table(Path(table)) if table is not None else None, progress)
     for path in inputs:
         checked.path(path, tuple(ignore))
     for session in project.sessions if project else ():
@@ -126,9 +132,10 @@ def _require(path: Path) -> Path:
 class _Checked:
     """Gathers what is found."""
 
-    def __init__(self, root: Path, flags: Layer, progress: ProgressCallback | None) -> None:
+    def __init__(self, root: Path, flags: Layer, table: Table | None, progress: ProgressCallback | None) -> None:
         self._root = root
         self._flags = flags
+        self._table = table
         self._progress = progress
         self.findings: list[Finding] = []
         self.files: dict[Path, str] = {}
@@ -139,7 +146,8 @@ class _Checked:
     def path(self, path: Path, ignore: tuple[str, ...]) -> None:
         """Check what is given: files that are converted already, and the sessions of a scan."""
         for file in _converted(path):
-            self._file(file)
+            if not is_ignored(file, path, ignore):
+                self._file(file)
         if path in self.files:
             return
         report = scan(path, ignore=ignore)
@@ -248,6 +256,12 @@ class _Checked:
             self._media(facts)
         else:
             found = checks.ome_zarr(path)
+        if self._table is not None:
+            try:
+                facts = self._table.supplied(facts)
+            except BadRequest as error:
+                self._add("dandify.table", error, path)
+            found = once_filled(found, facts)
         self.findings += [f for f in (*found, *checks.sizes(path)) if f.id not in _LATER]
         if "zarr" in facts.kind:
             self._zarrs.append(path)

@@ -92,9 +92,16 @@ class Table:
                     f"{row.path} is none of the files to be organized", file=self.path, place=f"line {row.line}",
                     remedy="paths are relative to the table, and may be patterns such as 'raw/*.ome.tif'",
                 )  # fmt: skip
-        return [self._supplied(facts) for facts in files]
+        return [self.supplied(facts) for facts in files]
 
-    def _supplied(self, facts: Facts) -> Facts:
+    def supplied(self, facts: Facts) -> Facts:
+        """Return one file's facts with those of the table.
+
+        Raises
+        ------
+        BadRequest
+            As `supply`, of this file.
+        """
         said: dict[str, tuple[str, int]] = {}
         for row in self.rows_of(facts.path):
             for key, value in row.values.items():
