@@ -174,9 +174,9 @@ def problems_in(document: Mapping[str, Any]) -> Iterator[MetadataProblem]:
             missing = found["type"] == "missing" and len(place) == 1
             message = "is missing" if found["type"] == "missing" else _in_words(place, found["msg"], found.get("input"))
             yield MetadataProblem(".".join(place), message, "publication" if missing or contact else "draft")
-    for place, identifier in _identifiers(document):
+    for where, identifier in _identifiers(document):
         if fault := mistyped(identifier):
-            yield MetadataProblem(place, fault, "draft")
+            yield MetadataProblem(where, fault, "draft")
 
 
 def _identifiers(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
