@@ -46,7 +46,7 @@ def test_a_new_image_becomes_a_bids_dataset(tmp_path: Path) -> None:
     stem = "sub-m1/ses-1/micr/sub-m1_ses-1_sample-leftHemisphere_stain-DAPI_chunk-01_SPIM"
     assert names(report) == [f"{stem}.ome.zarr"]
     assert json.loads((tmp_path / "out" / f"{stem}.json").read_text(encoding="utf-8")) == {
-        "PixelSize": [0.5, 0.5, 1.0], "PixelSizeUnits": "um"
+        "PixelSize": [0.5, 0.5, 1.0], "PixelSizeUnits": "um", "SampleStaining": ["DAPI"]
     }  # fmt: skip
     described = json.loads((tmp_path / "out" / "dataset_description.json").read_text(encoding="utf-8"))
     assert described == {"Name": "A title", "BIDSVersion": "1.11.1", "DatasetType": "raw"}
@@ -177,6 +177,24 @@ def ome_tiff(path: Path, **size: Any) -> Path:
     pixels = np.arange(2 * 8 * 8, dtype=np.uint16).reshape(2, 8, 8)
     tifffile.imwrite(path, pixels, ome=True, metadata={"axes": "ZYX", **size})
     return path
+
+
+def test_what_the_table_says_of_a_sample_is_in_table_and_sidecar(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        image(tmp_path / "in" / f"{name}.ome.zarr", {"subject_id": "m1"}, {"session_id": "1"})
+    columns = "path,sample_id,sample_type,stain,suffix"
+    said = table(tmp_path, columns, "in/a.ome.zarr,S-1,cell line,anti-GFP,SPIM", "in/b.ome.zarr,S2,,,SPIM")
+    for _ in range(2):  # and no less of it is kept the second time
+        organize(tmp_path / "in", tmp_path / "out", layout="bids", table=said)
+        rows = (tmp_path / "out" / "samples.tsv").read_text(encoding="utf-8").splitlines()
+        assert rows[1:] == ["sample-S1\tsub-m1\tcell line", "sample-S2\tsub-m1\tn/a"]
+        stained, other = (
+            json.loads(file.read_text()) for file in sorted(tmp_path.glob("out/sub-m1/ses-1/micr/*.json"))
+        )
+        assert stained["SampleStaining"] == ["anti-GFP"]
+        assert "SampleStaining" not in other
+    with pytest.raises(BadRequest, match=r"line 2.*sample_type 'Tisue' (?s:.)*did you mean 'tissue'"):
+        organize(tmp_path / "in", tmp_path / "x", table=table(tmp_path, columns, "in/a.ome.zarr,S-1,Tisue,,SPIM"))
 
 
 def test_the_json_beside_an_image_is_completed_and_edits_are_kept(tmp_path: Path) -> None:

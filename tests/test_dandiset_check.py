@@ -195,6 +195,12 @@ def _same_label(folder: Path) -> None:
     write(add_units(session("m1", "a1")), folder / "y.nwb")
 
 
+def _same_name(folder: Path) -> None:
+    for name in ("x", "y"):
+        write(add_units(session("m1", "1")), folder / f"{name}.nwb")
+        image(folder / name / "stack.ome.zarr", {"subject_id": "m1"}, {"session_id": "1"})
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
@@ -208,6 +214,7 @@ def _same_label(folder: Path) -> None:
         (_damaged, {("unreadable", "x.nwb")}),
         (_image_of_nobody, {("missing_subject_id", "x.ome.zarr"), ("missing_session_id", "x.ome.zarr")}),
         (_same_label, {("shared_name", "y.nwb")}),
+        (_same_name, {("shared_name", "y.nwb"), ("shared_name", "stack.ome.zarr")}),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
@@ -224,6 +231,31 @@ def test_files_that_are_to_be_organized(make: Any, expected: set[tuple[str, str]
             dandify.organize(tmp_path / "in", tmp_path / "out")
     else:
         dandify.organize(tmp_path / "in", tmp_path / "out")
+
+
+def test_what_the_table_says_is_not_missing(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write(add_units(session(None, "1")), tmp_path / "in" / "x.nwb")
+    write(add_units(session("m2", "1", sex=None)), tmp_path / "in" / "y.nwb")
+    write(add_units(session("m2", "1")), tmp_path / "in" / "z.nwb")
+    (tmp_path / "in" / "x_old.nwb").write_text("no HDF5")
+    image(tmp_path / "in" / "i.ome.zarr")
+    table = tmp_path / "t.csv"
+    header = "path,subject_id,session_id,species,sex,age,description"
+    rows = ["in/x.nwb,m1,,Mus musculus,F,P60D,", "in/y.nwb,,,,M,,one", "in/z.nwb,,,,,,other", "in/*.zarr,m1,1,,,,"]
+    table.write_text("\n".join([header, *rows]))
+    given: dict[str, Any] = {"ignore": ("*_old.nwb",)}
+    assert {code for code, _ in errors(dandify.check(tmp_path / "in", **given))} == {
+        "NWBI.check_subject_exists", "NWBI.check_subject_sex", "missing_subject_id", "missing_session_id",
+        "shared_name",
+    }  # fmt: skip
+    assert errors(dandify.check(tmp_path / "in", table=table, **given)) == set()
+    assert dandify.organize(tmp_path / "in", tmp_path / "out", table=table, **given).changed
+    assert dandify.validate(tmp_path / "out").errors == ()
+    table.write_text("\n".join([header, rows[0].replace("P60D", ""), rows[1].replace(",,one", ",1,one"), *rows[2:]]))
+    assert errors(dandify.check(tmp_path / "in", table=table, **given)) == {
+        ("missing_age", "x.nwb"), ("table", "y.nwb"), ("NWBI.check_subject_sex", "y.nwb"),
+    }  # fmt: skip
 
 
 def test_zarr_and_a_doi_exclude_each_other(tmp_path: Path) -> None:

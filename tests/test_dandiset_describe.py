@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from dandify.dandiset.describe import DandisetMetadata, document_of, problems_in, read_description, write_description
-from dandify.dandiset.people import parse_contributor, parse_related
+from dandify.dandiset.people import mistyped, parse_contributor, parse_related
 from dandify.dandiset.validate import validate
 from dandify.errors import BadRequest, BadSource
 from dandiset_cases import add_units, session, write
@@ -76,11 +76,36 @@ def test_a_contact_person_without_email_is_told() -> None:
         ({"funders": [{"name": "x", "award": "1"}]}, "funders.0.award: no such key; there are name, award_number"),
         ({"protocols": ["https://example.org"]}, "protocols: DANDI's schema has no such field; is protocol meant"),
         ({"contributors": ["Doe, Jane; Author"]}, "role="),
+        (
+            {"contributors": [DOE | {"orcid": "0000-0002-1825-0098"}]},
+            "0000-0002-1825-0098 is no ORCID",
+        ),
+        (
+            {"funders": ["NIH; R01; https://ror.org/01cwqze87"]},
+            "ror.org/01cwqze87 is no ROR",
+        ),
+        ({"funders": ["NIH; R01; https://ror.org/nih"]}, "ror.org/nih is no ROR"),
+        ({"related": ["IsDescribed https://x.org"]}, "'IsDescribed' is none of DANDI's words; is IsDescribedBy or"),
         ({"license": "GPL"}, "license.0"),
         ({"name": "x" * 151}, "name"),
         ({"name": ["x"]}, "name"),
     ],
-    ids=["name", "orcid", "role", "key", "key of a funder", "field", "text", "license", "length", "type"],
+    ids=[
+        "name",
+        "orcid",
+        "role",
+        "key",
+        "key of a funder",
+        "field",
+        "text",
+        "mistyped orcid",
+        "mistyped ror",
+        "made-up ror",
+        "relation",
+        "license",
+        "length",
+        "type",
+    ],
 )
 def test_what_the_schema_does_not_take_is_refused(values: dict[str, Any], what: str, tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match=what.replace(".", r"\.").replace("contributors", "contributors?")):
@@ -186,6 +211,14 @@ def test_related_resources_in_a_line(text: str, identifier: str | None, url: str
 def test_a_related_resource_needs_two_words() -> None:
     with pytest.raises(BadRequest, match="IsDescribedBy"):
         parse_related("10.1000/x")
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    ["0000-0002-1825-0097", "0000-0002-1694-233X", "https://ror.org/029chgv08", "https://ror.org/05a28rw58", "RRID:1"],
+)  # of ORCID's own documentation, the Wellcome Trust, ETH Zurich
+def test_identifiers_that_are_right(identifier: str) -> None:
+    assert mistyped(identifier) is None
 
 
 def test_what_a_contributor_lacks_is_said_in_words() -> None:

@@ -73,6 +73,7 @@ def test_names() -> None:
         "sub-m1/sub-m1_ses-1_tis-t1_cell-c1_icephys.nwb.zarr"
     )
     assert str(image_path("m1", "1", "light sheet.v2")) == "sub-m1/sub-m1_ses-1_lightSheetV2.ome.zarr"
+    assert str(image_path("m1", "1", "", suffix=".png")) == "sub-m1/sub-m1_ses-1_image.png"
     assert session_label(None, None) is None
     with pytest.raises(BadRequest, match="session id"):
         nwb_path("m1", None)
@@ -87,6 +88,21 @@ def test_names() -> None:
 )  # fmt: skip
 def test_the_own_name_of_an_image(name: str, own: str) -> None:
     assert image_name(name) == own
+
+
+@pytest.mark.parametrize(
+    ("image", "entities", "name"),
+    [
+        ("sample-A_stain-DAPI_SPIM", {"sample": "A", "stain": "DAPI", "suffix": "SPIM"}, "sample-A_stain-DAPI_SPIM"),
+        ("chunk-1_sample-A_x", {"sample": "A", "chunk": "1", "suffix": "x"}, "sample-A_chunk-1_x"),
+        ("stack", {"sample": "A 1", "suffix": "CONF"}, "sample-A1_stack_CONF"),
+        ("sample-A.1", {"sample": "A.1"}, "sample-A1"),
+        ("run-2_cam", {"run": "2"}, "run-2_cam"),
+        ("left-eye", {}, "leftEye"),
+    ],
+)  # fmt: skip
+def test_the_sample_of_an_image_stays_in_its_name(image: str, entities: dict[str, str], name: str) -> None:
+    assert image_path("m1", "1", image, entities=entities).name == f"sub-m1_ses-1_{name}.ome.zarr"
 
 
 @pytest.mark.parametrize(

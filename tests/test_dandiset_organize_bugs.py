@@ -6,6 +6,7 @@ and NWB-Zarr are in test_dandiset_organize.py.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from pynwb.icephys import CurrentClampSeries
 from dandify.dandiset.facts import read_facts
 from dandify.dandiset.organize import OrganizeReport, organize
 from dandify.errors import BadRequest, BadSource
-from dandiset_cases import add_icephys, add_position, add_units, movie, session, video, write
+from dandiset_cases import add_icephys, add_position, add_units, image, movie, session, video, write
 
 
 def names(report: OrganizeReport) -> list[str]:
@@ -52,6 +53,27 @@ def test_several_cells_in_one_file_are_no_part_of_its_name(tmp_path: Path) -> No
     assert names(report) == ["sub-m1/sub-m1_ses-1_icephys.nwb"]
 
 
+def test_tissue_slice_and_cell_are_read_of_every_backend(tmp_path: Path) -> None:
+    """As the extension of the NWB GUIDE has them: attributes of a LabMetaData."""
+    said = {"tissue_sample_id": "t 1", "slice_id": "s1", "cell_id": "c1"}
+    with h5py.File(write(add_icephys(session("m1", "1")), tmp_path / "in" / "x.nwb"), "r+") as file:
+        group = file.create_group("general/DandiIcephysMetadata")
+        group.attrs.update({"neurodata_type": "DandiIcephysMetadata", "namespace": "ndx-x", "object_id": "x"} | said)
+    folder = write(add_icephys(session("m1", "1")), tmp_path / "in" / "x.nwb.zarr")
+    with h5py.File(tmp_path / "in" / "x.nwb") as file:
+        attributes = dict(file["general/DandiIcephysMetadata"].attrs)
+    place = folder / "general" / "DandiIcephysMetadata"
+    place.mkdir()
+    (place / ".zgroup").write_text('{"zarr_format": 2}')
+    (place / ".zattrs").write_text(json.dumps(attributes))
+    probe = folder / "general" / "devices" / "amplifier" / ".zattrs"
+    probe.write_text(json.dumps(json.loads(probe.read_text()) | {"probe_id": 7}))
+    assert names(organize(tmp_path / "in", tmp_path / "out")) == [
+        "sub-m1/sub-m1_ses-1_tis-t1_slice-s1_cell-c1_icephys.nwb",
+        "sub-m1/sub-m1_ses-1_tis-t1_slice-s1_cell-c1_probe-7_icephys.nwb.zarr",
+    ]
+
+
 @pytest.mark.parametrize("stored_as", ["attribute", "dataset"])
 def test_files_of_one_session_are_told_apart_by_their_probes(stored_as: str, tmp_path: Path) -> None:
     for probe in (17, 18):
@@ -77,6 +99,30 @@ def test_two_files_with_one_object_id_are_both_named(tmp_path: Path) -> None:
     second.write_bytes(first.read_bytes())
     with pytest.raises(BadRequest, match=r"one\.nwb and .*two\.nwb"):
         organize([first, second], tmp_path / "out")
+
+
+def test_every_name_of_several_files_is_listed(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        write(add_units(session("m1", "1")), tmp_path / folder / "x.nwb")
+        image(tmp_path / folder / "sub-m1_ses-1_x.ome.zarr")
+    with pytest.raises(BadRequest, match="2 names would each be of several files") as caught:
+        organize(tmp_path, tmp_path / "out")
+    for said in ("a/x.nwb and ", "b/sub-m1_ses-1_x.ome.zarr", "column description, probe_id", "column sample_id"):
+        assert said in str(caught.value)
+    table = tmp_path / "t.csv"
+    table.write_text("path,description,sample_id\na/x.nwb,raw,\nb/x.nwb,sorted,\na/*.zarr,,A\nb/*.zarr,,B\n")
+    assert names(organize(tmp_path, tmp_path / "out", table=table)) == [
+        "sub-m1/sub-m1_ses-1_desc-raw_ecephys.nwb", "sub-m1/sub-m1_ses-1_desc-sorted_ecephys.nwb",
+        "sub-m1/sub-m1_ses-1_sample-A_x.ome.zarr", "sub-m1/sub-m1_ses-1_sample-B_x.ome.zarr",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["subject_id", "session_id"])
+def test_an_id_of_which_no_name_can_be_made_is_told_with_its_file(key: str, tmp_path: Path) -> None:
+    path = write(session(**({"subject_id": "m1", "session_id": "1"} | {key: "日本"})), tmp_path / "x.nwb")
+    with pytest.raises(BadRequest, match=f"{key} '日本' has no letter") as caught:
+        organize(path, tmp_path / "out")
+    assert caught.value.file == str(path)
 
 
 def _events(nwb: NWBFile) -> None:

@@ -17,6 +17,7 @@ from dandify.dandiset.context import Context
 from dandify.dandiset.facts import kind_of, read_facts
 from dandify.dandiset.organize import OrganizeReport, organize
 from dandify.dandiset.validate import validate
+from dandify.dandiset.vocabulary import SUFFIX_TECHNIQUES
 from dandify.errors import BadRequest, BadSource, OutputExists
 from dandiset_cases import add_units, image, movie, session, video, write
 from organize_cases import table
@@ -215,6 +216,16 @@ def test_of_images_and_videos_the_tables_keep_it(make: Any, tmp_path: Path) -> N
     (who,) = record["wasAttributedTo"]
     assert (who["species"]["name"], who["sex"]["name"]) == ("Mus musculus - House mouse", "Female")
     assert who["age"]["value"] == "P60D"
+
+
+def test_an_image_beside_nwb_says_which_sample_it_is_of(tmp_path: Path) -> None:
+    given = image(tmp_path / "a.ome.zarr")
+    said = table(tmp_path, "path,subject_id,session_id,sample_id,suffix", "a.ome.zarr,m1,1,S-1,SPIM")
+    path = organized(organize(given, tmp_path / "out", table=said, layout="dandi"))
+    assert path.name == "sub-m1_ses-1_sample-S1_a_SPIM.ome.zarr"
+    record = asset_metadata(path, tmp_path / "out", context=Context(tmp_path / "out"))
+    assert [one["identifier"] for one in record["wasDerivedFrom"]] == ["S1"]
+    assert [one["name"] for one in record["measurementTechnique"]] == [SUFFIX_TECHNIQUES["SPIM"]]
 
 
 # What is passed over

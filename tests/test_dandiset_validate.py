@@ -212,6 +212,8 @@ def test_a_bids_dataset_is_validated_as_a_whole(tmp_path: Path) -> None:
 def test_the_same_content_twice_is_named(copy: Path) -> None:
     nwb, zarr, image_ = (next(copy.rglob(pattern)) for pattern in ("*.nwb", "*.nwb.zarr", "*.ome.zarr"))
     video_ = next(copy.rglob("*.mp4"))
+    for name in ("empty.nwb", "nothing.mp4"):  # that they are empty is what is wrong with them
+        nwb.with_name(name).touch()
     for source in (nwb, video_):
         shutil.copyfile(source, source.with_name(f"z{source.name}"))
     for source in (zarr, image_):

@@ -88,9 +88,13 @@ def test_the_subject_in_the_path_is_that_of_the_file(tmp_path: Path) -> None:
     assert found(report, "dandify.session_mismatch").severity == "WARNING"
 
 
-@pytest.mark.parametrize("name", ["sub-mouse-01", "sub-mouse01"], ids=["as dandi organizes", "as dandify does"])
-def test_every_way_of_writing_an_id_in_a_path_is_taken(name: str, tmp_path: Path) -> None:
-    root = dandiset(tmp_path, (add_units(session("mouse_01", "s.1")), f"{name}/{name}_ses-s-1_ecephys.nwb"))
+@pytest.mark.parametrize(
+    ("subject_id", "name"),
+    [("mouse_01", "sub-mouse-01"), ("mouse_01", "sub-mouse01"), ("Mäuse-2", "sub-Mause2")],
+    ids=["as dandi organizes", "as dandify does", "without accents"],
+)
+def test_every_way_of_writing_an_id_in_a_path_is_taken(subject_id: str, name: str, tmp_path: Path) -> None:
+    root = dandiset(tmp_path, (add_units(session(subject_id, "s.1")), f"{name}/{name}_ses-s-1_ecephys.nwb"))
     assert validate(root).errors == ()
 
 

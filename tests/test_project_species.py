@@ -75,6 +75,7 @@ def test_names_that_are_found(text: str, name: str | None) -> None:
         ("mouse", "Mus musculus"), ("Rat", "Rattus norvegicus"), ("macaque", "Macaca mulatta"),
         ("ferret", "Mustela putorius furo"), ("Zebrafish", "Danio rerio"), ("fly", "Drosophila melanogaster"),
         ("Drosofila melanogaster", "Drosophila melanogaster"), ("pig", "Sus scrofa"),
+        ("Xenopus", "Xenopus laevis"),
     ],
 )  # fmt: skip
 def test_what_may_be_meant(text: str, first: str) -> None:

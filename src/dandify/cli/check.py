@@ -22,6 +22,11 @@ import click
 @click.option("--session-id", help="Id of the session.")
 @click.option("--session-start", help="ISO 8601 with zone, like 2026-03-01T14:30:00+01:00, if the files state none.")
 @click.option("--set", "metadata", multiple=True, metavar="KEY=VALUE", help="Any other metadata. Repeatable.")
+@click.option(
+    "--table",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What organize --table will be given: what it says of NWB files and OME-Zarr is not missing then.",
+)
 @click.option("--ignore", multiple=True, metavar="PATTERN", help="Files to pass over, like '*.csv'. Repeatable.")
 @click.option("--doi", is_flag=True, help="It is to be published: what stands in the way of a DOI is an error.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from dandify.dandiset.names import sanitize_label, session_label
+from dandify.dandiset.names import IMAGE_ENTITIES, sanitize_label, session_label
 from dandify.errors import BadRequest
 
 MICR_SUFFIXES: Final = (
@@ -16,11 +16,15 @@ MICR_SUFFIXES: Final = (
     "SPIM", "XPCT",
 )  # fmt: skip
 """How an image was made, by the end of its name (BIDS 1.11.1, schema/rules/files/raw/micr.yaml)."""
+SAMPLE_TYPES: Final = (
+    "cell line", "in vitro differentiated cells", "primary cell", "cell-free sample", "cloning host", "tissue",
+    "whole organisms", "organoid", "technical sample",
+)  # fmt: skip
+"""What samples are (BIDS 1.11.1, schema/objects/columns.yaml, sample_type)."""
 PHOTO: Final = "photo"
 UNKNOWN_TO_BIDS: Final = ("ecephys", "icephys", "nwb", "video")
 """Folders of files for which BIDS 1.11 has no place; ``.bidsignore`` names them. The first two are those of BEP032."""
 
-_MICR: Final = ("sample", "acq", "stain", "run", "chunk")  # in the order of BIDS's names
 _PHOTO: Final = ("sample", "acq")
 _EPHYS: Final = ("sample", "acq", "run")
 _COMPANION: Final = re.compile(
@@ -70,7 +74,7 @@ def micr_path(
             f"BIDS takes no {suffix} as {made_by}", remedy=f"it takes {', '.join(dict.fromkeys(extensions.values()))}"
         )
     folder, stem = _start(subject_id, session_id, session_start_time)
-    name = "_".join([stem, *_parts(entities, _PHOTO if photo else _MICR), made_by])
+    name = "_".join([stem, *_parts(entities, _PHOTO if photo else IMAGE_ENTITIES), made_by])
     return folder / "micr" / f"{name}{extensions[suffix]}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -12,9 +13,12 @@ from typing import Any, Final
 from dandify.dandiset import checks, checks_nwb
 from dandify.dandiset.describe import YAML, DandisetMetadata, problems_in
 from dandify.dandiset.facts import MANIFEST, Facts, kind_of, read_facts
+from dandify.dandiset.found import is_ignored
 from dandify.dandiset.labels import label_conflicts
-from dandify.dandiset.layout import needs_of
+from dandify.dandiset.layout import Placement, needs_of, place_of, shared_names
 from dandify.dandiset.names import MAX_NAME, MAX_PATH, image_path, nwb_path
+from dandify.dandiset.supply import once_filled
+from dandify.dandiset.table import Table, read_table
 from dandify.dandiset.validate import FileVerdict, ValidationReport
 from dandify.errors import BadRequest, BadSource, DandifyError, MissingMetadata, Need
 from dandify.findings import Finding
@@ -48,6 +52,7 @@ def check(
     session_id: str | None = None,
     session_start: str | datetime | None = None,
     metadata: Sequence[str] = (),
+    table: Path | str | None = None,
     ignore: Sequence[str] = (),
     doi: bool = False,
     progress: ProgressCallback | None = None,
@@ -66,6 +71,8 @@ def check(
         A ``dandify.yaml`` that lists sessions and describes the dandiset.
     subject_id, species, sex, age, session_id, session_start, metadata
         As of `dandify.convert`, of all sessions.
+    table
+        What ``dandify organize --table`` will be given: what it says of NWB files and OME-Zarr is not missing then.
     ignore
         Patterns of files that are passed over.
     doi
@@ -88,7 +95,7 @@ def check(
     project = read_config(Path(config)) if config is not None else None
     inputs = [_require(Path(os.path.abspath(p))) for p in paths]
     root = _root(inputs) if inputs else Path(os.path.abspath(str(config))).parent
-    checked = _Checked(root, layer, progress)
+    checked = _Checked(root, layer, read_table(Path(table)) if table is not None else None, progress)
     for path in inputs:
         checked.path(path, tuple(ignore))
     for session in project.sessions if project else ():
@@ -125,19 +132,22 @@ def _require(path: Path) -> Path:
 class _Checked:
     """Gathers what is found."""
 
-    def __init__(self, root: Path, flags: Layer, progress: ProgressCallback | None) -> None:
+    def __init__(self, root: Path, flags: Layer, table: Table | None, progress: ProgressCallback | None) -> None:
         self._root = root
         self._flags = flags
+        self._table = table
         self._progress = progress
         self.findings: list[Finding] = []
         self.files: dict[Path, str] = {}
         self._named: list[Facts] = []
+        self._placed: list[Placement] = []
         self._zarrs: list[Path] = []
 
     def path(self, path: Path, ignore: tuple[str, ...]) -> None:
         """Check what is given: files that are converted already, and the sessions of a scan."""
         for file in _converted(path):
-            self._file(file)
+            if not is_ignored(file, path, ignore):
+                self._file(file)
         if path in self.files:
             return
         report = scan(path, ignore=ignore)
@@ -246,18 +256,27 @@ class _Checked:
             self._media(facts)
         else:
             found = checks.ome_zarr(path)
+        if self._table is not None:
+            try:
+                facts = self._table.supplied(facts)
+            except BadRequest as error:
+                self._add("dandify.table", error, path)
+            found = once_filled(found, facts)
         self.findings += [f for f in (*found, *checks.sizes(path)) if f.id not in _LATER]
         if "zarr" in facts.kind:
             self._zarrs.append(path)
         stated = {k: self._flags.values.get(k) for k in ("subject_id", "session_id")}
-        facts = Facts(
-            path, facts.kind, facts.subject_id or stated["subject_id"],
-            facts.session_id or (stated["session_id"] if facts.session_start_time is None else None),
-            facts.session_start_time, entities=facts.entities,
+        facts = replace(
+            facts, subject_id=facts.subject_id or stated["subject_id"],
+            session_id=facts.session_id or (stated["session_id"] if facts.session_start_time is None else None),
         )  # fmt: skip
-        for need in needs_of(facts, "dandi"):
+        needs = list(needs_of(facts, "dandi"))
+        for need in needs:
             self._need(need, path)
         self._named.append(facts)
+        if not needs:
+            with suppress(BadRequest):  # said by the rules
+                self._placed.append(Placement(path, place_of(facts, "dandi"), facts.kind))
 
     def _media(self, facts: Facts) -> None:
         for link in facts.links:
@@ -280,7 +299,9 @@ class _Checked:
     def names(self) -> None:
         """Look at the names that will be made of the ids."""
         named = [f for f in self._named if label(f.subject_id or "") and (not f.session_id or label(f.session_id))]
-        for error in label_conflicts(named):
+        conflicts = list(label_conflicts(named))
+        said = {error.file for error in conflicts}
+        for error in (*conflicts, *(e for e in shared_names(self._placed, "dandi") if e.file not in said)):
             self._add("dandify.shared_name", error, None)
         for facts in named:
             if facts.session_id is None and facts.session_start_time is None:

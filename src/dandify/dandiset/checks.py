@@ -37,6 +37,7 @@ REMEDIES: Final = {
     "NWBI.check_subject_age": f"age, such as P60D, {_SAID}",
     "NWBI.check_image_series_external_file_relative": "dandify organize copies the video and names it relatively",
     "NWBI.check_image_series_external_file_valid": "dandify organize brings the video along",
+    "NWBI.unreadable": "convert or download it again",
     "BIDS.EMPTY_FILE": "get its content, or remove it; an OME-Zarr of which no chunk is stored counts as empty",
     "dandi_zarr.tree_depth_exceeded": "write chunk keys with '.' instead of '/', or fewer groups in each other",
 }
@@ -131,9 +132,13 @@ def finding(
     if code.startswith("BIDS."):
         message = _bids_line(message)
     where = f" [{'; '.join(places)}]" if places else ""
+    if code.startswith("pynwb.") and "Could not find an IO" in message:  # it is not HDF5 at all
+        remedy: str | None = REMEDIES["NWBI.unreadable"]
+    else:
+        remedy = REMEDIES.get(code) or (SCHEMA_REMEDY if code.startswith("pynwb.") else None)
     return Finding(
         code, origin, scope, severities.get(severity, "ERROR"), f"{message}{where}", path,
-        remedy=REMEDIES.get(code) or (SCHEMA_REMEDY if code.startswith("pynwb.") else None),
+        remedy=remedy,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from dandify.dandiset.nwb_opened import OpenedNwb, alone, opened
 from dandify.dandiset.plain import PICTURES, VIDEOS
 from dandify.errors import BadSource
 from dandify.findings import Finding, Severity
-from dandify.project.rules import problems_of
+from dandify.project.rules import label, problems_of
 from dandify.project.species import find_species
 
 _FILTERS: Final = {
@@ -225,7 +225,9 @@ def nwb_zarr(path: Path) -> Iterator[Finding]:
         yield Finding(
             "dandify.zarr_pickle", "dandify", "file", "ERROR",
             f"{len(pickled)} array(s), such as {pickled[0]}, are pickles: to read them is to run code out of the data, "
-            "and it was not read", path, remedy="convert it again with dandify, or write it as HDF5",
+            "and it was not read", path,
+            "if you trust who wrote it, NUMCODECS_ALLOW_UNSAFE_PICKLE_DECODE=1 dandify repack IN OUT.nwb makes it HDF5,"
+            " and dandify convert --backend zarr writes none",
         )  # fmt: skip
         return
     with quiet_dandi():
@@ -283,4 +285,4 @@ def _uploaded(path: Path) -> bool:
 
 def _bare(text: str) -> str:
     """Return an id without what the ways of writing it in names change: dandi's, BIDS's and ours."""
-    return re.sub(r"[^0-9a-z]", "", text.lower())
+    return re.sub(r"[^0-9a-z]", "", label(text).lower())

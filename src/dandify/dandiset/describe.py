@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,7 +12,7 @@ from typing import Any, Final, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from dandify.dandiset.people import Contributor, Ethics, Funder, Related
+from dandify.dandiset.people import Contributor, Ethics, Funder, Related, mistyped
 from dandify.dandiset.texts import Change, write_text
 from dandify.errors import BadRequest, BadSource
 
@@ -171,18 +172,37 @@ def problems_in(document: Mapping[str, Any]) -> Iterator[MetadataProblem]:
                 continue
             contact = place[0] == "contributor" and found["type"] == "value_error" and "ontact" in found["msg"]
             missing = found["type"] == "missing" and len(place) == 1
-            message = "is missing" if found["type"] == "missing" else _in_words(place, found["msg"])
+            message = "is missing" if found["type"] == "missing" else _in_words(place, found["msg"], found.get("input"))
             yield MetadataProblem(".".join(place), message, "publication" if missing or contact else "draft")
+    for where, identifier in _identifiers(document):
+        if fault := mistyped(identifier):
+            yield MetadataProblem(where, fault, "draft")
 
 
-def _in_words(place: list[str], message: str) -> str:
+def _identifiers(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the identifiers of contributors and of where they work, which the schema knows by their form only."""
+    for i, who in enumerate(document.get("contributor") or ()):
+        if not isinstance(who, Mapping):
+            continue
+        named = [(f"contributor.{i}", who)]
+        named += [(f"contributor.{i}.affiliation.{j}", where) for j, where in enumerate(who.get("affiliation") or ())]
+        for place, one in named:
+            if isinstance(one, Mapping) and isinstance(identifier := one.get("identifier"), str):
+                yield f"{place}.identifier", identifier
+
+
+def _in_words(place: list[str], message: str, stated: object) -> str:
     """Say what is expected where the schema only has a pattern."""
     if place[0] == "contributor" and "pattern" in message:
         return {
             "name": "a person is written 'Last, First'",
             "identifier": "an ORCID is 0000-0000-0000-000X, of an organization it is https://ror.org/...",
         }.get(place[-1], message)
-    return message
+    if terms := re.findall(r"'dcite:(\w+)'", message):
+        near = get_close_matches(str(stated).rpartition(":")[2], terms, n=2, cutoff=0.5)
+        meant = f"; is {' or '.join(near)} meant?" if near else f": {', '.join(terms)}"
+        return f"{str(stated).rpartition(':')[2]!r} is none of DANDI's words{meant}"
+    return message.removeprefix("Value error, ")
 
 
 def read_description(dandiset: Path) -> dict[str, Any] | None:

@@ -27,6 +27,8 @@ def duplicates(assets: Iterable[tuple[Path, str]]) -> Iterator[Finding]:
     """
     kinds = dict(assets)
     for same_size in _groups([(_size(path), path) for path in sorted(kinds)]):
+        if not _size(same_size[0])[2]:
+            continue  # of an empty file that is the fault, and not that there is another
         for paths in _groups([(_content(path), path) for path in same_size]):
             for path in paths[1:]:
                 severity: Severity = "HINT" if kinds[path] in _OFTEN else "WARNING"

@@ -338,8 +338,10 @@ def _zarr(path: Path) -> _Tree:
             tree.cells |= {cell for cell in _zarr_texts(folder / "cell_id")[:1] if cell}
         elif kind == "DandiIcephysMetadata":
             for key, entity in _ENTITIES.items():
-                if (folder / key).is_dir() and (values := _zarr_texts(folder / key)) and values[0]:
-                    tree.entities[entity] = values[0]
+                if value := _zarr_value(folder, attributes, key):
+                    tree.entities[entity] = value
+        if place.startswith(_DEVICES) and (probe := _zarr_value(folder, attributes, "probe_id")):  # AIBS' EcephysProbe
+            tree.probes.add(probe)
     return tree
 
 
@@ -352,6 +354,19 @@ def _zarr_nodes(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         elif ".zgroup" not in files:
             continue
         yield folder, zarr_attributes(folder)
+
+
+def _zarr_value(group: Path, attributes: Mapping[str, Any], key: str) -> str | None:
+    """Return what a group says by an attribute or a small array, as text; None where it does not."""
+    import zarr
+
+    if attributes.get(key) not in (None, ""):
+        return str(attributes[key])
+    if not (group / key / ".zarray").is_file():
+        return None
+    if texts := _zarr_texts(group / key):
+        return texts[0] or str(np.ravel(zarr.open_array(str(group / key), mode="r")[...])[0])
+    return None
 
 
 def _zarr_texts(array: Path) -> list[str]:

@@ -83,7 +83,7 @@ def find(
                 remedy="give the converted files, and another folder for --dandiset",
             )  # fmt: skip
         for path, reason in _walk(given, root, table):
-            if _ignored(path, given, ignore):
+            if is_ignored(path, given, ignore):
                 ignored.append(path)
             elif reason:
                 left.setdefault(path, LeftFile(path, reason))
@@ -151,7 +151,8 @@ def _nothing(inputs: Sequence[Path], plain: Sequence[LeftFile]) -> UnknownFormat
     )  # fmt: skip
 
 
-def _ignored(path: Path, given: Path, patterns: Sequence[str]) -> bool:
+def is_ignored(path: Path, given: Path, patterns: Sequence[str]) -> bool:
+    """Whether one of the patterns matches a file's path below what was given, or a name in it."""
     below = path.relative_to(given) if path != given else Path(path.name)
     names = (below.as_posix(), *below.parts)
     return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)

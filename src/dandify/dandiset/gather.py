@@ -198,7 +198,8 @@ def _microscope(image: ImageContent | None, sidecar: Mapping[str, Any]) -> Itera
 def _ways(below: Path, image: ImageContent | None) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return approaches, techniques and variables of an image, by its BIDS suffix or what it says of itself."""
     suffix = below.name.split(".")[0].rpartition("_")[2]
-    named = suffix if suffix in SUFFIX_TECHNIQUES and "micr" in below.parts else None
+    by_bids = "micr" in below.parts or "sample" in entities_of(Path(below.name))  # else it may be any word
+    named = suffix if suffix in SUFFIX_TECHNIQUES and by_bids else None
     known = named or (image.suffix if image else None)
     if not named and (image is None or not image.is_microscopy):
         return (), (), ()

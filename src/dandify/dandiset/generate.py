@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from dandify.dandiset import tables
-from dandify.dandiset.context import Context
+from dandify.dandiset.context import Context, entities_of
 from dandify.dandiset.describe import (
     YAML,
     DandisetMetadata,
@@ -129,6 +129,7 @@ def write_tables(
     layout: Layout,
     origins: Mapping[PurePosixPath, Path],
     given: Mapping[PurePosixPath, Mapping[str, str | None]] = MappingProxyType({}),
+    named: Mapping[PurePosixPath, Mapping[str, str]] = MappingProxyType({}),
     *,
     replaced: Collection[PurePosixPath] = (),
     dry_run: bool = False,
@@ -149,6 +150,8 @@ def write_tables(
     given
         What the user says of the subjects and sessions of assets that do not say it themselves, by NWB's keys; None
         takes away what one says.
+    named
+        Sample, stain and so on of assets, by the keys of BIDS, as the user writes them; names hold less.
     replaced
         Those of the assets that take the place of others: tables of their own follow them.
     dry_run
@@ -172,7 +175,7 @@ def write_tables(
     beside = ephys_documents(dandiset, origins, replaced) if layout == "bids" else ()
     return {
         path: write_text(dandiset / path, text, dry_run=dry_run)
-        for path, text in chain(_documents(dandiset, assets, layout, given), beside)
+        for path, text in chain(_documents(dandiset, assets, layout, given, named), beside)
         if PurePosixPath(path) not in origins
     }
 
@@ -204,7 +207,11 @@ def _checksum(path: Path) -> tuple[str, str]:
 
 
 def _documents(
-    root: Path, assets: Sequence[Described], layout: Layout, told: Collection[PurePosixPath] = ()
+    root: Path,
+    assets: Sequence[Described],
+    layout: Layout,
+    told: Collection[PurePosixPath] = (),
+    named: Mapping[PurePosixPath, Mapping[str, str]] = MappingProxyType({}),
 ) -> Iterator[tuple[str, str]]:
     images = [a for a in assets if a.facts.image is not None]
     if layout == "dandi":
@@ -219,13 +226,14 @@ def _documents(
         flat = [row for row in flat if len(row) > 2]
         yield from _table(root, "sessions.tsv", flat, ("participant_id", "session_id"))
     elif layout == "bids":
-        yield from _table(root, "samples.tsv", tables.samples(assets), ("sample_id", "participant_id"))
+        yield from _table(root, "samples.tsv", tables.samples(assets, named), ("sample_id", "participant_id"))
         for subject, found in rows.items():
             yield from _table(root, f"sub-{subject}/sub-{subject}_sessions.tsv", found, ("session_id",))
         for asset in images:
             if asset.facts.image is not None and "micr" in asset.path.parts:
                 path = str(asset.path.with_name(asset.path.name.split(".")[0] + ".json"))
-                yield path, json_text(root / path, tables.image_sidecar(asset.facts.image))
+                stain = {**entities_of(asset.path), **named.get(asset.path, {})}.get("stain")
+                yield path, json_text(root / path, tables.image_sidecar(asset.facts.image, stain))
 
 
 def _table(root: Path, path: str, rows: tables.Rows, keys: Sequence[str]) -> Iterator[tuple[str, str]]:

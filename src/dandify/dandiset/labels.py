@@ -10,6 +10,7 @@ from typing import TypeVar
 from dandify.dandiset.facts import Facts, kind_of, read_facts
 from dandify.dandiset.names import sanitize_label, session_label
 from dandify.errors import BadRequest, BadSource
+from dandify.project.rules import label as nameable
 
 K = TypeVar("K")
 
@@ -69,7 +70,7 @@ def _present(dandiset: Path | None, labels: set[str], copies: set[tuple[int, int
             if kind in ("nwb", "nwb-zarr") and not (kind == "nwb" and _stamp(path) in copies):
                 with suppress(BadSource):  # damaged: `validate` tells, and it may be about to be replaced
                     facts = read_facts(path, kind)
-                    if facts.subject_id:
+                    if nameable(facts.subject_id or ""):
                         yield facts
 
 

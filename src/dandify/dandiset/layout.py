@@ -16,6 +16,7 @@ from dandify.dandiset.names import MAX_NAME, MAX_PATH, image_name, image_path, n
 from dandify.dandiset.plain import MICROSCOPY, ome_suffix, split_suffix
 from dandify.dandiset.supply import with_given
 from dandify.errors import BadRequest, BadSource, MissingMetadata, Need
+from dandify.project.rules import label
 
 Layout = Literal["dandi", "bids"]
 
@@ -39,6 +40,8 @@ class Placement:
     given
         What the user says of the subject and session, see `Facts.given`: written into the copy of an NWB file, and of
         other files into the tables of the dandiset.
+    entities
+        Of an image, as its name or the user writes them, see `Facts.entities`.
     """
 
     source: Path
@@ -46,6 +49,7 @@ class Placement:
     kind: Literal["nwb", "nwb-zarr", "ome-zarr", "image", "video", "media", "table"]
     media: tuple[Medium, ...] = ()
     given: Mapping[str, str | None] = field(default_factory=dict)
+    entities: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_edited(self) -> bool:
@@ -142,6 +146,7 @@ def plan_layout(
     needs = [need for f in stated for need in needs_of(f, layout)]
     if needs:
         raise MissingMetadata(needs, where="the name of a file in the dandiset")
+    _refuse_nameless(stated)
     _refuse_links(stated)
     if conflict := next(label_conflicts(stated, dandiset), None):
         raise conflict
@@ -150,7 +155,7 @@ def plan_layout(
         placed += _places(facts, layout)
     _refuse_long_names(placed)
     _refuse_missing(placed)
-    _refuse_shared_names(placed)
+    _refuse_shared_names(placed, layout)
     return tuple(placed)
 
 
@@ -180,13 +185,24 @@ def needs_of(facts: Facts, layout: Layout) -> Iterator[Need]:
         yield Need("session_id", "id of the session", "--session-id VALUE, or a column of --table", of)
 
 
-def _places(facts: Facts, layout: Layout) -> Iterator[Placement]:
+def place_of(facts: Facts, layout: Layout) -> PurePosixPath:
+    """Return the place of a file, of which subject and session are known.
+
+    Raises
+    ------
+    BadRequest
+        If no name can be made of what it says; naming the file.
+    """
     try:
-        target = (_bids_target if layout == "bids" else _target)(facts)
+        return (_bids_target if layout == "bids" else _target)(facts)
     except BadRequest as error:
         raise BadRequest(error.cause, file=facts.path, remedy=error.remedy) from None
+
+
+def _places(facts: Facts, layout: Layout) -> Iterator[Placement]:
+    target = place_of(facts, layout)
     media = media_of(facts, target)
-    yield Placement(facts.path, target, facts.kind, media, facts.given)
+    yield Placement(facts.path, target, facts.kind, media, facts.given, facts.entities)
     for destination, source in {m.target: m.source for m in media}.items():
         yield Placement(source, destination, "media")
 
@@ -199,7 +215,9 @@ def _target(facts: Facts) -> PurePosixPath:
             suffix=_nwb_suffix(facts),
         )  # fmt: skip
     suffix = ".ome.zarr" if facts.kind == "ome-zarr" else split_suffix(facts.path)[1]
-    return image_path(subject, session, image_name(facts.path.name), session_start_time=start, suffix=suffix)
+    return image_path(
+        subject, session, image_name(facts.path.name), session_start_time=start, entities=facts.entities, suffix=suffix
+    )
 
 
 def _bids_target(facts: Facts) -> PurePosixPath:
@@ -216,6 +234,23 @@ def _bids_target(facts: Facts) -> PurePosixPath:
 
 def _nwb_suffix(facts: Facts) -> str:
     return ".nwb.zarr" if facts.kind == "nwb-zarr" else ".nwb"
+
+
+def _refuse_nameless(files: Sequence[Facts]) -> None:
+    """Refuse ids of which nothing is left in a name: those in Chinese, of signs alone."""
+    nameless = [
+        (facts.path, key, text) for facts in files
+        for key, text in (("subject_id", facts.subject_id), ("session_id", facts.session_id))
+        if text and not label(text)
+    ]  # fmt: skip
+    if not nameless:
+        return
+    path, key, text = nameless[0]
+    more = f", and {len(nameless) - 1} more such ids" if len(nameless) > 1 else ""
+    raise BadRequest(
+        f"its {key} {text!r} has no letter from A to Z and no digit, and names of files are made of these{more}",
+        file=path, remedy="write it again with another id: a name in Latin letters, or a number",
+    )  # fmt: skip
 
 
 def _refuse_links(files: Sequence[Facts]) -> None:
@@ -254,18 +289,56 @@ def _refuse_missing(placed: Sequence[Placement]) -> None:
     )  # fmt: skip
 
 
-def _refuse_shared_names(placed: Sequence[Placement]) -> None:
-    seen: dict[str, Placement] = {}
+def shared_names(placed: Sequence[Placement], layout: Layout) -> Iterator[BadRequest]:
+    """Yield an error for each place that several files would have."""
+    by_place: dict[str, list[Placement]] = {}
     for placement in placed:
-        other = seen.setdefault(str(placement.target).casefold(), placement)
-        if other is not placement:
-            told_apart = (
-                "each describes a BIDS dataset of its own: organize the datasets into folders of their own, or leave "
-                f"such files out with --ignore {placement.target.name!r}"
-                if "table" in (placement.kind, other.kind)
-                else "they state the same subject and session; give them different session ids, tell them apart by a "
-                "column of --table (description, run, acquisition ...), or leave one out"
-            )
-            raise BadRequest(
-                f"two files would both be {placement.target}: {other.source} and {placement.source}", remedy=told_apart
-            )
+        by_place.setdefault(str(placement.target).casefold(), []).append(placement)
+    for sharing in by_place.values():
+        sources = list(dict.fromkeys(p.source for p in sharing))
+        if len(sources) > 1:
+            many = "two" if len(sources) == 2 else str(len(sources))
+            yield BadRequest(
+                f"{many} files would {'both' if many == 'two' else 'all'} be {sharing[0].target}: "
+                f"{', '.join(map(str, sources[:-1]))} and {sources[-1]}",
+                file=sources[-1], remedy=_told_apart(sharing, layout),
+            )  # fmt: skip
+
+
+def _told_apart(sharing: Sequence[Placement], layout: Layout) -> str:
+    """Say how files of one subject and session get names of their own."""
+    kinds = {placement.kind for placement in sharing}
+    if "table" in kinds:
+        return (
+            "each describes a BIDS dataset of its own: organize the datasets into folders of their own, or leave "
+            f"such files out with --ignore {sharing[0].target.name!r}"
+        )
+    if kinds & {"nwb", "nwb-zarr"}:
+        columns, example = (
+            ("description, probe_id, cell_id or slice_id", "description") if layout == "dandi"
+            else ("acquisition, run or sample_id", "acquisition")
+        )  # fmt: skip
+        return (
+            f"they state the same subject and session, and hold the same kind of data: a column {columns} of --table "
+            f"tells them apart (path,{example} / a.nwb,raw / b.nwb,sorted); or leave one out with --ignore"
+        )
+    columns = "sample_id, stain, acquisition, run or chunk"
+    if layout == "bids" and "video" in kinds:
+        return "rename one of them: a video is called by its own name; or leave one out with --ignore"
+    if layout == "bids":
+        return f"a column {columns} of --table tells them apart; or leave one out with --ignore"
+    return f"rename one of them, or tell them apart by a column {columns} of --table; or leave one out with --ignore"
+
+
+def _refuse_shared_names(placed: Sequence[Placement], layout: Layout) -> None:
+    errors = list(shared_names(placed, layout))
+    if len(errors) > 1:
+        lines = [f"  {error.cause}" for error in errors[:_MAX_LISTED]]
+        more = [f"  and {len(errors) - _MAX_LISTED} more"] if len(errors) > _MAX_LISTED else []
+        remedies = dict.fromkeys(error.remedy for error in errors if error.remedy)
+        raise BadRequest(
+            "\n".join([f"{len(errors)} names would each be of several files:", *lines, *more]),
+            remedy="; ".join(remedies),
+        )
+    for error in errors:
+        raise BadRequest(error.cause, remedy=error.remedy)

@@ -69,6 +69,9 @@ MAX_NAME: Final = 255 - len(".replaced")
 ENTITIES: Final = ("tis", "slice", "cell", "desc", "probe")
 """Optional parts of an NWB file's name, in the order that dandi wants."""
 
+IMAGE_ENTITIES: Final = ("sample", "acq", "stain", "run", "chunk")
+"""Optional parts of an image's name, in the order of BIDS's."""
+
 _IMAGE_SUFFIX: Final = r"(\.ome)?\.(zarr|ngff|png|jpe?g|gif|mp4|avi|wmv|mov|flv|mkv)$"
 _NAMED = re.compile(r"sub-(?P<subject>[^_.]+)(?:_ses-(?P<session>[^_.]+))?(?:[_.]|$)")
 
@@ -137,9 +140,10 @@ def image_path(
     image: str,
     *,
     session_start_time: datetime | None = None,
+    entities: Mapping[str, str] = MappingProxyType({}),
     suffix: str = ".ome.zarr",
 ) -> PurePosixPath:
-    """Return ``sub-<id>/sub-<id>_ses-<id>_<image>.ome.zarr``, or that of a picture or video.
+    """Return ``sub-<id>/sub-<id>_ses-<id>[_<entity>-<id>]_<image>.ome.zarr``, or that of a picture or video.
 
     There is no other dot in the name, because DANDI tells an OME-Zarr by exactly these suffixes.
 
@@ -149,6 +153,8 @@ def image_path(
         See `nwb_path`.
     image
         The image's own name: the file's, without suffixes and without a ``sub-<id>_ses-<id>_`` of dandify.
+    entities
+        Parts of BIDS's names, as of `entities_in_name`: they stay such, so that the sample is known by the name.
     suffix
         ``.ome.zarr``, or ``.png``, ``.mp4``, ...
 
@@ -158,7 +164,12 @@ def image_path(
         If there is neither a session id nor a start.
     """
     folder, stem = _stem(subject_id, session_id, session_start_time)
-    return PurePosixPath(folder, f"{stem}_{label(image) or 'image'}{suffix}")
+    stated = [f"{key}-{found}" for key in IMAGE_ENTITIES if (found := label(entities.get(key, "")))]
+    way = label(entities.get("suffix", ""))
+    words = [word for word in image.split("_") if "-" not in word or word.partition("-")[0] not in entities]
+    own = label("_".join(words[:-1] if way and words and label(words[-1]) == way else words))
+    parts = [*stated, *filter(None, (own, way))] or ["image"]
+    return PurePosixPath(folder, f"{'_'.join([stem, *parts])}{suffix}")
 
 
 def image_name(file_name: str) -> str:
@@ -183,7 +194,7 @@ def entities_in_name(stem: str) -> dict[str, str]:
     found = {key: value for key, dash, value in (p.partition("-") for p in (*pairs, last)) if dash and key and value}
     if "sample" in found and "-" not in last:
         found["suffix"] = last
-    return {key: found[key] for key in ("sample", "acq", "stain", "run", "chunk", "suffix") if key in found}
+    return {key: found[key] for key in (*IMAGE_ENTITIES, "suffix") if key in found}
 
 
 def modalities_of(types: Iterable[str], parents: Mapping[str, str] = MappingProxyType({})) -> tuple[str, ...]:

@@ -200,7 +200,8 @@ def organize(
     replaced = {p.target for p in todo if os.path.lexists(root / p.target)}
     origins = {p.target: p.source for p in placements}
     told = {p.target: p.given for p in placements if p.given}
-    tables = write_tables(root, chosen, origins, told, replaced=replaced, dry_run=dry_run)
+    named = {p.target: p.entities for p in placements if p.entities}
+    tables = write_tables(root, chosen, origins, told, named, replaced=replaced, dry_run=dry_run)
     generated = (*generated, *(root / path for path, change in tables.items() if change != "unchanged"))
     if dry_run:
         done: dict[PurePosixPath, Action] = {p.target: _expected(p, mode) for p in todo}
@@ -353,8 +354,8 @@ def _require_room(root: Path, needed: int) -> None:
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise DandifyError(
-            f"{needed / 1e9:.1f} GB are to be copied, and {free / 1e9:.1f} GB are free", file=root,
-            remedy="--mode hardlink needs no room on the same disk",
+            f"{needed / 1e6:,.1f} MB are to be copied, and {free / 1e6:,.1f} MB are free", file=root,
+            remedy="make room, or choose another disk; --mode hardlink needs no room on the disk that they are on",
         )  # fmt: skip
 
 

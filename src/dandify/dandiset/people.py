@@ -11,6 +11,10 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 from dandify.errors import BadRequest
 
 _DOI: Final = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)?(10\.\d{4,9}/\S+)", re.IGNORECASE)
+_ORCID: Final = re.compile(r"(\d{4}-\d{4}-\d{4}-\d{3})([\dX])")
+_ROR_PAGE: Final = "https://ror.org/"
+_CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_ROR: Final = re.compile(rf"{re.escape(_ROR_PAGE)}0([{_CROCKFORD}]{{6}})(\d\d)")
 _CONTACT: Final = re.compile(r"(?P<name>[^<>;]+?)\s*<(?P<email>[^<>\s]+@[^<>\s]+)>")
 
 
@@ -233,6 +237,27 @@ def parse_related(text: str) -> Related:
     place = place.strip()
     is_url = place.startswith(("http://", "https://")) and not _DOI.fullmatch(place)
     return Related(relation=relation, url=place if is_url else None, identifier=None if is_url else place)
+
+
+def mistyped(identifier: str) -> str | None:
+    """Say that an ORCID or a ROR has a wrong digit, which the checksum in each tells; None if it is right.
+
+    Sources: ISO 7064 MOD 11-2 of "Structure of the ORCID Identifier", MOD 97-10 of "ROR identifier pattern".
+    """
+    if found := _ORCID.fullmatch(identifier):
+        total = 0
+        for digit in found[1].replace("-", ""):
+            total = (total + int(digit)) * 2
+        if "0123456789X"[(12 - total % 11) % 11] != found[2]:
+            return f"{identifier} is no ORCID: its last digit is a check of the others, and does not fit"
+    if identifier.startswith(_ROR_PAGE):
+        found = _ROR.fullmatch(identifier)
+        value = 0
+        for letter in found[1] if found else "":
+            value = value * 32 + _CROCKFORD.index(letter)
+        if found is None or int(found[2]) != 98 - value * 100 % 97:
+            return f"{identifier} is no ROR: it is 0, six letters or digits, and two digits that check them"
+    return None
 
 
 def _prefixed(term: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +11,7 @@ from typing import Any, Final
 import h5py
 
 from dandify.dandiset.facts import Facts
+from dandify.findings import Finding
 from dandify.project.rules import problems_of
 from dandify.project.species import find_species
 
@@ -19,6 +20,8 @@ SUBJECT: Final = ("species", "sex", "age", "date_of_birth", "weight", "strain", 
 UNKNOWN: Final = "n/a"
 """What a cell says, as in BIDS, so that the copy does not state what the file does."""
 
+_DEMANDED: Final = ("species", "sex", "age")  # beside the id, of every subject
+_ABOUT: Final = {"NWBI.check_subject_id_exists": "subject_id"}
 _NOTHING: Final = frozenset({"na", "n/a", "nan", "none", "null"})
 _PLACES: Final = {"session_id": "general/session_id"}
 _GROUP: Final = "general/subject"
@@ -76,6 +79,31 @@ def with_given(facts: Facts, said: Mapping[str, str]) -> Facts:
 def stated_of(facts: Facts, key: str) -> str | None:
     """Return what a file states by a key of `SUBJECT`, ``subject_id`` or ``session_id``."""
     return facts.session_id if key == "session_id" else facts.subject.get(key)
+
+
+def once_filled(findings: Iterable[Finding], facts: Facts) -> Iterator[Finding]:
+    """Yield what validators say of an NWB file as far as it holds of the copy that is to say what is given, too.
+
+    Parameters
+    ----------
+    findings
+        Of the file as it is.
+    facts
+        With what is given, see `with_given`.
+    """
+    given = {key for key, value in facts.given.items() if value is not None}
+    if "date_of_birth" in given:
+        given.add("age")
+    for found in findings:
+        if found.id == "NWBI.check_subject_exists" and given:
+            missing = [k for k in _DEMANDED if not facts.subject.get(k) and k not in given]
+            for key in missing:
+                message = f"{key} of the subject is missing"
+                yield replace(
+                    found, id=f"dandify.missing_{key}", message=message, remedy=f"a column {key} of --table", key=key
+                )
+        elif (found.key or _ABOUT.get(found.id)) not in given:
+            yield found
 
 
 def fill(nwb: Path, given: Mapping[str, str | None]) -> None:

@@ -17,6 +17,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
+from dandify.dandiset.bids_names import SAMPLE_TYPES
 from dandify.dandiset.facts import Facts
 from dandify.dandiset.supply import SUBJECT, UNKNOWN, contradicted, stated_of, with_given
 from dandify.errors import BadRequest
@@ -24,14 +25,15 @@ from dandify.project.rules import problems_of
 
 _IDS: Final = ("subject_id", "session_id", "session_start_time")
 _ENTITIES: Final = {
-    "sample_id": "sample", "stain": "stain", "acquisition": "acq", "run": "run", "chunk": "chunk", "suffix": "suffix",
+    "sample_id": "sample", "sample_type": "sample_type", "stain": "stain",
+    "acquisition": "acq", "run": "run", "chunk": "chunk", "suffix": "suffix",
     "tissue_sample_id": "tis", "slice_id": "slice", "cell_id": "cell", "description": "desc", "probe_id": "probe",
 }  # fmt: skip
 _PIXELS: Final = "pixel_size_um"
 COLUMNS: Final = ("path", *_IDS, *SUBJECT, *_ENTITIES, _PIXELS)
 """What a table may say. ``path`` is a file or a pattern, relative to the table; ``species``, ``sex``, ``age`` and so on
 are of the subject, as NWB has them, and ``n/a`` takes away what an NWB file states and DANDI refuses; ``suffix`` is
-BIDS's: SPIM, CONF; ``pixel_size_um`` are two or three numbers, x y z."""
+BIDS's: SPIM, CONF; so is ``sample_type``: tissue, cell line; ``pixel_size_um`` are two or three numbers, x y z."""
 
 
 _NUMBER: Final = r"(?=[0-9.]*[1-9])(\d+\.?\d*|\.\d+)"
@@ -90,9 +92,16 @@ class Table:
                     f"{row.path} is none of the files to be organized", file=self.path, place=f"line {row.line}",
                     remedy="paths are relative to the table, and may be patterns such as 'raw/*.ome.tif'",
                 )  # fmt: skip
-        return [self._supplied(facts) for facts in files]
+        return [self.supplied(facts) for facts in files]
 
-    def _supplied(self, facts: Facts) -> Facts:
+    def supplied(self, facts: Facts) -> Facts:
+        """Return one file's facts with those of the table.
+
+        Raises
+        ------
+        BadRequest
+            As `supply`, of this file.
+        """
         said: dict[str, tuple[str, int]] = {}
         for row in self.rows_of(facts.path):
             for key, value in row.values.items():
@@ -185,6 +194,12 @@ def read_table(path: Path) -> Table:
             raise BadRequest(
                 f"{_PIXELS} {values[_PIXELS]!r} is not two or three numbers above 0", file=path, place=where,
                 remedy="write x and y, or x, y and z, with spaces between: 0.5 0.5 2",
+            )  # fmt: skip
+        if (kind := values.get("sample_type")) and kind not in SAMPLE_TYPES:
+            near = get_close_matches(kind.lower(), SAMPLE_TYPES, n=1)
+            raise BadRequest(
+                f"sample_type {kind!r} is none that BIDS knows", file=path, place=where,
+                remedy=f"did you mean {near[0]!r}?" if near else f"it has {', '.join(SAMPLE_TYPES)}",
             )  # fmt: skip
         rows.append(_row(reader.line_num, Path(os.path.abspath(path)).parent, values))
     return Table(path, tuple(rows))

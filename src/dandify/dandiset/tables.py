@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from dandify.dandiset.assets import age_at
@@ -85,22 +86,35 @@ def sessions(assets: Sequence[Described]) -> Mapping[str, Rows]:
     return {subject: [rows[key] for key in sorted(rows)] for subject, rows in sorted(found.items())}
 
 
-def samples(assets: Sequence[Described]) -> Rows:
-    """Return the rows of ``samples.tsv``: of files that are named by a sample."""
+def samples(
+    assets: Sequence[Described], named: Mapping[PurePosixPath, Mapping[str, str]] = MappingProxyType({})
+) -> Rows:
+    """Return the rows of ``samples.tsv``: of files that are named by a sample.
+
+    Parameters
+    ----------
+    assets
+        Files and images.
+    named
+        What the user says of them; ``sample_type`` is of the sample.
+    """
     found: dict[tuple[str, str], dict[str, str]] = {}
     for asset in assets:
         subject, sample = _subject_label(asset), _entities(asset).get("sample")
         if subject and sample:
             found[subject, sample] = {
-                "sample_id": f"sample-{sample}", "participant_id": f"sub-{subject}", "sample_type": _ABSENT,
+                "sample_id": f"sample-{sample}", "participant_id": f"sub-{subject}",
+                "sample_type": named.get(asset.path, {}).get("sample_type")
+                or found.get((subject, sample), {}).get("sample_type", _ABSENT),
             }  # fmt: skip
     return [found[key] for key in sorted(found)]
 
 
-def image_sidecar(image: ImageContent) -> dict[str, Any]:
-    """Return the JSON that BIDS wants beside a microscopy image; what the image does not say is not in it.
+def image_sidecar(image: ImageContent, stain: str | None = None) -> dict[str, Any]:
+    """Return the JSON that BIDS wants beside a microscopy image; what nobody says is not in it.
 
-    ``PixelSize`` is in the order x, y, z, as BIDS has it.
+    ``PixelSize`` is in the order x, y, z, as BIDS has it. ``SampleStaining`` are the fluorophores that the image
+    states; else the ``stain`` that its name or the user does.
     """
     sizes = [image.pixel_size_um[axis] for axis in "xyz" if axis in image.pixel_size_um]
     made: dict[str, Any] = {
@@ -111,7 +125,7 @@ def image_sidecar(image: ImageContent) -> dict[str, Any]:
         "Magnification": image.magnification,
         "NumericalAperture": image.numerical_aperture,
         "Immersion": image.immersion,
-        "SampleStaining": list(image.fluorophores),
+        "SampleStaining": list(image.fluorophores) or (stain and [stain]),
         "ChannelNames": list(image.channels),
     }
     return {key: value for key, value in made.items() if value}

@@ -76,11 +76,13 @@ def find_species(text: str) -> Species | None:
 
 
 def nearest_species(text: str, count: int = 3) -> tuple[str, ...]:
-    """Return the Latin names that may be meant, the likeliest first: by common name, else by spelling."""
+    """Return the Latin names that may be meant, the likeliest first: by common name or genus, else by spelling."""
     wanted = _plain(text)
     words = _by_word()
     if wanted in words:
         return words[wanted][:count]
+    if of_genus := [name for name in species_table() if name.partition(" ")[0].lower() == wanted]:
+        return tuple(of_genus[:count])
     near = get_close_matches(wanted, words, n=count, cutoff=0.75)
     return tuple(dict.fromkeys(name for word in near for name in words[word][:1]))
 
