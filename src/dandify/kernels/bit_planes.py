@@ -25,10 +25,8 @@ _BYTES = ir.VectorType(ir.IntType(8), _STEP)
 _BOTH = ir.VectorType(ir.IntType(8), 2 * _STEP)
 _LANE = ir.IntType(32)
 
-_RUN, _EVERY = (
-    64,
-    1024,
-)  # bytes of a plane that are looked at, and how far the next ones are: whole rows of usual chunks
+_RUN = 64  # bytes of a plane that are looked at at one go,
+_EVERY = 1024  # and how far the next ones are: some rows of usual chunks
 _UNEVEN = 0.1  # excess of chi-square for each byte, at which a Huffman code saves 0.9 %; Zstandard asks for 1.6
 _SLOTS = 2048  # of a table of words that were met
 _REPEATED = 64  # one of so many words

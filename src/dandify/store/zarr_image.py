@@ -94,6 +94,10 @@ class BloscCodec:
                 return frame
         return bytes(self._codec.encode(chunk))
 
+    def decode(self, payload: bytes) -> bytes:
+        """Decode a chunk, by Blosc's own library."""
+        return bytes(self._codec.decode(payload))
+
     def v2(self) -> dict[str, Any]:
         """As ``.zarray`` has it."""
         return {"id": "blosc", "cname": self.inner, "clevel": self.level, "shuffle": _SHUFFLES[self.shuffle],
