@@ -8,7 +8,7 @@ import tensorstore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dandify.kernels.downsample import BINS, ROW_STEP, bin_values, halve, tally
+from dandify.kernels.downsample import BINS, bin_values, cut_halving, halve, row_step, tally
 from ngff_reference import mean, noise
 
 DTYPES = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32"]
@@ -57,12 +57,16 @@ def test_halve_of_any_shape(shape: tuple[int, ...], factors: tuple[int, int, int
     np.testing.assert_array_equal(out, mean(values, factors))
 
 
+@pytest.mark.parametrize(
+    "shape", [(2, 40, 50), (8, 40, 60), (8, 200, 190)], ids=["all rows", "every fourth row", "every 16th"]
+)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_tally_finds_extremes_and_percentiles(dtype: str) -> None:
-    values = noise((8, 40, 50), dtype, seed=5)
+def test_tally_finds_extremes_and_percentiles(dtype: str, shape: tuple[int, int, int]) -> None:
+    values = noise(shape, dtype, seed=5)
     counts = np.zeros(BINS, np.int64)
     assert tally(values, counts) == (values.min(), values.max())
-    rows = values[:, ::ROW_STEP]
+    z, y = np.indices(shape[:2])
+    rows = values[(y + z) % row_step(values) == 0]
     assert counts.sum() == rows.size
     median = bin_values(values.dtype)[np.searchsorted(np.cumsum(counts), rows.size / 2)]
     spread = float(values.max()) - float(values.min())
@@ -75,3 +79,22 @@ def test_tally_leaves_out_what_is_not_finite() -> None:
     assert tally(values, counts) == (-2.0, 3.0)
     assert counts.sum() == 2
     assert bin_values(values.dtype)[np.flatnonzero(counts)] == pytest.approx([-2.0, 3.0], rel=0.01)
+
+
+@pytest.mark.parametrize("factors", [(2, 2, 2), (1, 2, 2), (2, 1, 2), (1, 1, 2)])
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16"])
+def test_a_block_is_cut_counted_and_halved_at_one_go(dtype: str, factors: tuple[int, int, int]) -> None:
+    values = noise((7, 60, 70), dtype, seed=3)
+    cut = values[:, 11:51, 21:64]
+    block, counts, expected_counts = np.empty(cut.shape, dtype), np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
+    level = np.zeros((9, 70, 80), dtype)
+    shape = [-(-n // f) for n, f in zip(cut.shape, factors, strict=True)]
+    out = level[1 : 1 + shape[0], 2 : 2 + shape[1], 3 : 3 + shape[2]]
+    found = cut_halving(values, (11, 21), block, factors, out, counts)
+    assert found == tally(np.ascontiguousarray(cut), expected_counts) == (cut.min(), cut.max())
+    np.testing.assert_array_equal(counts, expected_counts)
+    np.testing.assert_array_equal(block, cut)
+    np.testing.assert_array_equal(out, mean(cut, factors))
+    out[...] = 0
+    assert not level.any()
+    assert cut_halving(values, (11, 21), block, factors, out, None) == (np.inf, -np.inf)

@@ -17,7 +17,6 @@ from dandify.errors import BadRequest, UnknownFormat, VerificationFailed
 from dandify.kernels.shrink import shrink
 from dandify.ngff.check import check_ome_zarr
 from dandify.ngff.pyramid import Pyramid
-from dandify.ngff.verify import _Again
 from dandify.ngff.write import write_ome_zarr
 from dandify.sources import Channel
 from dandify.store.manifest import manifest_path, read_manifest
@@ -243,15 +242,15 @@ def test_sampling_reads_some_and_none_nothing(
 
 def test_a_level_that_was_made_wrongly_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault of the memory after the means were made and before their checksum: the file is as it was meant to be."""
-    right = Pyramid._shrink
+    right = Pyramid._chunk
     count = iter(range(10**6))
 
-    def wrong(self: Pyramid, block: Any, step: Any, target: Any) -> None:
-        right(self, block, step, target)
-        if not isinstance(self, _Again) and next(count) == 5:
+    def wrong(self: Pyramid, number: int, index: Any, values: Any, place: Any, target: Any, step: Any) -> None:
+        right(self, number, index, values, place, target, step)
+        if number == 0 and next(count) == 5:
             target[0, 0, 0] ^= 4
 
-    monkeypatch.setattr(Pyramid, "_shrink", wrong)
+    monkeypatch.setattr(Pyramid, "_chunk", wrong)
     source = noise((16, 90, 90), "uint16")
     with pytest.raises(VerificationFailed, match="level 1 is not what the stored level 0 becomes"):
         write_ome_zarr(source, tmp_path / "a.ome.zarr", scale=SCALE, chunks=(4, 32, 32), workers=1)

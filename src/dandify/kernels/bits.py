@@ -75,6 +75,21 @@ def copy_bytes(typing: Any, target: Any, place: Any, source: Any, start: Any, co
 
 
 @intrinsic
+def prefetch(typing: Any, source: Any, start: Any) -> Any:
+    """Have the cache line of ``source[start]`` brought near; any place will do, also one outside of the array."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0]).data
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
+        call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(call, [builder.gep(data, [args[1]]), number(0), number(3), number(1)])  # to read, often, data
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64), generate
+
+
+@intrinsic
 def leading_zeros(typing: Any, word: Any) -> Any:
     """Count the zero bits above the highest one of a uint64 that is not 0."""
 

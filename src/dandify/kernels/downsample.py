@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dandify.kernels.bits import copy_bytes, prefetch
 from dandify.kernels.jit import compiled
 
 BINS = 65536
-ROW_STEP = 4  # every fourth row is counted: percentiles need no more, and each pixel costs time
+_AHEAD = (
+    4  # rows of a slab whose bytes are fetched while one is copied: they lie too far apart for the processor to guess
+)
+_ROW_STEPS = ((2**18, 16), (2**14, 4))
+"""Values of a block, and of how many rows one is counted: percentiles need no more, and each pixel costs time."""
 
 
 @compiled
 def _mean_integers(
-    source: NDArray[Any], fz: int, fy: int, fx: int, out: NDArray[Any], row: NDArray[Any], bits: int
+    source: NDArray[Any],
+    fz: int,
+    fy: int,
+    fx: int,
+    out: NDArray[Any],
+    row: NDArray[Any],
+    bits: int,
+    target: NDArray[Any],
 ) -> None:
-    """Add up in ``row``'s type, divide by 2**bits, halves to even; ``>>`` rounds down for negative sums too."""
+    """Add up in ``row``'s type, divide by 2**bits, halves to even; ``>>`` rounds down for negative sums too.
+
+    Each line is made in ``target``: LLVM knows that its values are neighbours.
+    """
     nz, ny, nx = source.shape
     half = (1 << bits) >> 1
     even = half - 1
@@ -39,7 +55,6 @@ def _mean_integers(
             else:
                 for x in range(nx):
                     row[x] = first[x]
-            target = out[oz, oy]
             if fx == 2:
                 for x in range(nx >> 1):
                     total = row[2 * x] + row[2 * x + 1]
@@ -51,6 +66,7 @@ def _mean_integers(
                 for x in range(nx):
                     total = row[x]
                     target[x] = (total + even + ((total >> bits) & 1)) >> bits
+            copy_bytes(out[oz, oy], np.int64(0), target, np.int64(0), np.int64(target.size * target.itemsize))
 
 
 @compiled
@@ -103,11 +119,15 @@ def halve(source: NDArray[Any], factors: tuple[int, int, int], out: NDArray[Any]
     else:
         wide = np.int32 if source.dtype.itemsize < 4 else np.int64
         bits = (fz * fy * fx).bit_length() - 1
-        _mean_integers(source, fz, fy, fx, out, np.empty(source.shape[2], wide), bits)
+        _mean_integers(
+            source, fz, fy, fx, out, np.empty(source.shape[2], wide), bits, np.empty(out.shape[2], out.dtype)
+        )
 
 
 @compiled
-def _tally_small(values: NDArray[Any], step: int, shift: int, counts: NDArray[np.int64]) -> tuple[float, float]:
+def _tally_small(
+    values: NDArray[Any], first: int, step: int, shift: int, counts: NDArray[np.int64]
+) -> tuple[float, float]:
     low = high = np.int64(values[0, 0, 0])
     for z in range(values.shape[0]):
         for y in range(values.shape[1]):
@@ -118,7 +138,7 @@ def _tally_small(values: NDArray[Any], step: int, shift: int, counts: NDArray[np
                 b = max(b, line[x])
             low = min(low, np.int64(a))
             high = max(high, np.int64(b))
-            if y % step == 0:
+            if (y + z + first) % step == 0:
                 for x in range(line.size):
                     counts[np.int64(line[x]) + shift] += 1
     return float(low), float(high)
@@ -138,7 +158,7 @@ def _tally_wide(
                     low = min(low, value)
                     high = max(high, value)
                 line[x] = value
-            if y % step == 0:
+            if (y + z) % step == 0:
                 for x in range(values.shape[2]):
                     if np.isfinite(line[x]):
                         key = np.int64(keys[x])
@@ -147,8 +167,15 @@ def _tally_wide(
     return low, high
 
 
+def row_step(values: NDArray[Any]) -> int:
+    """How far the rows of a block, (z, y, x), lie apart that `tally` counts."""
+    return next((step for size, step in _ROW_STEPS if values.size >= size), 1)
+
+
 def tally(values: NDArray[Any], counts: NDArray[np.int64]) -> tuple[float, float]:
-    """Smallest and largest finite value of a block; adds every fourth row to a histogram.
+    """Smallest and largest finite value of a block; adds rows to a histogram, of large blocks every 16th.
+
+    Planes follow each other by one row, so that all rows are seen.
 
     Parameters
     ----------
@@ -165,11 +192,71 @@ def tally(values: NDArray[Any], counts: NDArray[np.int64]) -> tuple[float, float
     low: float
     high: float
     if values.dtype.itemsize < 4:
-        low, high = _tally_small(values, ROW_STEP, -int(np.iinfo(values.dtype).min), counts)
+        low, high = _tally_small(values, 0, row_step(values), -int(np.iinfo(values.dtype).min), counts)
     else:
         line = np.empty(values.shape[2], np.float32)
-        low, high = _tally_wide(values, ROW_STEP, line, line.view(np.uint32), counts)
+        low, high = _tally_wide(values, row_step(values), line, line.view(np.uint32), counts)
     return low, high
+
+
+@compiled
+def _cut_halving(
+    values: NDArray[np.uint8], start: int, plane: int, line: int, block: NDArray[Any], copied: NDArray[np.uint8],
+    fz: int, fy: int, fx: int, out: NDArray[Any], row: NDArray[Any], bits: int, target: NDArray[Any],
+    step: int, shift: int, counts: NDArray[np.int64],
+) -> tuple[float, float]:  # fmt: skip
+    """Copy the planes of a window, look at them, and halve them, before the next ones take their place in the cache."""
+    nz, ny, _ = block.shape
+    size = copied.size // (nz * ny)
+    low, high = np.inf, -np.inf
+    for oz in range(out.shape[0]):
+        z0, z1 = oz * fz, min(oz * fz + fz, nz)
+        for z in range(z0, z1):
+            for y in range(ny):
+                place = np.int64(start + z * plane + y * line)
+                for ahead in range(0, size, 64):
+                    prefetch(values, np.int64(place + _AHEAD * line + ahead))
+                copy_bytes(copied, np.int64((z * ny + y) * size), values, place, np.int64(size))
+        if counts.size:
+            least, most = _tally_small(block[z0:z1], z0, step, shift, counts)
+            low, high = min(low, least), max(high, most)
+        _mean_integers(block[z0:z1], fz, fy, fx, out[oz : oz + 1], row, bits, target)
+    return low, high
+
+
+def cut_halving(
+    values: NDArray[Any], place: tuple[int, int], block: NDArray[Any], factors: tuple[int, int, int], out: NDArray[Any],
+    counts: NDArray[np.int64] | None,
+) -> tuple[float, float]:  # fmt: skip
+    """Copy a block out of a slab, `halve` it and `tally` it, some planes at a time, which stay in the cache meanwhile.
+
+    Parameters
+    ----------
+    values
+        (z, y, x) uint8, uint16, int8 or int16, contiguous.
+    place
+        Row and column at which the block begins.
+    block
+        (z, y, x) contiguous, of the same type, as deep as ``values``; overwritten.
+    factors, out
+        As of `halve`.
+    counts
+        As of `tally`; None to look at no values.
+
+    Returns
+    -------
+    tuple
+        As of `tally`; (inf, -inf) if nothing was looked at.
+    """
+    _, ny, nx = values.shape
+    size = values.itemsize
+    found: tuple[float, float] = _cut_halving(
+        values.reshape(-1).view(np.uint8), (place[0] * nx + place[1]) * size, ny * nx * size, nx * size,
+        block, block.reshape(-1).view(np.uint8), *factors, out, np.empty(block.shape[2], np.int32),
+        math.prod(factors).bit_length() - 1, np.empty(out.shape[2], out.dtype),
+        row_step(block), -int(np.iinfo(block.dtype).min), np.empty(0, np.int64) if counts is None else counts,
+    )  # fmt: skip
+    return found
 
 
 def bin_values(dtype: np.dtype[Any]) -> NDArray[np.float64]:

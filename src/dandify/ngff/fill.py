@@ -15,6 +15,7 @@ from dandify.ngff.pyramid import Pyramid, Written
 from dandify.ngff.request import ImageRequest
 from dandify.ngff.room import Room
 from dandify.ngff.verify import verify_levels
+from dandify.store.allocator import reuse_memory
 from dandify.store.manifest import ManifestDataset
 from dandify.store.md5 import Hasher
 from dandify.store.progress import Progress, ProgressCallback
@@ -123,6 +124,7 @@ def fill(
     dandify.errors.BadSource
         If the source cannot be read, or yields something else than it declared.
     """
+    reuse_memory()
     image = request.image
     earlier = [
         attempt.earlier(p, _finder(p, a)) for p, a in zip(array_places(place, request), request.arrays, strict=True)

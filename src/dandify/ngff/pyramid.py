@@ -14,7 +14,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from dandify.kernels.downsample import BINS, bin_values, tally
+from dandify.kernels.downsample import BINS, bin_values, cut_halving, tally
 from dandify.kernels.shrink import Method, shrink
 from dandify.ngff.checksum import ImageChecksum, crc32
 from dandify.ngff.levels import READ_BYTES, Level, PyramidPlan, Region5
@@ -37,7 +37,7 @@ class Slab:
 
 @dataclass(frozen=True)
 class ChannelStatistics:
-    """Values of a channel: extremes of all, percentiles of every fourth row; None where nothing is finite."""
+    """Values of a channel: extremes of all, percentiles of some rows; None where nothing is finite."""
 
     low: float | None
     high: float | None
@@ -72,6 +72,12 @@ def part_of(slab: NDArray[Any], region: Region5) -> NDArray[Any]:
     """Give the beginning of a slab as the values of a region, (z, y, x)."""
     size = extent(region)[2:]
     return slab.reshape(-1)[: math.prod(size)].reshape(size)
+
+
+def share_of(target: NDArray[Any], shape: tuple[int, ...], step: tuple[int, int, int]) -> NDArray[Any] | None:
+    """Give what a block of this shape becomes, at the beginning of ``target``; None if that is nothing."""
+    part = target[tuple(slice(-(-n // k)) for n, k in zip(shape, step, strict=True))]
+    return part if part.size else None
 
 
 class Pyramid:
@@ -131,6 +137,7 @@ class Pyramid:
         self._whole = self._checksum()
         channels = plan.levels[0].shape[1]
         self._counts = np.zeros((channels, BINS), np.int64)
+        self._counting: dict[int, tuple[int, NDArray[np.int64]]] = {}  # each thread's channel, and what is new of it
         self._range = [(np.inf, -np.inf)] * channels
         self._turn = threading.Lock()
         self._busy: deque[tuple[NDArray[Any], list[Future[None]], int]] = deque()  # parts of level 0, and their jobs
@@ -177,6 +184,8 @@ class Pyramid:
         for sink in self._sinks:
             sink.close()
         self._written.xxh128 = self._whole.hexdigest() if self._whole else None
+        for channel, counts in self._counting.values():
+            self._counts[channel] += counts
         self._written.channels = [self._statistics(c) for c in range(len(self._range))]
         return self._written
 
@@ -320,9 +329,9 @@ class Pyramid:
         t, c, z, y, _ = region
 
         def work(row: int, column: int) -> None:
-            block = values[:, row : row + cy, column : column + cx]
             index = (t.start, c.start, z.start // cz, (y.start + row) // cy, column // cx)
-            self._chunk(number, index, block, finer and target[:, row // finer[1] :, column // finer[2] :], finer)
+            part = finer and target[:, row // finer[1] :, column // finer[2] :]
+            self._chunk(number, index, values, (row, column), part, finer)
 
         *_, down, along = (1, *self._sinks[number].array.per_file)
         places = [(row, column) for row in range(0, ny, cy) for column in range(0, nx, cx)]
@@ -379,23 +388,35 @@ class Pyramid:
         self,
         number: int,
         index: tuple[int, ...],
-        block: NDArray[Any],
+        values: NDArray[Any],
+        place: tuple[int, int],
         target: NDArray[Any] | None,
         step: tuple[int, int, int] | None,
     ) -> None:
-        """Encode one chunk, take its statistics, and make its part of the next level."""
+        """Encode the chunk at a row and column of a slab, take its statistics, and make its part of the next level."""
         level: Level = self._levels[number]
         chunks = level.chunks[2:]
+        block = values[:, place[0] : place[0] + chunks[1], place[1] : place[1] + chunks[2]]
         raw = scratch("chunk", int(np.prod(chunks, dtype=object)) * self._dtype.itemsize)
         full = raw.view(self._dtype).reshape(chunks)
+        counted = number == 0 and self._counted
+        part = None if step is None or target is None else share_of(target, block.shape, step)
+        small = self._dtype.kind in "iu" and self._dtype.itemsize < 4
+        if part is not None and step is not None and block.shape == chunks and small and self._method == "mean":
+            counts = self._counts_of(index[1]) if counted else None
+            found = cut_halving(values, place, full, step, part, counts)
+            if counted:
+                self._note_range(index[1], found)
+            self._put(number, self._without_absent(index), full)
+            return
         if block.shape != chunks:
             raw[...] = 0
-        full[tuple(slice(n) for n in block.shape)] = block
         inside = full[tuple(slice(n) for n in block.shape)]
-        if number == 0 and self._counted:
-            self._count(index[1], inside)
-        if step is not None and target is not None:
-            self._shrink(inside, step, target)
+        inside[...] = block
+        if counted:
+            self._note_range(index[1], tally(inside, self._counts_of(index[1])))
+        if part is not None and step is not None:
+            shrink(inside, step, part, self._method)
         self._put(number, self._without_absent(index), full)
 
     def _put(self, number: int, index: tuple[int, ...], values: NDArray[Any]) -> None:
@@ -414,23 +435,25 @@ class Pyramid:
             self._written.resumed += found is not None
             self._written.changed += found is None and earlier.changed(index, checksum)
 
-    def _shrink(self, block: NDArray[Any], step: tuple[int, int, int], target: NDArray[Any]) -> None:
-        """Make a block's part of the next level, at the beginning of ``target``."""
-        part = target[tuple(slice(-(-n // k)) for n, k in zip(block.shape, step, strict=True))]
-        if part.size:
-            shrink(block, step, part, self._method)
-
     def _without_absent(self, index: tuple[int, ...]) -> tuple[int, ...]:
         names = self._sinks[0].array.names
         return tuple(i for i, axis in zip(index, "tczyx", strict=True) if axis in names)
 
-    def _count(self, channel: int, values: NDArray[Any]) -> None:
-        counts = np.zeros(BINS, np.int64)
-        low, high = tally(values, counts)
+    def _counts_of(self, channel: int) -> NDArray[np.int64]:
+        """Give this thread's histogram of a channel; that of the one before is added to what is known."""
+        thread = threading.get_ident()
+        before, counts = self._counting.get(thread) or (channel, np.zeros(BINS, np.int64))
+        if before != channel:
+            with self._turn:
+                self._counts[before] += counts
+            counts[...] = 0
+        self._counting[thread] = channel, counts
+        return counts
+
+    def _note_range(self, channel: int, found: tuple[float, float]) -> None:
         with self._turn:
-            self._counts[channel] += counts
-            before = self._range[channel]
-            self._range[channel] = (min(low, before[0]), max(high, before[1]))
+            known = self._range[channel]
+            self._range[channel] = (min(found[0], known[0]), max(found[1], known[1]))
 
     def _statistics(self, channel: int) -> ChannelStatistics:
         low, high = self._range[channel]

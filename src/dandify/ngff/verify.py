@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dandify.errors import VerificationFailed
-from dandify.kernels.shrink import Method
+from dandify.kernels.shrink import Method, shrink
 from dandify.ngff.checksum import crc32
 from dandify.ngff.levels import PyramidPlan, Region5
-from dandify.ngff.pyramid import Pyramid, Slab, Written, part_of
+from dandify.ngff.pyramid import Pyramid, Slab, Written, part_of, share_of
 from dandify.ngff.room import Room
 
 SAMPLED: Final = 16  # one part of so many is read back by ``sample``, and the last one
@@ -229,6 +229,9 @@ class _Again(Pyramid):
         depth = -(-len(values) // (_PARTS * step[0])) * step[0]
 
         def work(z: int) -> None:
-            self._shrink(values[z : z + depth], step, target[z // step[0] :])
+            block = values[z : z + depth]
+            part = share_of(target[z // step[0] :], block.shape, step)
+            if part is not None:
+                shrink(block, step, part, self._method)
 
         return [pool.submit(work, z) for z in range(0, len(values), depth)]

@@ -18,7 +18,7 @@ from dandify.store.encode import Bytes
 from dandify.store.frames import blosc_block
 from dandify.store.zarr_image import COMPRESSIONS as IMAGE_COMPRESSIONS
 from dandify.store.zarr_image import BloscCodec, bits_pay
-from dandify.tuning.coders import Coder, EngineCoder, FilterCoder, ImageCoder, NumcodecsCoder, pieces_of
+from dandify.tuning.coders import Coder, EngineCoder, FilterCoder, ImageCoder, NumcodecsCoder, PixelCoder, pieces_of
 from dandify.tuning.readers import Readers, allowed, readers_of
 
 Make = Callable[[Sequence[NDArray[Any]]], Coder]
@@ -203,8 +203,7 @@ def _blosc(inner: str, level: int, shuffle: int) -> tuple[str, dict[str, Any]]:
 def _image_blosc(key: str, chunks: Sequence[NDArray[Any]]) -> Coder:
     """Choose between bytes and bits as the writer of images does, by pieces."""
     bits = bits_pay([np.ascontiguousarray(chunk) for chunk in chunks[:_FEW_CHUNKS]], key)
-    options = BloscCodec.named(key, chunks[0].dtype.itemsize, bits=bits).v2()
-    return _numcodecs(("Blosc", {name: value for name, value in options.items() if name != "id"}), (), None)
+    return PixelCoder(BloscCodec.named(key, chunks[0].dtype.itemsize, bits=bits))
 
 
 def _python(dtype: np.dtype[Any]) -> Iterator[Codec]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dandify.store.encode import Bytes, CodecDecoder, Decoder, Encoder, PlainGunzip
 from dandify.store.frames import BLOSC_FILTER, ZSTD_FILTER, Blosc, PluginDecoder, Zstd
+from dandify.store.zarr_image import BloscCodec
 
 
 class Coder(Protocol):
@@ -134,6 +135,27 @@ class NumcodecsCoder:
         for one in reversed(self.filters):
             values = one.decode(values)
         return np.frombuffer(np.ascontiguousarray(values), dtype).reshape(shape)
+
+
+@dataclass(frozen=True)
+class PixelCoder:
+    """The codec of an OME-Zarr's chunks, as the writer of images uses it.
+
+    Parameters
+    ----------
+    codec
+        Of the array.
+    """
+
+    codec: BloscCodec
+
+    def encode(self, values: NDArray[Any]) -> bytes:
+        """Encode a chunk."""
+        return self.codec.encode(np.ascontiguousarray(values))
+
+    def decode(self, payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Decode a chunk."""
+        return np.frombuffer(self.codec.decode(payload), dtype).reshape(shape)
 
 
 @dataclass(frozen=True)
