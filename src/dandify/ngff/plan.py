@@ -22,6 +22,7 @@ from dandify.ngff.samples import pieces_of
 from dandify.ngff.viewers import Viewer, openers
 from dandify.ngff.write import requests_of
 from dandify.sources.contract import Array, Channel, Stream
+from dandify.store.partial import output_path
 from dandify.store.zarr_image import BloscCodec
 
 NO_DOI: Final = "dandisets that hold Zarr cannot at present be published with a DOI; drafts can hold it"
@@ -179,7 +180,7 @@ def plan_ome_zarr(
     MissingMetadata, BadRequest, BadSource, UnknownFormat
         As of `write_ome_zarr`, but for an output that exists.
     """
-    path = Path(path)
+    path = output_path(path)
     request = request_image(
         image, path, axes=axes, scale=scale, channels=channels, name=name, version=version, levels=levels,
         chunks=chunks, shards=shards, downsample=downsample, compression=compression, memory=memory, workers=workers,

@@ -36,6 +36,7 @@ from dandify.store.manifest import (
     tree_bytes,
 )
 from dandify.store.memory import parse_bytes
+from dandify.store.partial import output_path
 from dandify.store.pipeline import Job
 from dandify.store.progress import ProgressCallback
 from dandify.store.report import WriteReport
@@ -132,7 +133,7 @@ def write_nwb(
         If the disk is full.
     """
     started = time.perf_counter()
-    path = Path(path)
+    path = output_path(path)
     mode = verify_mode(verify)
     require_known(transforms)
     refuse_unwritable(nwbfile, path, backend, compression)
