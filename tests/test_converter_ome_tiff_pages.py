@@ -84,3 +84,37 @@ def test_what_is_decoded_at_one_go(case: str, tmp_path: Path, monkeypatch: pytes
     assert len(decoded) == len(set(decoded))
     parts = "64 rows of them in turn" if rows in (1, 2, 16, 32, 64) else "2 at one time"
     assert parts in plan_ome_zarr(array, tmp_path / "b.ome.zarr", scale=scale, chunks=(2, 64, 64)).reason
+
+
+def tiles(path: Path, *places: dict[str, float | str]) -> Path:
+    with tifffile.TiffWriter(path, ome=True) as tif:
+        for place in places:
+            plane = {"Plane": {key: [value] for key, value in place.items()}} if place else {}
+            stated = {"axes": "YX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5, **plane}
+            tif.write(PAGE, metadata=stated, photometric="minisblack")
+    return path
+
+
+MICROMETRES = {"PositionXUnit": "µm", "PositionYUnit": "µm"}
+
+
+def test_tiles_lie_where_the_stage_was(tmp_path: Path) -> None:
+    """The stage is said to be at the middle of a field: of 12 x 16 pixels of 0.5 um."""
+    source = by_name("ome_tiff").open(tiles(
+        tmp_path / "a.ome.tif", {"PositionX": 100.0, "PositionY": -40.0, **MICROMETRES},
+        {"PositionX": 107.0, "PositionY": -40.0, **MICROMETRES},
+    ))  # fmt: skip
+    assert [dict(s.origin) for s in source.streams] == [{"y": -42.75, "x": 96.25}, {"y": -42.75, "x": 103.25}]
+    assert "several places of the stage" in source.problems[0]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [{}, {"PositionX": 100.0, "PositionY": 5.0}, {"PositionX": 0.0, "PositionY": 0.0, **MICROMETRES},
+     {"PositionX": 100.0, "PositionXUnit": "µm"}],
+    ids=["nothing", "no unit of length", "zeros", "one axis"],
+)  # fmt: skip
+def test_an_image_of_which_no_place_is_stated_has_none(place: dict[str, float | str], tmp_path: Path) -> None:
+    source = by_name("ome_tiff").open(tiles(tmp_path / "a.ome.tif", place))
+    assert not source.streams[0].origin
+    assert not source.problems
