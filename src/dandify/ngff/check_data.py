@@ -94,7 +94,10 @@ class Compared:
         return bool(self._total()[method.tells] < _ENOUGH)
 
     def _total(self) -> NDArray[np.int64]:
-        return np.sum([np.zeros(windows.COLUMNS, np.int64), *(counts for _, counts in self.blocks)], axis=0)
+        total = np.zeros(windows.COLUMNS, np.int64)
+        for _, counts in self.blocks:
+            total += counts
+        return total
 
 
 def check_array(array: StoredArray, share: Share, known: Collection[Path], workers: int) -> Iterator[Problem]:
@@ -383,8 +386,8 @@ def _made_again(
     if coarse.dtype.kind == "f":
         wrong &= ~(np.isnan(expected) & np.isnan(coarse))
     counts = np.zeros((*(-(-n // _SIDE) for n in coarse.shape), windows.COLUMNS), np.int64)
-    places = np.nonzero(wrong)
-    np.add.at(counts, (*(p // _SIDE for p in places), DECLARED[method].off), 1)
+    z, y, x = (places // _SIDE for places in np.nonzero(wrong))
+    np.add.at(counts[..., DECLARED[method].off], (z, y, x), 1)
     return counts
 
 

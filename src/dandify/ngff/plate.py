@@ -23,7 +23,7 @@ from dandify.ngff.room import Room
 from dandify.ngff.write import image_document
 from dandify.sources.contract import Array, Channel, Stream
 from dandify.store.engine import Verify, verify_mode
-from dandify.store.manifest import SourceFile, describe_sources
+from dandify.store.manifest import SourceFile, describe_sources, require_json
 from dandify.store.partial import output_path, require_absent
 from dandify.store.progress import ProgressCallback
 from dandify.store.report import WriteReport
@@ -131,6 +131,7 @@ def write_ome_zarr_plate(
     """
     started = time.perf_counter()
     path, mode = output_path(path), verify_mode(verify)
+    require_json(details)
     require_absent(path, overwrite=overwrite)
     title, requests = _requests(
         fields, path, name, axes=axes, scale=scale, channels=channels, version=version, levels=levels, chunks=chunks,

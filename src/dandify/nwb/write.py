@@ -32,6 +32,7 @@ from dandify.store.engine import Verify, check_container, estimate_bytes, fill_c
 from dandify.store.manifest import (
     SourceFile,
     describe_sources,
+    require_json,
     sha256_of,
     tree_bytes,
 )
@@ -135,6 +136,7 @@ def write_nwb(
     started = time.perf_counter()
     path = output_path(path)
     mode = verify_mode(verify)
+    require_json(extra_manifest)
     require_known(transforms)
     refuse_unwritable(nwbfile, path, backend, compression)
     request = WriteRequest(
