@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from dandify.errors import BadRequest, BadSource
 from dandify.sources import Channel, Converter, Source, Stream, Verdict
 from dandify.sources.microscopy import ImageSource, common_sizes, kept_axes, needs_of
-from dandify.sources.stated import colours_of_pixels, regular_step
+from dandify.sources.stated import colours_of_pixels, regular_step, times_of
 from dandify.sources.vendors.czi_layout import MAGIC, Entry, data_of, read_czi
 from dandify.sources.vendors.czi_metadata import CziMetadata, parse_metadata, stage_of
 from dandify.sources.vendors.czi_subblocks import COMPRESSIONS, JPEG, PIXEL_TYPES, Subblocks
@@ -73,7 +73,9 @@ class Czi(Converter):
         names = _names(list(images), path, stated.scenes)
         _require_whole(images, names, path)
         streams = tuple(_stream(path, k, names[k], planes, stated, len(images) > 1) for k, planes in images.items())
-        facts = {**stated.facts, **_common(streams)}
+        facts = {**stated.facts, **_common(streams), **_times(czi.times, images, streams)}
+        if exposures := _exposures(images, stated):
+            facts["exposure_time_s"] = exposures
         if stages := _stages(path, images, names, stated):
             facts["stage_position_um"] = stages
         return ImageSource(
@@ -223,6 +225,24 @@ def _common(streams: tuple[Stream, ...]) -> dict[str, Any]:
     if len(names) == 1 and any(found := names.pop()):
         facts["channel_names"] = found
     return facts
+
+
+def _exposures(images: Mapping[_Key, list[Entry]], stated: CziMetadata) -> tuple[float, ...]:
+    """Exposure of each channel, if it is stated of all, and all images have the same."""
+    found = {
+        tuple(stated.exposures_s.get(c) for c in sorted({e.at("C") for e in planes})) for planes in images.values()
+    }
+    exposures = found.pop() if len(found) == 1 else ()
+    known = tuple(e for e in exposures if e is not None)
+    return known if len(known) == len(exposures) else ()
+
+
+def _times(times: tuple[float, ...], images: Mapping[_Key, list[Entry]], streams: tuple[Stream, ...]) -> dict[str, Any]:
+    """Give the times of the time points where their distances differ: a scale has no place for them."""
+    count = len({e.at("T") for planes in images.values() for e in planes})
+    if len(times) != count or any("t" in s.scale for s in streams):
+        return {}
+    return times_of(times)
 
 
 def _stages(

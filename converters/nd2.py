@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
@@ -19,8 +20,8 @@ import numpy as np
 
 from dandify.errors import BadRequest, BadSource, DandifyError
 from dandify.sources import Channel, Converter, Source, Stream, Verdict
-from dandify.sources.microscopy import ImageSource, kept_axes, needs_of
-from dandify.sources.stated import colours_of_pixels, objective_in_words, positive, regular_step
+from dandify.sources.microscopy import ImageSource, kept_axes, needs_of, seconds
+from dandify.sources.stated import colours_of_pixels, objective_in_words, positive, regular_step, times_of
 from dandify.sources.vendors.nd2_frames import FIRST, JPEG_2000, SIGNATURE, Nd2Frames, places_of_planes
 
 # Loops of the acquisition that are axes; each value of the others is an image.
@@ -131,8 +132,10 @@ def _first(file: Any, places: Mapping[int, int]) -> tuple[Any, list[float]]:
     counts = [int(loop.count) for loop in loops]
     if math.prod(counts) > len(places):  # nd2 would list what is not there
         return None, []
-    step = next((math.prod(counts[i + 1 :]) for i, loop in enumerate(loops) if loop.type == "TimeLoop"), 0)
-    frames = [n * step for n in range(next((loop.count for loop in loops if loop.type == "TimeLoop"), 0))]
+    over_time = next((i for i, loop in enumerate(loops) if _AXES.get(loop.type) == "t"), None)
+    points = 0 if over_time is None else counts[over_time]
+    step = 0 if over_time is None else math.prod(counts[over_time + 1 :])
+    frames = [n * step for n in range(points)]
     try:
         first = file.frame_metadata(0).channels[0]
         times = [file.frame_metadata(i).channels[0].time.relativeTimeMs / 1000 for i in frames[:_TIMED]]
@@ -237,7 +240,7 @@ def _scale(said: _Said) -> dict[str, float]:
         if loop.type == "ZStackLoop":
             found["z"] = positive(abs(loop.parameters.stepUm))
         elif _AXES.get(loop.type) == "t":
-            found["t"] = _increment(loop) or regular_step(said.times)
+            found["t"] = _increment(loop) or (regular_step(said.times) if loop.type == "TimeLoop" else None)
     return {a: float(f"{v:.12g}") for a, v in found.items() if v is not None}
 
 
@@ -289,11 +292,35 @@ def _facts(said: _Said, streams: Sequence[Stream]) -> dict[str, Any]:
         ),
         "experimenter": said.text.get("author", "").strip(),
         "software": said.text.get("appVersion", "").strip(),
+        "device": _device(said.text.get("description", "")),
+        "exposure_time_s": _exposures(said, len(channels)),
         "pixel_size_um": {a: scale[a] for a in "zyx" if a in scale and a in streams[0].axes},
         "time_increment_s": scale.get("t"),
+        **({} if "t" in scale or len(said.times) != _count(streams[0], "t") else times_of(said.times)),
         "channel_names": tuple(c.name for c in channels) if any(c.name for c in channels) else (),
     }  # fmt: skip
     return {k: v for k, v in facts.items() if v}
+
+
+def _count(stream: Stream, axis: str) -> int:
+    return dict(zip(stream.axes, stream.shape, strict=True)).get(axis, 1)
+
+
+def _device(described: str) -> str:
+    """Microscope and camera, by the text of NIS-Elements."""
+    found = (
+        re.search(rf"^\s*(?:\w+ Settings:\s*)?{key}: (.+)$", described, re.M) for key in ("Microscope", "Camera Name")
+    )
+    return ", ".join(match[1].strip() for match in found if match)
+
+
+def _exposures(said: _Said, count: int) -> tuple[float, ...]:
+    """Exposure of each channel, by the text of NIS-Elements, which has a part for each plane if there are several."""
+    described = said.text.get("description", "")
+    parts = re.split(r"^\s*Plane #\d+:", described, flags=re.M)[1:] or [described]
+    stated = [re.search(r"\bExposure: ([\d.]+) (\w+)", part) for part in parts]
+    found = tuple(t for match in stated if match and (t := seconds(match[1], match[2])) is not None)
+    return found if len(found) == len(parts) == count else ()
 
 
 def _date(said: _Said) -> datetime | None:
@@ -301,10 +328,10 @@ def _date(said: _Said) -> datetime | None:
     if said.first is None:
         return None
     time = said.first.time
-    seconds = (time.absoluteJulianDayNumber - _FIRST_DAY) * 86400 - time.relativeTimeMs / 1000
-    if not (math.isfinite(seconds) and 0 < seconds < 2**33):
+    since_1970_s = (time.absoluteJulianDayNumber - _FIRST_DAY) * 86400 - time.relativeTimeMs / 1000
+    if not (math.isfinite(since_1970_s) and 0 < since_1970_s < 2**33):
         return None
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=round(seconds * 1000))
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=round(since_1970_s * 1000))
 
 
 converter = NikonNd2()

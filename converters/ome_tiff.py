@@ -151,7 +151,7 @@ def _ome(header: Header, *, fill: bool) -> _Found:
     if not metadata.images:
         raise BadSource("its OME-XML describes no image", file=path, remedy=_MEND)
     streams = [_ome_stream(image, own, files, path, fill=fill) for image in metadata.images]
-    streams = _distinct(streams, path)
+    streams = [_placed(s, i.stage) for s, i in zip(_distinct(streams, path), metadata.images, strict=True)]
     facts: dict[str, Any] = {}
     if stages := {s.name: dict(i.stage) for s, i in zip(streams, metadata.images, strict=True) if i.stage}:
         facts["stage_position_um"] = stages
@@ -170,7 +170,22 @@ def _ome(header: Header, *, fill: bool) -> _Found:
             facts[key] = value
     used = list(dict.fromkeys([path, *files]))
     unusable = {a: f"its OME-XML states {text}" for i in metadata.images for a, text in i.unusable.items()}
-    return _Found(streams, [], facts, used, [told for stream in streams for told in told_of_filled(stream)], unusable)
+    problems = [told for stream in streams for told in told_of_filled(stream)]
+    if len({tuple(s.origin.items()) for s in streams if s.origin}) > 1:
+        problems.append(
+            f"{path.name} holds images at several places of the stage: each is put there, as if the stage moved along "
+            "the image's axes, which OME-XML does not say. Where tiles lie mirrored, it does not."
+        )
+    return _Found(streams, [], facts, used, problems, unusable)
+
+
+def _placed(stream: Stream, stage: Mapping[str, float]) -> Stream:
+    """Put the middle of an image where the stage was; nothing but zeros is what programs write that do not know."""
+    size = dict(zip(stream.axes, stream.shape, strict=True))
+    if not {"x", "y"} <= stage.keys() or not {"x", "y"} <= stream.scale.keys() or not (stage["x"] or stage["y"]):
+        return stream
+    origin = {a: float(f"{stage[a] - (size[a] - 1) / 2 * stream.scale[a]:.12g}") for a in "yx"}
+    return replace(stream, origin=origin)
 
 
 def _metadata(text: str, path: Path) -> OmeMetadata:
@@ -366,6 +381,7 @@ def _add_metamorph(found: _Found, plane: MetaMorphPlane, pages: Sequence[Page]) 
     if len(pages) > 1 or not found.streams:
         return
     (stream,) = found.streams
+    found.streams = [stream := replace(stream, origin=dict(image.origin))]
     if exposures:
         found.facts["exposure_time_s"] = exposures
     if image.stage:

@@ -180,7 +180,7 @@ def _image(
     refs, planes = _refs(paths, first)
     array = TiffPages(
         tuple(there), tuple(refs), (len(paths),), page.height, page.width, page.dtype, page.samples,
-        planar=page.planar, compressed=page.data < 0,
+        planar=page.planar, rows=page.rows,
     )  # fmt: skip
     arranged, found = arrange(array, axes, lengths)
     stated, origin = _Stated(dict(told.scale) if (told := imagej(page)) else resolution(page)), {}

@@ -60,6 +60,21 @@ def test_the_folder_above(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (tmp_path / "out/sub-m1_ses-s1/sub-m1_ses-s1_a.ome.zarr").is_dir()
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc, in which nobody may make a folder")
+def test_a_place_where_nothing_can_be_made(raw: Path) -> None:
+    write_ome(raw / "a.ome.tif", (12, 16), "YX")
+    result = CliRunner().invoke(main, ["convert", str(raw), "--out", "/proc/dandify", *FLAGS, *SIZES])
+    assert result.exit_code == 2, result.output
+    assert "cannot be made" in result.stderr
+    assert "remedy: " in result.stderr
+
+
+def test_no_folder_is_made_for_two_dots(raw: Path, tmp_path: Path) -> None:
+    write_ome(raw / "a.ome.tif", (12, 16), "YX")
+    convert(str(raw), "--out", str(tmp_path / "never/../out"), *SIZES)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "raw"]
+
+
 def test_what_a_source_says_is_wrong_is_told(raw: Path, tmp_path: Path) -> None:
     """Of runs of planes in one folder, a shorter one may be cut off; only `scan` said so."""
     for tile, depth in (("a", 3), ("b", 2)):

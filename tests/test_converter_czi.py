@@ -134,6 +134,24 @@ def test_what_the_xml_states(tmp_path: Path) -> None:
     assert not source.problems
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "exposures"),
+    [("2000000", "150000000", (0.002, 0.15)), ("2000000", "", None), ("0", "2000000", None)],
+)
+def test_exposures_of_all_channels(
+    tmp_path: Path, first: str, second: str, exposures: tuple[float, ...] | None
+) -> None:
+    """ZEN states nanoseconds; that of a channel alone would not say which."""
+    parts = XML.split("<EmissionWavelength>")
+    assert len(parts) == 3
+    xml = "".join([
+        parts[0], *(f"<ExposureTime>{time}</ExposureTime><EmissionWavelength>{part}"
+                    for time, part in zip((first, second), parts[1:], strict=True)),
+    ])  # fmt: skip
+    source = converter.open(write_czi(tmp_path / "a.czi", stack({"C": 2}), xml))
+    assert source.facts.get("exposure_time_s") == exposures
+
+
 NOTHING = {
     "no metadata": None,
     "empty": "<ImageDocument/>",
@@ -153,16 +171,24 @@ def test_a_size_that_is_not_stated_is_asked_for(tmp_path: Path, xml: str | None)
 
 
 @pytest.mark.parametrize(
-    ("times", "increment"),
-    [((7.5, 17.5, 27.51), 10.005), ((7.5, 17.5, 29.5), None), ((0.0, 1.0), None), ((3.0, 2.0, 1.0), None)],
+    ("times", "increment", "points"),
+    [
+        ((7.5, 17.5, 27.51), 10.005, None),
+        ((7.5, 17.5, 29.5), None, (0.0, 10.0, 22.0)),
+        ((0.0, 1.0), None, None),
+        ((3.0, 2.0, 1.0), None, None),
+    ],
     ids=["regular", "irregular", "of other planes", "backwards"],
 )
-def test_times_of_time_points(tmp_path: Path, times: tuple[float, ...], increment: float | None) -> None:
+def test_times_of_time_points(
+    tmp_path: Path, times: tuple[float, ...], increment: float | None, points: tuple[float, ...] | None
+) -> None:
     """ZEN black, and fast acquisitions, state no increment but the time of every time point."""
     xml = XML.replace("<Increment>2.5</Increment>", "")
     path = write_czi(tmp_path / "a.czi", stack({"T": 3}), xml, times=times)
     source = converter.open(path)
     assert source.facts.get("time_increment_s") == source.streams[0].scale.get("t") == increment
+    assert source.facts.get("time_points_s") == points
     with CziFile(path) as czi:
         assert tuple(next(iter(czi.attachments())).data()) == times
 
@@ -388,6 +414,7 @@ def test_what_real_files_state() -> None:
         ("DAPI", 353.0, 465.0, "00A1FF"), ("EGFP", 488.0, 509.0, "00FF5B")
     ]  # fmt: skip
     wells = converter.open(shared("microscopy/czi/WellD6-7_S2.czi"))
+    assert wells.facts["exposure_time_s"] == (0.15,)
     assert [(s.name, s.shape, s.origin["x"]) for s in wells.streams] == [
         ("D6", (440, 544), 0.0), ("D7", (440, 544), 9000.0)
     ]  # fmt: skip

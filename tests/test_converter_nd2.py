@@ -125,10 +125,24 @@ def test_another_loop_is_images(tmp_path: Path) -> None:
         np.testing.assert_array_equal(whole(stream), expected)
 
 
+TEXT = """Dimensions: T(2) x Z(3)\r
+Camera Name: Andor Zyla VSC-00953\r
+Number of Picture Planes: 2\r
+Plane #1:\r
+ Name: DAPI\r
+ Camera Settings:   Exposure: 100 ms\r
+  Binning: 1x1\r
+ Microscope Settings:   Microscope: Ti2 Microscope\r
+Plane #2:\r
+ Name: GFP\r
+ Camera Settings:   Exposure: 25 ms\r
+"""
+
+
 def test_what_is_stated(tmp_path: Path) -> None:
     made = Nd2(
         {"T": 2, "Z": 3}, channels=2, names=("DAPI", "GFP"), stage=(-26056.95, 12.5), day=2461104.25,
-        text={"TextInfoItem_4": "Ada", "TextInfoItem_14": "NIS-Elements 5.42"},
+        text={"TextInfoItem_4": "Ada", "TextInfoItem_5": TEXT, "TextInfoItem_14": "NIS-Elements 5.42"},
     )  # fmt: skip
     source = converter.open(write_nd2(tmp_path / "a.nd2", made))
     (stream,) = source.streams
@@ -143,6 +157,8 @@ def test_what_is_stated(tmp_path: Path) -> None:
         "objective": "Plan Apo 20x, 20x, NA 0.75",
         "experimenter": "Ada",
         "software": "NIS-Elements 5.42",
+        "device": "Ti2 Microscope, Andor Zyla VSC-00953",
+        "exposure_time_s": (0.1, 0.025),
         "pixel_size_um": {"z": 2.5, "y": 0.65, "x": 0.65},
         "time_increment_s": 0.5,
         "channel_names": ("DAPI", "GFP"),
@@ -173,6 +189,8 @@ def test_times_between_points(tmp_path: Path) -> None:
     phases = opened(tmp_path, Nd2({"T": 4}, periods=2))
     assert phases.streams[0].shape[0] == 4
     assert "time_increment_s" not in phases.facts
+    uneven = opened(tmp_path, Nd2({"T": 4}, periods=2, times_ms=(400.0, 500.0, 10400.0, 10500.0))).facts
+    assert uneven["time_points_s"] == (0.0, 0.1, 10.0, 10.1)
 
 
 def test_an_axis_of_time_is_no_length(tmp_path: Path) -> None:
@@ -328,5 +346,6 @@ def test_what_a_real_file_states() -> None:
         ("5-FAM/pH 9.0", "78E90F", 525.0, 488.0), ("FM 4-64/2% CHAPS", "FE0100", 700.0, 561.0)
     ]  # fmt: skip
     assert source.facts["objective"] == "Plan Apo λ 60x, 60x, NA 0.95"
+    assert source.facts["device"] == "Ti Microscope, Nikon A1plus"
     # Its text says 18/06/2014 15:55:27, in summer and two hours ahead of UTC.
     assert source.facts["session_start_time"] == datetime(2014, 6, 18, 13, 55, 23, 392000, tzinfo=UTC)

@@ -17,7 +17,7 @@ from dandify.cli.main import main
 from dandify.dandiset.assets import asset_metadata
 from dandify.dandiset.gather import AssetFacts
 from dandify.dandiset.generate import describe, write_tables
-from dandify.dandiset.images import ImageContent
+from dandify.dandiset.images import ImageContent, completed
 from dandify.dandiset.organize import organize
 from dandify.dandiset.tables import Described, image_sidecar, merge_table, participants, sessions
 from dandify.dandiset.texts import merge_json
@@ -220,6 +220,28 @@ def test_a_sidecar_says_what_the_image_does() -> None:
         "ChannelNames": ["GFP"],
     }  # fmt: skip
     assert image_sidecar(ImageContent({})) == {}
+
+
+@pytest.mark.parametrize(
+    ("objective", "lens"),
+    [
+        ("Plan-Apochromat 5x/0.35, 5x, NA 0.35, Air",
+         {"Magnification": 5.0, "NumericalAperture": 0.35, "Immersion": "Air"}),
+        ("Plan Apo λ 60x, 60x, NA 0.95", {"Magnification": 60.0, "NumericalAperture": 0.95}),
+        ("UPLFLN 40X NA:0.75", {}),
+        (None, {}),
+    ],
+)  # fmt: skip
+def test_a_sidecar_says_what_the_raw_file_did(objective: str | None, lens: dict[str, Any]) -> None:
+    """CZI and ND2 leave no OME-XML behind; the manifest has what they state."""
+    facts = {"device": "Celldiscoverer 7", **({"objective": objective} if objective else {})}
+    assert image_sidecar(completed(ImageContent({}), {"facts": facts})) == {
+        "ManufacturersModelName": "Celldiscoverer 7", **lens
+    }  # fmt: skip
+    said = ImageContent({}, magnification=63.0, model="Z.1")
+    assert completed(said, {"facts": facts}).magnification == 63.0
+    assert completed(said, {"facts": facts}).model == "Z.1"
+    assert completed(said, None) == completed(said, {"facts": 5}) == said
 
 
 # Organize, and the command

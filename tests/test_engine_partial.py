@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from dandify.errors import BadSource, DandifyError, OutputExists
+from dandify.errors import BadRequest, BadSource, DandifyError, OutputExists
 from dandify.store.manifest import (
     Manifest,
     ManifestDataset,
@@ -20,7 +21,7 @@ from dandify.store.manifest import (
     versions,
     write_manifest,
 )
-from dandify.store.partial import partial_output, partial_path
+from dandify.store.partial import make_folder, output_path, partial_output, partial_path, require_place
 from dandify.store.space import require_room
 
 
@@ -166,3 +167,49 @@ def test_no_room_is_said_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(DandifyError, match=r"no room: up to 1,000,000,000,000 MB are needed, and [\d,]+ MB are free"):
         require_room(tmp_path / "not" / "there" / "a.nwb", 10**18)
     require_room(tmp_path / "a.nwb", 1)
+
+
+def in_the_way(folder: Path) -> Path:
+    (folder / "f").write_text("x")
+    return folder / "f/sub/out"
+
+
+IMPOSSIBLE: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "a file in the way": (in_the_way, "f: is a file, and a folder is needed there"),
+    "a name too long": (lambda folder: folder / ("n" * 300) / "out", "a name of 300 characters"),
+    "a name too long while it is written": (lambda folder: folder / ("n" * 240), "a name of 240 characters, behind"),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_an_output_that_cannot_be_made_is_refused_before_any_work(case: str, tmp_path: Path) -> None:
+    place, words = IMPOSSIBLE[case]
+    out = place(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(BadRequest, match=words) as caught:
+        require_place(out)
+    assert caught.value.remedy is not None
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_closed_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may write everywhere, hence what the system would tell another user."""
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(BadRequest, match="Permission denied") as caught:
+        require_place(tmp_path / "sub/out")
+    assert caught.value.file == str(tmp_path)
+    assert "permissions" in str(caught.value.remedy)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc, in which nobody may make a folder")
+def test_a_folder_that_the_system_does_not_make(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match="cannot be made"):
+        make_folder(Path("/proc/dandify/out"))
+
+
+def test_an_output_in_the_home_folder_or_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert output_path("~/a.ome.zarr") == tmp_path / "a.ome.zarr"
+    assert output_path(tmp_path / "new/../out") == tmp_path.resolve() / "out"
+    assert output_path("a/b") == Path("a/b")

@@ -121,10 +121,44 @@ def test_a_file_in_the_way_of_a_folder(tmp_path: Path) -> None:
     assert caught.value.file == str(tmp_path / "f")
 
 
-def test_the_name_that_is_proposed_can_be_taken(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "better"),
+    [("a.zarr", "a"), ("a.b.ome.zarr", "a-b"), ("A.OME.ZARR", "A"), (".ome.zarr", "image"), ("a", "a")],
+)
+def test_the_name_that_is_proposed_can_be_taken(name: str, better: str, tmp_path: Path) -> None:
     with pytest.raises(BadRequest) as caught:
-        write_ome_zarr(IMAGE, tmp_path / "a.zarr", scale=SCALE)
-    assert caught.value.remedy == "name it a.ome.zarr"
+        write_ome_zarr(IMAGE, tmp_path / name, scale=SCALE)
+    assert caught.value.remedy == f"name it {better}.ome.zarr"
+    write_ome_zarr(IMAGE, tmp_path / f"{better}.ome.zarr", scale=SCALE)
+
+
+ODD: dict[str, tuple[dict[str, Any], str]] = {
+    "chunks of true": ({"chunks": (True, 32, 32)}, "chunks"),
+    "chunks as a text": ({"chunks": "4,32,32"}, "chunks"),
+    "one chunk length": ({"chunks": 4}, "chunks"),
+    "levels true": ({"levels": True}, "levels"),
+    "workers true": ({"workers": True}, "workers"),
+    "no memory": ({"memory": None}, "is not a size"),
+    "axes a number": ({"axes": 5}, "axes 5"),
+    "a name that is none": ({"name": 5}, "the name 5"),
+    "a source that is not there": ({"sources": [Path("nothing.tif")]}, "cannot be looked at"),
+    "details that JSON cannot hold": ({"details": {"a": object()}}, "details for the manifest"),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_odd_options_are_refused_before_any_work(case: str, tmp_path: Path) -> None:
+    options, words = ODD[case]
+    with pytest.raises(BadRequest, match=words) as caught:
+        write_ome_zarr(IMAGE, tmp_path / "a.ome.zarr", **{"scale": SCALE, **options})
+    assert caught.value.remedy
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_of_numpy_and_axes_of_tifffile_are_taken(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"chunks": np.array([2, 16, 16]), "levels": np.int64(2), "workers": np.int32(1)}
+    write_ome_zarr(IMAGE, tmp_path / "a.ome.zarr", scale=SCALE, axes="ZYX", **options)
+    assert len(levels(tmp_path / "a.ome.zarr")) == 2
 
 
 @pytest.mark.parametrize("properties", [{1: {"a": object()}}, {1: "neuron"}, {1: {"a": float("nan")}}])

@@ -81,6 +81,7 @@ def test_every_block_is_read_once(
         pytest.param((1, 1, 64, 4000, 4000), (1, 1, 1, 4000, 4000), 10**9, 1, id="whole-planes"),
         pytest.param((1, 1, 1, 20000, 20000), (1, 1, 1, 20000, 20000), 10**9, None, id="planes-in-bands"),
         pytest.param((1, 1, 1, 20000, 20000), (1, 1, 1, 100, 20000), 10**9, 1, id="strips-in-bands"),
+        pytest.param((1, 1, 1, 20000, 20000), (1, 1, 1, 10000, 20000), 10**9, 3, id="strips-of-several-bands"),
     ],
 )
 def test_how_often_the_pass_would_decode(shape: Shape5, block: Shape5, memory: int, times: int | None) -> None:

@@ -25,7 +25,8 @@ from dandify.cli.main import main
 from dandify.errors import BadRequest, BadSource
 from dandify.report.view import view
 from dandify.report.view_layers import layers_of
-from dandify.sources.contract import Channel
+from dandify.sources.arrays import MemoryArray
+from dandify.sources.contract import Channel, Stream
 from shared_data import shared
 
 VERSIONS = ("0.4", "0.5")
@@ -247,6 +248,22 @@ def test_a_browser_shows_the_right_pixels(version: str, tmp_path: Path) -> None:
     assert red[0] > 200 > 60 > max(red[1], red[2])
     assert rows.size
     assert columns.size
+
+
+@pytest.mark.timeout(180)
+def test_a_browser_shows_a_tile_far_from_the_first(tmp_path: Path) -> None:
+    """Neuroglancer puts an image where its translation says; the page must look there."""
+    values = np.full((64, 48), 1000, np.uint16)
+    values[:32] = 200
+    tile = Stream(
+        name="tile", kind="Image", axes=("y", "x"), array=MemoryArray(values), scale={"y": 0.5, "x": 0.5},
+        origin={"y": -500.0, "x": 38397.25},
+    )  # fmt: skip
+    path = tmp_path / "tile.ome.zarr"
+    write_ome_zarr(tile, path, verify=False)
+    (layer,) = layers_of(path)
+    assert [a.start for a in layer.axes] == [-1000.0, 76794.5]
+    assert len(np.unique(picture(path, tmp_path).reshape(-1, 3), axis=0)) > 1
 
 
 @pytest.mark.timeout(180)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from dandify.dandiset.content import Device, NwbContent
 from dandify.dandiset.context import Context, Row, entities_of
 from dandify.dandiset.facts import MANIFEST, Kind, kind_of
-from dandify.dandiset.images import ImageContent, read_image, read_sidecar, read_tiff
+from dandify.dandiset.images import ImageContent, completed, read_image, read_sidecar, read_tiff
 from dandify.dandiset.names import session_label
 from dandify.dandiset.plain import MICROSCOPY as TIFFS
 from dandify.dandiset.vocabulary import MICROSCOPY, SUFFIX_TECHNIQUES
@@ -134,6 +134,7 @@ def _of_other(path: Path, held: Path, kind: Kind | None, context: Context, detai
     subject = _other_subject(label, stated, in_tables, relatives, same_session)
     relative = same_session[0] if same_session else None
     image = read_image(held) if kind == "ome-zarr" else read_tiff(held) if held.suffix.lower() in TIFFS else None
+    image = image and completed(image, details.get("image"))
     start = _time(of_session.get("session_start_time") or row.get("acq_time")) or (relative.start if relative else None)
     start = start or (image.acquired if image else None)
     sidecar = read_sidecar(held) if path.suffix != ".json" else {}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +29,7 @@ _MICROMETRES: Final[Mapping[str, float]] = MappingProxyType({
 _OME_UNITS: Final[Mapping[str, float]] = MappingProxyType({
     "pm": 1e-6, "Å": 1e-4, "nm": 1e-3, "µm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6,
 })  # fmt: skip
+_OBJECTIVE: Final = re.compile(r"(?:^|, )(\d+(?:\.\d+)?)x(?:, NA (\d+(?:\.\d+)?))?(?:, (\w+))?$")
 # No scanner of animals resolves less than this; what does is a microscope.
 _MICROSCOPE_UM: Final = 20.0
 
@@ -86,6 +88,27 @@ def read_image(path: Path) -> ImageContent:
         labels = (channel.get("label") for channel in ome["omero"]["channels"])
         found["channels"] = tuple(str(label) for label in labels if label)
     return ImageContent(**found, **_how(_kept_xml(path / _XML)))
+
+
+def completed(image: ImageContent, stated: Any) -> ImageContent:
+    """Add what the raw file said of its microscope, by the manifest, where the image does not say it itself.
+
+    Parameters
+    ----------
+    image
+        What the image says.
+    stated
+        ``image`` of the manifest's details: facts, the objective among them as ``Plan-Apo 20x/0.8, 20x, NA 0.8, Air``.
+    """
+    facts = stated.get("facts") if isinstance(stated, Mapping) else None
+    if not isinstance(facts, Mapping):
+        return image
+    found: dict[str, Any] = {"model": facts.get("device"), "acquired": _time(str(facts.get("session_start_time")))}
+    if lens := _OBJECTIVE.search(str(facts.get("objective", ""))):
+        found |= {
+            "magnification": float(lens[1]), "numerical_aperture": _number(lens[2]), "immersion": lens[3],
+        }  # fmt: skip
+    return replace(image, **{key: value for key, value in found.items() if value and getattr(image, key) is None})
 
 
 def read_tiff(path: Path) -> ImageContent | None:

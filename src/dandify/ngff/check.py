@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dandify.errors import BadRequest
-from dandify.ngff.check_data import check_array, check_levels, declared_method
+from dandify.ngff.check_data import LevelChecks, check_array, declared_method
 from dandify.ngff.check_geometry import check_geometry, transformed
 from dandify.ngff.check_labels import check_labels
 from dandify.ngff.check_plate import check_plate
@@ -197,12 +197,12 @@ def _values(
     for image in images:
         for multiscale, datasets, levels in _multiscales(image, arrays):
             starts = [transformed(d, "translation") for d in datasets]
+            checks = LevelChecks(declared_method(multiscale), data, known, workers)
             for number, (fine, coarse) in enumerate(pairwise(levels)):
                 if fine is not None and coarse is not None and left.pop(fine.path, None) is not None:
-                    yield from check_levels(
-                        fine, coarse, data, known=known, missing=missing[fine.path],
-                        declared=declared_method(multiscale), starts=(starts[number], starts[number + 1]),
-                        workers=workers, scale=transformed(datasets[number], "scale"),
+                    yield from checks.check(
+                        fine, coarse, missing=missing[fine.path], starts=(starts[number], starts[number + 1]),
+                        scale=transformed(datasets[number], "scale"),
                     )  # fmt: skip
     for array in left.values():
         yield from check_array(array, data, known, workers)

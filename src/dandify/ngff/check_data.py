@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dandify.kernels import windows
+from dandify.kernels import shrink, windows
 from dandify.kernels.windows import judge_windows
 from dandify.ngff.check_tree import SAMPLE_STEP, Share
 from dandify.ngff.problems import Problem
@@ -58,9 +58,11 @@ _FIRST: Final = Method("the first voxel", windows.TELL_ONE, windows.OFF_FIRST_TO
 _LAST: Final = Method("the last voxel", windows.TELL_ONE, windows.OFF_LAST_TOLD, windows.OFF_LAST, 1.0)
 _MEAN: Final = Method("the mean", windows.TELL_MEAN, windows.OFF_MEAN_TOLD, windows.OFF_MEAN, 0.5)
 _MEMBER: Final = Method("one of the voxels", windows.TELL_MEMBER, windows.OFF_MEMBER_TOLD, windows.OFF_MEMBER, None)
+_MODE: Final = replace(_MEMBER, name="the most frequent voxel")
+_MAX: Final = replace(_MEMBER, name="the largest voxel")
 _METHODS: Final = (_FIRST, _LAST, _MEAN, _MEMBER)
-DECLARED: Final = {"mean": _MEAN, "nearest": _FIRST, "mode": _MEMBER, "max": _MEMBER}
-"""By what dandify writes as ``type``."""
+DECLARED: Final[Mapping[shrink.Method, Method]] = {"mean": _MEAN, "nearest": _FIRST, "mode": _MODE, "max": _MAX}
+"""By what dandify writes as ``type``: its levels are made again, cut-off windows at the ends of axes too."""
 
 
 @dataclass
@@ -80,63 +82,92 @@ class Compared:
 
     def method(self) -> Method | None:
         """Give the method that the values give away; None where they give away none."""
-        if not self.blocks:
-            return None
-        total = np.sum([counts for _, counts in self.blocks], axis=0)
+        total = self._total()
         for method in _METHODS:
             told = total[method.tells]
             if told >= _ENOUGH and total[method.off_told] <= (1 - _SURE) * told:
                 return method
         return None
 
+    def too_few(self, method: Method) -> bool:
+        """Whether so few windows tell a method that nothing can be said by them alone."""
+        return bool(self._total()[method.tells] < _ENOUGH)
+
+    def _total(self) -> NDArray[np.int64]:
+        total = np.zeros(windows.COLUMNS, np.int64)
+        for _, counts in self.blocks:
+            total += counts
+        return total
+
 
 def check_array(array: StoredArray, share: Share, known: Collection[Path], workers: int) -> Iterator[Problem]:
     """Decode an array that is no level of an image, or the last."""
-    yield from _Scan(array, None, known, [], exact=False).run(share, workers)
+    yield from _Scan(array, None, known, [], None).run(share, workers)
 
 
-def check_levels(
-    fine: StoredArray, coarse: StoredArray, share: Share, *, known: Collection[Path], missing: Sequence[Region],
-    declared: Method | None, starts: tuple[Starts, Starts], workers: int, scale: Starts,
-) -> Iterator[Problem]:  # fmt: skip
-    """Decode a level, and compare it with the next.
+class LevelChecks:
+    """Decodes the levels of an image one after the other, and compares each with the next.
 
     Parameters
     ----------
-    fine, coarse
-        The levels.
+    declared
+        How dandify made each level of the one above; None where another tool did.
     share
-        How much of it.
+        How much of them.
     known
         Files that are known to be damaged.
-    missing
-        Regions of the finer level that are not stored: there is nothing to compare.
-    declared
-        How dandify made the coarser of the finer; None where another tool did.
-    starts
-        Translations of both levels; None where none is stated.
     workers
         Threads.
-    scale
-        Of the finer level.
     """
-    scan = _Scan(fine, coarse, known, missing, exact=declared is _MEAN)
-    yield from scan.run(share, workers)
-    compared = scan.compared
-    if compared is None:
-        return
-    method = declared or compared.method()
-    off = windows.OUTSIDE if method is None else method.off
-    wrong = [(corner, int(counts[off])) for corner, counts in compared.blocks if counts[off]]
-    if wrong and (method is not None or sum(n for _, n in wrong) >= _GROSS):
-        yield _contradiction(fine, coarse, compared, method, wrong)
-    if method is not None and not wrong and scale is not None:
-        yield from _shifted(fine, coarse, compared.factors, method, starts, scale)
+
+    def __init__(self, declared: shrink.Method | None, share: Share, known: Collection[Path], workers: int) -> None:
+        self._declared, self._share, self._known, self._workers = declared, share, known, workers
+        self._shown: list[Method | None] = []  # by the levels so far
+
+    def check(
+        self, fine: StoredArray, coarse: StoredArray, *, missing: Sequence[Region], starts: tuple[Starts, Starts],
+        scale: Starts,
+    ) -> Iterator[Problem]:  # fmt: skip
+        """Decode a level, and compare it with the next.
+
+        Parameters
+        ----------
+        fine, coarse
+            The levels.
+        missing
+            Regions of the finer level that are not stored: there is nothing to compare.
+        starts
+            Translations of both levels; None where none is stated.
+        scale
+            Of the finer level.
+        """
+        scan = _Scan(fine, coarse, self._known, missing, self._declared)
+        yield from scan.run(self._share, self._workers)
+        compared = scan.compared
+        if compared is None:
+            return
+        declared = None if self._declared is None else DECLARED[self._declared]
+        method = declared or compared.method()
+        self._shown.append(method)
+        told = method is not None
+        if method is None and (usual := self._usual()) is not None and compared.too_few(usual):
+            method = usual
+        off = windows.OUTSIDE if method is None else method.off
+        wrong = [(corner, int(counts[off])) for corner, counts in compared.blocks if counts[off]]
+        if wrong and (method is not None or sum(n for _, n in wrong) >= _GROSS):
+            yield _contradiction(fine, coarse, compared, method, wrong, told=told)
+        if told and method is not None and not wrong and scale is not None:
+            yield from _shifted(fine, coarse, compared.factors, method, starts, scale)
+
+    def _usual(self) -> Method | None:
+        """Give the method that all levels before show."""
+        before = set(self._shown[:-1])
+        return before.pop() if len(before) == 1 else None
 
 
 def _contradiction(
     fine: StoredArray, coarse: StoredArray, compared: Compared, method: Method | None,
-    wrong: Sequence[tuple[tuple[int, ...], int]],
+    wrong: Sequence[tuple[tuple[int, ...], int]], *, told: bool,
 ) -> Problem:  # fmt: skip
     places = "; ".join(
         ", ".join(f"{c}:{min(c + s, n)}" for c, s, n in zip(corner, _sides(corner), coarse.shape, strict=True))
@@ -146,12 +177,12 @@ def _contradiction(
     window = " x ".join(map(str, compared.factors))
     what = (
         f"{sum(n for _, n in wrong)} values are not {method.name} of their {window} windows of level {fine.path.name}, "
-        f"as the others are"
+        f"as {'the others' if told else 'those of the levels before'} are"
         if method
         else f"{sum(n for _, n in wrong)} values lie far beyond all values of level {fine.path.name} around them"
     )
     return Problem(
-        "ngff.levels_contradict", "ERROR", coarse.path,
+        "ngff.levels_contradict", "ERROR" if told or method is None else "WARNING", coarse.path,
         f"{what}, at [{places}]{more} of level {coarse.path.name}: one of both levels is damaged there", _REMEDY,
     )  # fmt: skip
 
@@ -197,9 +228,9 @@ class _Scan:
 
     def __init__(
         self, fine: StoredArray, coarse: StoredArray | None, known: Collection[Path], missing: Sequence[Region],
-        *, exact: bool,
+        declared: shrink.Method | None,
     ) -> None:  # fmt: skip
-        self._fine, self._coarse, self._known, self._exact = fine, coarse, known, exact
+        self._fine, self._coarse, self._known, self._declared = fine, coarse, known, declared
         self._missing = {tuple(s.start for s in region) for region in missing}
         self._factors = None if coarse is None else _factors(fine, coarse)
         self.compared = None if self._factors is None else Compared(_three(self._factors))
@@ -242,7 +273,11 @@ class _Scan:
             return list(self._narrowed(region)), []
         if self._theirs is None or self._factors is None or any(absent):
             return [], []
-        place = tuple(slice(-(-s.start // f), s.stop // f) for s, f in zip(region, self._factors, strict=True))
+        cut = 0 if self._declared is None else 1  # windows at the ends of axes: others have ways of their own
+        place = tuple(
+            slice(-(-s.start // f), min((s.stop + cut * (f - 1)) // f, m))
+            for s, f, m in zip(region, self._factors, self._coarse.shape if self._coarse else region, strict=True)
+        )
         if any(s.start >= s.stop for s in place):
             return [], []
         try:
@@ -250,10 +285,10 @@ class _Scan:
         except ValueError:  # said when that level is read for itself
             return [], []
         whole = tuple(
-            slice(p.start * f - r.start, p.stop * f - r.start)
+            slice(p.start * f - r.start, min(p.stop * f, r.stop) - r.start)
             for p, f, r in zip(place, self._factors, region, strict=True)
         )
-        return [], list(_blocks(values[whole], coarse, self._factors, place, exact=self._exact))
+        return [], list(_blocks(values[whole], coarse, self._factors, place, self._declared))
 
     def _chunks(self, region: Region) -> Iterator[tuple[int, ...]]:
         """Give the first values of the chunks that a unit touches."""
@@ -314,7 +349,7 @@ def _unit(fine: StoredArray, coarse: StoredArray | None, factors: tuple[int, ...
 
 
 def _blocks(
-    fine: NDArray[Any], coarse: NDArray[Any], factors: tuple[int, ...], place: Region, *, exact: bool
+    fine: NDArray[Any], coarse: NDArray[Any], factors: tuple[int, ...], place: Region, declared: shrink.Method | None
 ) -> Iterator[tuple[tuple[int, ...], NDArray[np.int64]]]:
     """Judge all planes of a unit, one time point and channel after the other."""
     if fine.dtype.kind == "b":
@@ -326,11 +361,34 @@ def _blocks(
     steps = _three(factors)
     for index in np.ndindex(*leading):
         parts = [v[index] if v.ndim >= 3 else v[None] for v in (fine, coarse)]
-        found = judge_windows(parts[0], parts[1], steps, exact=exact, side=_SIDE)
+        if declared is not None and _takes(declared, parts[0], steps):
+            found = _made_again(parts[0], parts[1], steps, declared)
+        else:
+            found = judge_windows(parts[0], parts[1], steps, exact=declared == "mean", side=_SIDE)
         for block in np.ndindex(*found.shape[:3]):
             if found[block].any():
                 at = (*index, *(b * _SIDE for b in block))[-len(place) :]
                 yield tuple(s.start + a for s, a in zip(place, at, strict=True)), found[block]
+
+
+def _takes(method: shrink.Method, fine: NDArray[Any], steps: tuple[int, int, int]) -> bool:
+    """Whether dandify makes levels so: labels, which keep those of their image, may have windows of other lengths."""
+    return method != "mean" or (max(steps) == 2 and fine.dtype.itemsize <= 4)
+
+
+def _made_again(
+    fine: NDArray[Any], coarse: NDArray[Any], steps: tuple[int, int, int], method: shrink.Method
+) -> NDArray[np.int64]:
+    """Make a level again, and count the values of each block that are others; columns of `judge_windows`."""
+    expected = np.empty_like(coarse, order="C")
+    shrink.shrink(np.ascontiguousarray(fine), steps, expected, method)
+    wrong = expected != coarse
+    if coarse.dtype.kind == "f":
+        wrong &= ~(np.isnan(expected) & np.isnan(coarse))
+    counts = np.zeros((*(-(-n // _SIDE) for n in coarse.shape), windows.COLUMNS), np.int64)
+    z, y, x = (places // _SIDE for places in np.nonzero(wrong))
+    np.add.at(counts[..., DECLARED[method].off], (z, y, x), 1)
+    return counts
 
 
 def _line(error: Exception) -> str:
@@ -341,10 +399,11 @@ def _line(error: Exception) -> str:
     return text.removeprefix("DATA_LOSS: ").strip()
 
 
-def declared_method(multiscale: Mapping[str, Any]) -> Method | None:
+def declared_method(multiscale: Mapping[str, Any]) -> shrink.Method | None:
     """Give the method by which dandify says it made an image's levels; None for the images of others."""
     metadata = multiscale.get("metadata")
     writer = metadata.get("method") if isinstance(metadata, dict) else None
     if not isinstance(writer, str) or not writer.startswith("dandify."):
         return None
-    return DECLARED.get(str(multiscale.get("type")))
+    said = multiscale.get("type")
+    return next((method for method in DECLARED if method == said), None)

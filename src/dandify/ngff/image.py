@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -127,6 +127,8 @@ def describe_image(
         values = image if isinstance(image, Array) else plain_values(image)
     if isinstance(values, MemoryArray):
         values = values.values  # read without copying
+    if name is not None and not isinstance(name, str):
+        raise BadRequest(f"the name {name!r}", remedy="a text")
     if values.dtype.kind not in "biuf":
         _dtype(values.dtype)  # refuses it: what is no number has no axes either
     found = _axes(axes, values.shape)
@@ -168,7 +170,9 @@ def plain_values(values: Any) -> Array | NDArray[Any]:
 
 
 def _axes(asked: Sequence[str] | str | None, shape: tuple[int, ...]) -> Axes:
-    axes = _DEFAULT_AXES.get(len(shape)) if asked is None else tuple(asked)
+    if asked is not None and not (isinstance(asked, Iterable) and all(isinstance(a, str) for a in asked)):
+        raise BadRequest(f"axes {asked!r}", remedy="a letter out of t c z y x for each: axes='czyx'")
+    axes = _DEFAULT_AXES.get(len(shape)) if asked is None else tuple(a.lower() for a in asked)  # tifffile: "ZYX"
     if not 2 <= len(shape) <= len(AXES):
         raise BadRequest(
             f"an array of {len(shape)} dimension(s); images have 2 to {len(AXES)}, out of t c z y x",
@@ -192,7 +196,9 @@ def _dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     native = dtype.newbyteorder("=")
     if native.name not in DTYPES:
         floats = {"float64": "convert to float32 if that is exact enough", "float16": "convert to float32"}
-        remedy = floats.get(native.name, "convert to one of them")
+        wide = {"int64": "image.astype('int32')", "uint64": "image.astype('uint32')"}
+        known = floats | {name: f"convert if the values fit: {code}" for name, code in wide.items()}
+        remedy = known.get(native.name, "convert to one of them")
         raise BadRequest(f"pixels of type {native.name}; dandify writes {', '.join(DTYPES)} and bool", remedy=remedy)
     return native
 

@@ -26,6 +26,7 @@ from dandify.store.manifest import (
     manifest_path,
     now,
     read_manifest,
+    require_json,
     versions,
     write_manifest,
 )
@@ -114,6 +115,7 @@ def write_ome_zarr_labels(
     """
     started = time.perf_counter()
     mode = verify_mode(verify)
+    require_json(details)
     labelled = read_labelled(Path(image))
     request = request_labels(
         labels, labelled, name, axes=axes, chunks=chunks, shards=shards, downsample=downsample,

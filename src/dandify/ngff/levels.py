@@ -185,7 +185,7 @@ def plan_pyramid(
 def times_read(plan: PyramidPlan, block: Shape5) -> int:
     """How often the pass would have the source decode what it yields at one go (t c z y x)."""
     _, channels, _, rows, _ = plan.levels[0].shape
-    bands = -(-rows // plan.band_rows) if block[3] >= rows else 1
+    bands = -(-min(rows, block[3]) // plan.band_rows)  # that part what is decoded at one go
     return bands * min(block[1], channels)
 
 
@@ -300,13 +300,16 @@ def _ways(*, whole_planes: bool, fixed: int | None) -> Iterator[tuple[int, int, 
 def _whole(
     levels: tuple[Level, ...], dtype: np.dtype[Any], workers: int, block: Shape5, shared: bool
 ) -> Iterator[PyramidPlan]:
-    """Whole planes, decoded by as many threads as encode, or by one if the memory is short."""
+    """Whole planes, decoded by as many threads as encode, or by one if the memory is short.
+
+    Rows that a source yields one by one need no decoding.
+    """
     rows = levels[0].shape[3]
     read = _read_rows(levels[0], rows, block)
     reason = f"whole planes, {levels[0].chunks[2]} at one time"
     if read < rows:
         reason += f", {read} rows of them in turn"
-    for decoders in sorted({workers if shared and block[3] >= rows > 1 else 1, 1}, reverse=True):
+    for decoders in sorted({workers if shared and block[3] > 1 else 1, 1}, reverse=True):
         need = _memory(levels, len(levels), rows, read, dtype, workers, block, decoders)
         yield PyramidPlan(levels, rows, read, len(levels), need, reason, decoders)
 

@@ -35,7 +35,7 @@ def open_image(
     """
     path = Path(os.path.abspath(path))
     if not path.exists():
-        raise BadRequest("no such file or folder", file=path)
+        raise BadRequest("no such file or folder", file=path, remedy="check its path")
     claim = _claimed(path)
     if claim is None:
         raise UnknownFormat("no converter knows it", file=path, remedy="dandify formats lists what is known")

@@ -23,8 +23,8 @@ from dandify.ngff.room import Room
 from dandify.ngff.write import image_document
 from dandify.sources.contract import Array, Channel, Stream
 from dandify.store.engine import Verify, verify_mode
-from dandify.store.manifest import SourceFile, describe_sources
-from dandify.store.partial import require_absent
+from dandify.store.manifest import SourceFile, describe_sources, require_json
+from dandify.store.partial import output_path, require_absent
 from dandify.store.progress import ProgressCallback
 from dandify.store.report import WriteReport
 from dandify.store.resume import resumable_output
@@ -130,7 +130,8 @@ def write_ome_zarr_plate(
     OME-Zarr 0.5, "Plate metadata" and "Well metadata", https://ngff.openmicroscopy.org/0.5/#plate-md.
     """
     started = time.perf_counter()
-    path, mode = Path(path), verify_mode(verify)
+    path, mode = output_path(path), verify_mode(verify)
+    require_json(details)
     require_absent(path, overwrite=overwrite)
     title, requests = _requests(
         fields, path, name, axes=axes, scale=scale, channels=channels, version=version, levels=levels, chunks=chunks,
@@ -203,7 +204,7 @@ def plan_ome_zarr_plate(
     MissingMetadata, BadRequest, BadSource
         As of `write_ome_zarr_plate`, but for an output that exists.
     """
-    path = Path(path)
+    path = output_path(path)
     title, requests = _requests(
         fields, path, name, axes=axes, scale=scale, channels=channels, version=version, levels=levels, chunks=chunks,
         shards=shards, downsample=downsample, compression=compression, memory=memory, workers=workers,

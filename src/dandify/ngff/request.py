@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
@@ -183,10 +185,10 @@ def _refuse(path: Path, version: str, compression: str, levels: int | str) -> No
     if version not in VERSIONS:
         raise BadRequest(f"no OME-Zarr version {version!r}", remedy=f"one of {', '.join(map(repr, VERSIONS))}")
     require_compression(compression)
-    if levels != "auto" and (not isinstance(levels, int) or isinstance(levels, bool) or levels < 1):
+    if levels != "auto" and ((count := whole_number(levels)) is None or count < 1):
         raise BadRequest(f"{levels!r} levels", remedy="1 or more, or auto")
     if path.suffixes != [".ome", ".zarr"]:  # dandischema counts nothing else as OME-Zarr
-        stem = path.name.removesuffix(SUFFIX).removesuffix(".zarr").replace(".", "-")
+        stem = re.sub(r"(\.ome)?\.zarr$", "", path.name, flags=re.IGNORECASE).strip(".").replace(".", "-") or "image"
         raise BadRequest(
             "images are named NAME.ome.zarr, with no other dot", file=path, remedy=f"name it {stem}{SUFFIX}"
         )
@@ -216,16 +218,26 @@ def worker_count(asked: int | None) -> int:
     """Give the number of encoding threads; one for each core where nobody asks for another."""
     if asked is None:
         return os.cpu_count() or 1
-    if not isinstance(asked, int) or asked < 1:
+    if (count := whole_number(asked)) is None or count < 1:
         raise BadRequest(f"{asked!r} workers", remedy="ask for 1 or more")
-    return asked
+    return count
+
+
+def whole_number(value: Any) -> int | None:
+    """Give a whole number of Python or NumPy; None for what is none, true and false included."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:  # arrays have the method
+        return None
 
 
 def wanted_chunks(asked: Sequence[int] | None, image: ImageInput) -> Shape5 | None:
     """Give chunks that are asked for, t c z y x; refuse those that cannot be."""
     if asked is None:
         return None
-    _require_count(asked, "chunk", image)
+    asked = _counts(asked, "chunk", image)
     known = dict(zip(image.axes, asked, strict=True))
     return require_chunks(tuple(known.get(a, 1) for a in AXES), image.shape)  # type: ignore[arg-type]  # AXES are five
 
@@ -239,7 +251,7 @@ def require_shards(
     if version == "0.4":
         raise BadRequest("OME-Zarr 0.4 has no shards", remedy="leave shards out, or version='0.5'")
     chunks = [c for c, a in zip(plan.levels[0].chunks, AXES, strict=True) if a in image.axes]
-    _require_count(asked, "shard", image)
+    asked = _counts(asked, "shard", image)
     if any(s < 1 or (s % c and s < n) for s, c, n in zip(asked, chunks, _of(image.shape, image), strict=True)):
         raise BadRequest(
             f"shards of {' x '.join(map(str, asked))} are not made of whole chunks of {' x '.join(map(str, chunks))}",
@@ -283,14 +295,17 @@ def _over_time(
     return tuple(s * alike if i == t else s for i, s in enumerate(shards))
 
 
-def _require_count(asked: Sequence[int], what: str, image: ImageInput) -> None:
-    """Refuse what is no whole number for each axis."""
+def _counts(asked: Any, what: str, image: ImageInput) -> tuple[int, ...]:
+    """Give what is asked for as a whole number for each axis, or refuse it."""
     said = f"{what}s {asked!r} for the axes {' '.join(image.axes)}"
-    if not isinstance(asked, Sequence) or not all(hasattr(n, "__index__") for n in asked):
+    found = [whole_number(n) for n in asked] if isinstance(asked, Iterable) else [None]
+    counts = tuple(n for n in found if n is not None)
+    if len(counts) < len(found):
         raise BadRequest(said, remedy=f"a whole number for each axis: {what}s=({', '.join(['64'] * len(image.axes))})")
-    if len(asked) != len(image.axes):
-        raise BadRequest(f"{len(asked)} {what} lengths for the axes {' '.join(image.axes)}",
+    if len(counts) != len(image.axes):
+        raise BadRequest(f"{len(counts)} {what} lengths for the axes {' '.join(image.axes)}",
                          remedy=f"one for each of the {len(image.axes)} axes")  # fmt: skip
+    return counts
 
 
 def _of(values: Shape5, image: ImageInput) -> list[int]:

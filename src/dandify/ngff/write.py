@@ -24,8 +24,8 @@ from dandify.ngff.request import ImageRequest, request_image
 from dandify.ngff.room import Room
 from dandify.sources.contract import Array, Channel, Stream
 from dandify.store.engine import Verify, verify_mode
-from dandify.store.manifest import SourceFile, describe_sources, versions
-from dandify.store.partial import require_absent
+from dandify.store.manifest import SourceFile, describe_sources, require_json, versions
+from dandify.store.partial import output_path, require_absent
 from dandify.store.progress import ProgressCallback
 from dandify.store.report import WriteReport
 from dandify.store.resume import resumable_output
@@ -128,7 +128,8 @@ def write_ome_zarr(
         If the disk is full.
     """
     started = time.perf_counter()
-    path, mode = Path(path), verify_mode(verify)
+    path, mode = output_path(path), verify_mode(verify)
+    require_json(details)
     require_absent(path, overwrite=overwrite)
     request = request_image(
         image, path, axes=axes, scale=scale, channels=channels, name=name, version=version, levels=levels,

@@ -19,6 +19,7 @@ from dandify.store.choose import Chosen
 from dandify.store.compression import DEFAULTS
 from dandify.store.measure import Measured
 from dandify.store.memory import parse_bytes
+from dandify.store.partial import output_path
 from dandify.store.plan import needed_bytes
 
 
@@ -123,7 +124,7 @@ def plan_nwb(
     BadSource
         If a source cannot be read.
     """
-    path = Path(path)
+    path = output_path(path)
     require_known(transforms)
     refuse_unwritable(nwbfile, path, backend, compression)
     request = WriteRequest(

@@ -51,7 +51,7 @@ from dandify.store.manifest import (
     tree_bytes,
 )
 from dandify.store.memory import parse_bytes
-from dandify.store.partial import require_absent
+from dandify.store.partial import output_path, require_absent
 from dandify.store.pipeline import Job
 from dandify.store.progress import ProgressCallback
 from dandify.store.region import Region
@@ -136,7 +136,7 @@ def repack(
         If the content of the output differs.
     """
     started = time.perf_counter()
-    source, path = Path(source), Path(path)
+    source, path = Path(source), output_path(path)
     into = backend or ("zarr" if path.name.endswith(".zarr") else "hdf5")
     threads, memory_bytes = worker_count(workers), parse_bytes(memory)
     _refuse(path, into, compression)

@@ -32,10 +32,12 @@ from dandify.store.engine import Verify, check_container, estimate_bytes, fill_c
 from dandify.store.manifest import (
     SourceFile,
     describe_sources,
+    require_json,
     sha256_of,
     tree_bytes,
 )
 from dandify.store.memory import parse_bytes
+from dandify.store.partial import output_path
 from dandify.store.pipeline import Job
 from dandify.store.progress import ProgressCallback
 from dandify.store.report import WriteReport
@@ -132,8 +134,9 @@ def write_nwb(
         If the disk is full.
     """
     started = time.perf_counter()
-    path = Path(path)
+    path = output_path(path)
     mode = verify_mode(verify)
+    require_json(extra_manifest)
     require_known(transforms)
     refuse_unwritable(nwbfile, path, backend, compression)
     request = WriteRequest(

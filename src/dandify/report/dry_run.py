@@ -104,7 +104,7 @@ def print_levels(plan: OMEZarrPlan, console: Console) -> None:
     console.print(
         f"{escape(str(plan.path))}: {''.join(plan.axes)} {_by(finest.shape)} {plan.dtype}, {text.size(plan.raw_bytes)} "
         f"raw, about {text.size(plan.estimated_bytes)} stored in {text.count(plan.files, 'file')}, "
-        f"{text.size(plan.memory_bytes)} of memory",
+        f"{text.size(plan.memory_bytes)} of memory, about {text.size(plan.peak_bytes)} with what libraries hold",
         soft_wrap=True,
     )
     console.print(
@@ -148,7 +148,7 @@ def image_record(plan: OMEZarrPlan) -> dict[str, Any]:
         "shape": list(plan.levels[0].shape), "dtype": plan.dtype, "downsample": plan.downsample,
         "encoder": plan.encoder, "levels": [_level_record(level) for level in plan.levels], "files": plan.files,
         "depth": plan.depth, "raw_bytes": plan.raw_bytes, "estimated_bytes": plan.estimated_bytes,
-        "memory_bytes": plan.memory_bytes, "reason": plan.reason,
+        "memory_bytes": plan.memory_bytes, "peak_bytes": plan.peak_bytes, "reason": plan.reason,
         "viewers": {viewer.name: opens for viewer, opens in plan.viewers}, "refusals": list(plan.refusals),
         "publication": plan.publication, "labels": [image_record(one) for one in plan.labels],
         "notes": list(plan.notes),

@@ -92,7 +92,7 @@ def _fill(neuroglancer: Any, state: Any, layers: Sequence[Layer], root: Path, ur
     shown = next((layer for layer in layers if layer.visible), layers[0])
     seen = sorted((a for a in shown.axes if a.name in ORDER), key=lambda a: ORDER.index(a.name))
     state.dimensions = _space(neuroglancer, seen)
-    state.position = [a.length / 2 if a.name != "t" else 0 for a in seen]
+    state.position = [a.start + (a.length / 2 if a.name != "t" else 0) for a in seen]
     if len(seen) > 1:
         finest = seen[0].scale
         state.cross_section_scale = max(a.length * a.scale / finest for a in seen[:2]) / SCREEN_PIXELS

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dandify.errors import BadSource
 from dandify.ngff.stored import StoredImage, array_of, image_of
@@ -42,6 +43,8 @@ class Axis:
         Distance of neighbouring values, in ``m``, ``s``, or ``""`` for steps.
     channels
         It counts channels.
+    start
+        Place of the first value, in steps of the scale.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Axis:
     scale: float
     unit: str
     channels: bool = False
+    start: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -204,22 +208,29 @@ def _axes(image: StoredImage, multiscale: Mapping[str, Any], version: int) -> tu
     axes = [a if isinstance(a, dict) else {"name": a} for a in described]
     if len(axes) != len(array.shape):
         raise ValueError(f"{len(axes)} axes for {len(array.shape)} dimensions")
-    scale = np.ones(len(axes))
+    scale, place = np.ones(len(axes)), np.zeros(len(axes))
     for steps in (multiscale["datasets"][0], multiscale):
-        scale *= _scale(steps.get("coordinateTransformations") or (), len(axes))
+        transformations = steps.get("coordinateTransformations") or ()
+        larger = _stated(transformations, "scale", np.ones(len(axes)))
+        scale, place = scale * larger, place * larger + _stated(transformations, "translation", np.zeros(len(axes)))
     found = []
-    for axis, length, step in zip(axes, array.shape, scale, strict=True):
+    for axis, length, step, first in zip(axes, array.shape, scale, place, strict=True):
         factor, unit = UNITS.get(str(axis.get("unit")), (1.0, ""))
         channels = axis.get("type") == "channel" or axis["name"] == "c"
-        found.append(Axis(str(axis["name"]), length, 1.0 if channels else float(step * factor), unit, channels))
+        found.append(
+            Axis(
+                str(axis["name"]), length, 1.0 if channels else float(step * factor), unit, channels,
+                0.0 if channels or not step else float(first / step),
+            )
+        )  # fmt: skip
     return tuple(found), array.dtype
 
 
-def _scale(transformations: Sequence[Mapping[str, Any]], count: int) -> Any:
+def _stated(transformations: Sequence[Mapping[str, Any]], kind: str, otherwise: NDArray[np.float64]) -> Any:
     for one in transformations:
-        if one.get("type") == "scale":
-            return np.array(one["scale"], float)
-    return np.ones(count)
+        if one.get("type") == kind:
+            return np.array(one[kind], float)
+    return otherwise
 
 
 def _window(level: Path, axes: Sequence[Axis], channel: int) -> tuple[float, float] | None:

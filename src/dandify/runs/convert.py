@@ -19,6 +19,7 @@ from dandify.runs.choices import image_choice, said_of_image, said_of_series, se
 from dandify.runs.dry_run import PlannedOutputs, image_key, plan_outputs, plate_key
 from dandify.runs.plan import ImagePlan, PlannedPlate, SessionPlan, plan_sessions
 from dandify.sources.microscopy import told_of_filled
+from dandify.store.partial import make_folder, output_path
 from dandify.store.progress import ProgressCallback
 
 if TYPE_CHECKING:
@@ -188,9 +189,10 @@ def convert(
         requests = (PlannedSession(tuple(given), (), {n: Path(os.path.abspath(p)) for n, p in labels.items()}),)
     if missing == "fill":
         requests = tuple(replace(r, sources=tuple(replace(s, missing=missing) for s in r.sources)) for r in requests)
+    out = output_path(out).absolute()
     plans = plan_sessions(
         requests,
-        Path(out).absolute(),
+        out,
         flags=Layer("command line", {k: v for k, v in flags.items() if v is not None}),
         backend=backend or "hdf5",
         existing="overwrite" if overwrite else "skip" if skip_existing else "error",
@@ -231,7 +233,7 @@ def convert(
         if result.error and len(plans) == 1:
             raise result.error
         done.append(result)
-    return ConvertReport(Path(out).absolute(), tuple(done))
+    return ConvertReport(out, tuple(done))
 
 
 def _planned_session(plan: SessionPlan, *, stub: bool, skip: bool, **options: Any) -> ConvertedSession:
@@ -291,7 +293,7 @@ def _write_nwb(
 
     assert plan.nwb is not None
     nwbfile = nwbfile_of(plan, stub=stub)
-    plan.nwb.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(plan.nwb.parent)
     files = [f for s in plan.recordings for f in s.files]
     return write_nwb(nwbfile, plan.nwb, backend=backend, sources=files, extra_manifest=details, **options)
 
@@ -301,7 +303,7 @@ def _write_image(
 ) -> WriteReport:
     from dandify.ngff.write import write_ome_zarr
 
-    image.output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(image.output.parent)
     stream = first_planes(image.stream) if stub else image.stream
     details = {**details, "image": stated_of(replace(image, stream=stream))}
     with named(image.source, image.stream.name):
@@ -318,7 +320,7 @@ def _write_plate(
 ) -> WriteReport:  # fmt: skip
     from dandify.ngff.plate import write_ome_zarr_plate
 
-    plate.output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(plate.output.parent)
     fields = {place: first_planes(stream) if stub else stream for place, stream in plate.fields.items()}
     with named(plate.source):
         report = write_ome_zarr_plate(

@@ -18,6 +18,7 @@ from dandify.project.opened import Opened, early, open_session, shift_of, timed
 from dandify.project.rules import label, problems_of
 from dandify.sources import Source, Stream
 from dandify.sources.microscopy import told_of_filled
+from dandify.store.partial import require_place
 
 SUFFIX: Final = ".ome.zarr"
 Named = TypeVar("Named", "ImagePlan", "PlannedPlate")
@@ -109,7 +110,7 @@ def plan_sessions(
     MissingMetadata
         Naming every missing value of every session.
     BadRequest
-        Naming every value that DANDI would refuse, or two outputs of one name.
+        Naming every value that DANDI would refuse, two outputs of one name, or one that cannot be made there.
     OutputExists
         If an output is there and ``existing`` is ``error``.
     dandify.errors.BadSource, dandify.errors.UnknownFormat
@@ -123,12 +124,12 @@ def plan_sessions(
     plans = tuple(_plan(s, out, backend, r.labels) for s, r in zip(opened, requests, strict=True))
     _refuse_wrong(plans)
     _refuse_collisions(plans)
-    if existing == "error":
-        for output in (o for p in plans for o in p.outputs):
-            if output.exists():
-                raise OutputExists(
-                    "is there already", file=output, remedy="--overwrite replaces it, --skip-existing leaves it"
-                )
+    for output in (o for p in plans for o in p.outputs):
+        require_place(output)
+        if existing == "error" and output.exists():
+            raise OutputExists(
+                "is there already", file=output, remedy="--overwrite replaces it, --skip-existing leaves it"
+            )
     return plans
 
 

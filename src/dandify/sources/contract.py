@@ -50,6 +50,7 @@ FACTS = MappingProxyType({
     "probes": "tuple of probe descriptions, one for each probe: model and serial number as far as stated",
     "pixel_size_um": "mapping of the space axes (z y x) to the distance of neighbouring pixels in micrometres",
     "time_increment_s": "seconds between time points",
+    "time_points_s": "tuple of the times of the time points in seconds from the first, where their distances differ",
     "channel_names": "names of the image channels, in order",
     "exposure_time_s": "tuple of the exposure of the image channels in seconds, in order",
     "objective": "objective as described by the files",

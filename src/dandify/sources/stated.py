@@ -57,6 +57,13 @@ def regular_step(times: Sequence[float]) -> float | None:
     return float(f"{mean:.6g}")
 
 
+def times_of(times: Sequence[float]) -> dict[str, tuple[float, ...]]:
+    """Give the fact of when time points were taken, counted from the first; none of one, or of times that go back."""
+    found = tuple(float(f"{t - times[0]:.9g}") for t in times)
+    forward = all(math.isfinite(b) and b > a for a, b in pairwise(found))
+    return {"time_points_s": found} if len(found) > 1 and forward else {}
+
+
 def nanometres(value: Any, unit: str = "nm") -> float | None:
     """Wavelength in nanometres; None if it is no positive length."""
     length = micrometres(value, unit)

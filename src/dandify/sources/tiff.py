@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -66,8 +67,8 @@ class TiffPages(Array):
         Which of the leading axes goes over the samples; None if pages have one sample.
     planar
         The samples of a page lie apart.
-    compressed
-        Whether a page must be decoded as a whole or by strips.
+    rows
+        Of a page that can be read by themselves: 1 of runs of bytes; those of a strip, or of a row of tiles, else.
     """
 
     files: tuple[Path, ...]
@@ -79,7 +80,7 @@ class TiffPages(Array):
     samples: int = 1
     channel_axis: int | None = None
     planar: bool = False
-    compressed: bool = False
+    rows: int = 1
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -93,9 +94,9 @@ class TiffPages(Array):
 
     @property
     def block(self) -> tuple[int, ...]:
-        """One page, or one of its rows where they can be read by themselves."""
-        rows = self.height if self.compressed else 1
-        return (*(self.samples if i == self.channel_axis else 1 for i in range(len(self.leading))), rows, self.width)
+        """Those rows of one page that can be read by themselves."""
+        leading = (self.samples if i == self.channel_axis else 1 for i in range(len(self.leading)))
+        return (*leading, self.rows, self.width)
 
     def read(self, region: Region) -> NDArray[Any]:
         """Read the rows of the pages that a region touches.
@@ -291,8 +292,13 @@ def tiff_pages(
         samples,
         channel_axis,
         first.planar,
-        any(page.data < 0 for _, page in found),
+        _rows({page.rows for _, page in found}, first.height),
     )
+
+
+def _rows(found: set[int], height: int) -> int:
+    """Rows that can be read by themselves of pages that differ in it; strips of runs of bytes are no limit."""
+    return min(math.lcm(*found), height)
 
 
 def runs(header: Header, count: int) -> list[Page]:

@@ -29,11 +29,12 @@ STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS, X_RESOLUTION, Y_RESOLUTION
     283,
     284,
 )
-RESOLUTION_UNIT, SOFTWARE, PREDICTOR, TILE_WIDTH, TILE_OFFSETS, TILE_COUNTS, SAMPLE_FORMAT = (
+RESOLUTION_UNIT, SOFTWARE, PREDICTOR, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS, SAMPLE_FORMAT = (
     296,
     305,
     317,
     322,
+    323,
     324,
     325,
     339,
@@ -42,7 +43,7 @@ IMAGEJ_COUNTS, IMAGEJ_DATA = 50838, 50839
 
 _OF_EVERY_PAGE: Final = frozenset({
     SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP,
-    STRIP_COUNTS, PLANAR, PREDICTOR, TILE_WIDTH, TILE_OFFSETS, TILE_COUNTS, SAMPLE_FORMAT,
+    STRIP_COUNTS, PLANAR, PREDICTOR, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS, SAMPLE_FORMAT,
 })  # fmt: skip
 _OF_THE_FIRST: Final = _OF_EVERY_PAGE | {
     DESCRIPTION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, SOFTWARE, IMAGEJ_COUNTS, IMAGEJ_DATA,
@@ -50,7 +51,7 @@ _OF_THE_FIRST: Final = _OF_EVERY_PAGE | {
 
 _NUMBERS: Final = frozenset({
     SUBFILE, WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, ROWS_PER_STRIP, PLANAR, PREDICTOR,
-    TILE_WIDTH, RESOLUTION_UNIT,
+    TILE_WIDTH, TILE_LENGTH, RESOLUTION_UNIT,
 })  # fmt: skip
 
 # Field types: code of `struct`, and bytes. 5 and 10 are fractions of two integers.
@@ -120,6 +121,17 @@ class Page:
     def nbytes(self) -> int:
         """Bytes of its values."""
         return self.height * self.width * self.samples * self.dtype.itemsize
+
+    @property
+    def rows(self) -> int:
+        """Rows that can be read by themselves: 1 of a run of bytes, else those of a strip or a row of tiles.
+
+        Strips of one row count as two: by itself, one is not worth a decoder's call.
+        """
+        if self.data >= 0:
+            return 1
+        stated = self.tags.get(TILE_LENGTH if TILE_WIDTH in self.tags else ROWS_PER_STRIP)
+        return min(max(int(stated), 2), self.height) if stated else self.height
 
     @property
     def reduced(self) -> bool:

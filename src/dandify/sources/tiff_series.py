@@ -60,7 +60,8 @@ def pages_of(planes: Sequence[tuple[Path, int]], leading: tuple[int, ...], *, re
         compressed = compressed or page.data < 0
         refs.append(ref_of(page, number[path]))
     assert first is not None
-    return TiffPages(files, tuple(refs), leading, first.height, first.width, first.dtype, compressed=compressed)
+    rows = first.height if compressed else 1  # of movies whole frames are read
+    return TiffPages(files, tuple(refs), leading, first.height, first.width, first.dtype, rows=rows)
 
 
 def _require_files(files: Sequence[Path], remedy: str) -> None:

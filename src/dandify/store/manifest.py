@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from dandify.errors import BadSource
+from dandify.errors import BadRequest, BadSource
 from dandify.store.partial import partial_output
 
 SUFFIX = ".manifest.json"
@@ -197,8 +197,36 @@ def _version(package: str) -> str | None:
 
 
 def describe_sources(paths: Iterable[Path | SourceFile]) -> tuple[SourceFile, ...]:
-    """Describe each path once, in order; records pass through."""
-    return tuple(dict.fromkeys(p if isinstance(p, SourceFile) else SourceFile.of(p) for p in paths))
+    """Describe each path once, in order; records pass through.
+
+    Raises
+    ------
+    BadRequest
+        If there is no such file.
+    """
+    found: dict[SourceFile, None] = {}
+    for path in paths:
+        try:
+            found[path if isinstance(path, SourceFile) else SourceFile.of(path)] = None
+        except OSError as error:
+            raise BadRequest(
+                f"a source cannot be looked at: {error.strerror}", file=str(path), remedy="check its path"
+            ) from None
+    return tuple(found)
+
+
+def require_json(details: Mapping[str, Any] | None) -> None:
+    """Refuse values that a manifest cannot hold, before an output is made that would lack one.
+
+    Raises
+    ------
+    BadRequest
+        If they are no JSON values.
+    """
+    try:
+        json.dumps(dict(details or {}))
+    except (TypeError, ValueError) as error:
+        raise BadRequest(f"details for the manifest: {error}", remedy="texts, numbers, lists and dicts") from None
 
 
 def sha256_of(path: Path) -> str:

@@ -28,10 +28,14 @@ def parse_bytes(text: str | float) -> int:
     BadRequest
         If it is not a positive size.
     """
-    if isinstance(text, int | float):
+    if isinstance(text, int | float) and not isinstance(text, bool):
         if 1 <= text < float("inf"):
             return int(text)
-    elif (found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", text.upper())) and found[2] in _UNITS:
+    elif (
+        isinstance(text, str)
+        and (found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", text.upper()))
+        and found[2] in _UNITS
+    ):
         value = int(float(found[1]) * _UNITS[found[2]])
         if value > 0:
             return value

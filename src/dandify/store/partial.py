@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Collection, Iterator
@@ -14,6 +15,8 @@ from dandify.store.flush import flush_folder, flush_tree
 SUFFIX = ".partial"
 _OF_ZARR = (".zgroup", ".zattrs", ".zarray", "zarr.json")
 _REPLACED = ".replaced"  # the old output's name while the new one takes its place
+_LONGEST = f"{SUFFIX}.old.journal"  # of what stands behind an output's name while it is written
+_REMEDY = "choose another place for the output"
 
 
 def partial_path(path: Path) -> Path:
@@ -21,16 +24,73 @@ def partial_path(path: Path) -> Path:
     return path.with_name(path.name + SUFFIX)
 
 
+def output_path(path: Path | str) -> Path:
+    """Give the path of an output: ``~`` is the home folder, and ``..`` the folder above what stands before it.
+
+    To leave ``..`` in would make folders that nobody asked for: ``new/../out`` that of ``new``.
+    """
+    path = Path(path).expanduser()
+    return path.resolve() if ".." in path.parts else path
+
+
+def require_place(path: Path) -> None:
+    """Refuse an output that cannot be made where it is to be, as far as that is known before any work.
+
+    Raises
+    ------
+    BadRequest
+        If a name is too long, a file is in the way, or the folder is closed.
+    """
+    place = path.absolute()
+    try:
+        _status(place.with_name(place.name + _LONGEST))
+        there = next(p for p in (place.parent, *place.parent.parents) if _status(p) is not None)
+        folder = there.is_dir()
+    except OSError as error:
+        raise _no_place(place, error) from None
+    if not folder:
+        raise BadRequest("is a file, and a folder is needed there", file=there, remedy=_REMEDY)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise _no_place(there, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Status of what is there; None if nothing is."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _no_place(path: Path, error: OSError) -> BadRequest:
+    said = error.strerror or str(error)
+    if error.errno == errno.ENAMETOOLONG:
+        longest = max(path.parts, key=len)
+        return BadRequest(
+            f"cannot be made: {said}: a name of {len(longest)} characters, behind which up to {len(_LONGEST)} more "
+            "stand meanwhile", file=path, remedy="choose shorter names for the output",
+        )  # fmt: skip
+    closed = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    return BadRequest(
+        f"cannot be made: {said}", file=path, remedy=f"{'mend its permissions, or ' if closed else ''}{_REMEDY}"
+    )
+
+
 def require_absent(path: Path, *, overwrite: bool) -> None:
-    """Refuse an output that exists.
+    """Refuse an output that exists, or that cannot be made there.
 
     Raises
     ------
     OutputExists
         If it is there and ``overwrite`` is not set.
+    BadRequest
+        As `require_place` does.
     """
-    if not overwrite and os.path.lexists(path):
-        raise OutputExists("the output exists already", file=path, remedy="choose another name, or overwrite it")
+    if os.path.lexists(path):
+        if not overwrite:
+            raise OutputExists("the output exists already", file=path, remedy="choose another name, or overwrite it")
+    else:
+        require_place(path)
 
 
 def make_folder(folder: Path) -> None:
@@ -39,14 +99,21 @@ def make_folder(folder: Path) -> None:
     Raises
     ------
     BadRequest
-        If a file is in the way.
+        If it cannot be made: a file is in the way, or the system refuses.
+    OSError
+        If the disk is full.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        wrong = next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), folder)
-        raise BadRequest("is a file, and a folder is needed there", file=wrong,
-                         remedy="choose another place for the output") from None  # fmt: skip
+    except (FileExistsError, NotADirectoryError) as error:
+        wrong = next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), None)
+        if wrong is None:
+            raise _no_place(folder, error) from None
+        raise BadRequest("is a file, and a folder is needed there", file=wrong, remedy=_REMEDY) from None
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _no_place(folder, error) from None
 
 
 def require_replaceable(path: Path, *, directory: bool) -> None:
@@ -102,7 +169,7 @@ def partial_output(path: Path, *, overwrite: bool, directory: bool = False) -> I
     """
     require_absent(path, overwrite=overwrite)
     temporary = partial_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     remove(temporary)
     try:
         if directory:

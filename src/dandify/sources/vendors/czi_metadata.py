@@ -1,6 +1,7 @@
 """What the XML of a CZI states: pixel sizes, channels, scenes, objective, date.
 
-Its lengths under ``Scaling`` are metres, positions of the stage micrometres, wavelengths nanometres, times seconds.
+Its lengths under ``Scaling`` are metres, positions of the stage micrometres, wavelengths nanometres, times seconds,
+exposures nanoseconds.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class CziMetadata:
         Micrometres for z y x, seconds for t.
     channels
         By number, as far as anything is stated about them.
+    exposures_s
+        Of channels, by number, where stated.
     scenes
         Names by number.
     stages
@@ -38,6 +41,7 @@ class CziMetadata:
 
     scale: Mapping[str, float] = field(default_factory=dict)
     channels: Mapping[int, Channel] = field(default_factory=dict)
+    exposures_s: Mapping[int, float] = field(default_factory=dict)
     scenes: Mapping[int, str] = field(default_factory=dict)
     stages: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -72,7 +76,7 @@ def parse_metadata(xml: bytes | None) -> CziMetadata:
     increment = None if image is None else image.findtext("Dimensions/T/Positions/Interval/Increment")
     if (found := seconds(increment, "s")) is not None:
         scale["t"] = found
-    return CziMetadata(scale, _channels(root), names, stages, _facts(root, scale))
+    return CziMetadata(scale, _channels(root), _exposures(root), names, stages, _facts(root, scale))
 
 
 def stage_of(xml: bytes) -> dict[str, float]:
@@ -114,6 +118,12 @@ def _channels(root: Element) -> dict[int, Channel]:
         if described != Channel(""):
             found[number] = described
     return found
+
+
+def _exposures(root: Element) -> dict[int, float]:
+    channels = root.iterfind("Metadata/Information/Image/Dimensions/Channels/Channel")
+    stated = {number: seconds(channel.findtext("ExposureTime"), "ns") for number, channel in enumerate(channels)}
+    return {number: value for number, value in stated.items() if value is not None}
 
 
 def _facts(root: Element, scale: Mapping[str, float]) -> dict[str, Any]:
