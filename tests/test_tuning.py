@@ -66,6 +66,21 @@ def test_start_end_loudest_and_quietest_are_among_the_windows() -> None:
     assert [w.region for w in other.windows] != [w.region for w in sample.windows]
 
 
+def test_of_few_large_planes_windows_lie_beside_one_another() -> None:
+    """An image whose noise grows from top to bottom: the middle alone, or one window, would not stand for it."""
+    rng = np.random.default_rng(4)
+    values = (rng.normal(0, 1, (20, 1024, 512)) * np.geomspace(1, 500, 1024)[:, None]).astype("<i2")
+    image = material(values, "ome-zarr", 2)
+    sample = take_sample(image, values.nbytes, 0, rows=20, measured_bytes=values.nbytes // 2)
+    assert len(sample.windows) == 4
+    assert len({w.region[1].start for w in sample.windows}) == 4
+    assert all(w.region[0] == slice(0, 20) for w in sample.windows)
+    assert sample.touched_bytes <= values.nbytes
+    assert sum(w.weight * float(np.log(np.abs(w.values) + 1.0).mean()) for w in sample.windows) == pytest.approx(
+        float(np.log(np.abs(values) + 1.0).mean()), rel=0.1
+    )
+
+
 def test_blocks_that_are_read_as_a_whole_are_counted_so() -> None:
     @dataclass(frozen=True, eq=False)
     class Pages(MemoryArray):

@@ -189,7 +189,8 @@ def _table(stream: StreamResult, best: Row | None) -> str:
     head = (
         '<tr><th>#</th><th class="t"></th><th class="t">chunks</th><th class="t">codec</th>'
         '<th class="t">transforms</th>'
-        "<th>ratio</th><th>95 %</th><th>size</th><th>encode<br>MB/s a core</th><th>decode<br>MB/s a core</th>"
+        "<th>ratio</th><th>95 %</th><th>size</th><th>files</th>"
+        "<th>encode<br>MB/s a core</th><th>decode<br>MB/s a core</th>"
         f"<th>write<br>MB/s, all cores</th>{reads}</tr>"
     )
     return (
@@ -216,7 +217,8 @@ def _table_row(number: int, row: Row, stream: StreamResult, best: Row | None) ->
     interval = "" if row.ratio_low is None else f"{row.ratio_low:.2f} to {row.ratio_high:.2f}"
     words = [", ".join(filter(None, marks)), "x".join(map(str, row.chunks)), row.codec, ", ".join(row.transforms)]
     numbers = [
-        f"{row.ratio:.2f}", interval, text.size(row.stored_bytes), f"{row.encode_mbs:.0f}", f"{row.decode_mbs:.0f}",
+        f"{row.ratio:.2f}", interval, text.size(row.stored_bytes), str(row.files),
+        f"{row.encode_mbs:.0f}", f"{row.decode_mbs:.0f}",
         f"{row.write_mbs:.0f}", *(f"{r.requests:.0f}; {short(r.local_s)} / {short(r.archive_s)}" for r in row.reads),
     ]  # fmt: skip
     cells = [f"<td>{number}</td>", *(f'<td class="t">{escape(word)}</td>' for word in words)]
