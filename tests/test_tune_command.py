@@ -57,6 +57,14 @@ def test_streams_have_the_names_that_convert_gives_them(tuned: Any, lab: Path, t
     assert not any(s.backend == "ome-zarr" for s in tuned.streams)  # --backend hdf5
 
 
+def test_of_a_session_with_recordings_images_alone_become_ome_zarr(lab: Path) -> None:
+    result = tune(lab / "raw/mouse01", budget=0.5, backend="ome-zarr")
+    assert [(s.name, s.kind) for s in result.streams] == [("light sheet", "Image")]
+    with pytest.raises(BadRequest, match="for backend ome-zarr") as error:
+        tune(lab / "raw/mouse01/mouse01_g0", budget=0.5, backend="ome-zarr")
+    assert "becomes hdf5" in str(error.value)
+
+
 def test_every_stream_has_a_best_row_or_a_reason(tuned: Any) -> None:
     assert all(s.best("balanced") is not None or s.skipped for s in tuned.streams)
     assert set(tuned.best()) == {s.name for s in tuned.streams if not s.skipped}

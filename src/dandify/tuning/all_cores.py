@@ -18,7 +18,6 @@ from dandify.tuning.machine import MachineRun, Timing, run_engine, run_threads, 
 from dandify.tuning.material import Material, fewer_rows
 from dandify.tuning.reading import Pattern
 
-_LEAST_S = 1e-7
 _JOINED_MB = 32.0  # of all windows, from which files are written
 _Names = tuple[str, ...]
 
@@ -91,8 +90,10 @@ class AllCores:
             little = values[tuple(slice(0, min(n, 2)) for n in values.shape)]
             _, (self._fixed, _) = (self._write(candidate, little) for _ in range(2))  # the first one loads and compiles
         whole, smaller = self._write(candidate, values)
+        least = values.nbytes / in_memory.raw_bytes  # of a tiny image, less is left than encoding alone takes
         timing = Timing(
-            max(_LEAST_S, whole.wall_s - self._fixed.wall_s), max(_LEAST_S, whole.cpu_s - self._fixed.cpu_s)
+            max(in_memory.timing.wall_s * least, whole.wall_s - self._fixed.wall_s),
+            max(in_memory.timing.cpu_s * least, whole.cpu_s - self._fixed.cpu_s),
         )
         return replace(in_memory, timing=timing, raw_bytes=values.nbytes, by_engine=True, smaller=smaller)
 
