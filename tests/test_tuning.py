@@ -81,6 +81,17 @@ def test_of_few_large_planes_windows_lie_beside_one_another() -> None:
     )
 
 
+def test_windows_that_are_most_of_a_stream_stand_for_themselves() -> None:
+    """Two channels of an image, one loud: probes of single planes are not about as loud as windows of many."""
+    rng = np.random.default_rng(4)
+    values = rng.normal(0, 1, (2, 24, 256, 256)) * np.array([300, 3])[:, None, None, None]
+    image = material(values.astype("<i2"), "ome-zarr", 2)
+    sample = take_sample(image, image.raw_bytes, 0, rows=16, measured_bytes=image.raw_bytes // 2)
+    assert not sample.whole
+    for channel in (0, 1):
+        assert sum(w.weight for w in sample.windows if w.region[0].start == channel) == pytest.approx(0.5, abs=0.01)
+
+
 def test_blocks_that_are_read_as_a_whole_are_counted_so() -> None:
     @dataclass(frozen=True, eq=False)
     class Pages(MemoryArray):

@@ -21,6 +21,7 @@ SAMPLE_BYTES = 160_000_000  # of a larger one: four windows as long as the longe
 PROBES = 32  # places where loudness is looked at
 PROBE_ROWS = 64
 PROBE_SHARE = 8  # one in so many of the bytes that may be touched goes to probes
+COVERED = 0.5  # of a stream: windows that are as much of it stand for themselves
 ALIKE = 0.05  # loudness that differs by less counts as the same
 SMALL_BYTES = 2_000_000_000  # up to here all of it may be read,
 TOUCHED = 0.02  # beyond so much of it,
@@ -46,7 +47,8 @@ class Window:
     values
         As stored, contiguous.
     weight
-        Share of the stream that it stands for: that of the places that are about as loud.
+        Share of the stream that it stands for: that of the places that are about as loud, or its own where windows are
+        most of the stream.
     """
 
     region: Region
@@ -126,7 +128,8 @@ def take_sample(
     places = _places(reader, length, count, probes, loudness, seed)
     read = [(reader.window(start, length, crop), place) for (start, crop), place in places]
     values = [reader.read(region) for region, _ in read]
-    weights = _weights(values, loudness, material.leading)
+    most = sum(v.nbytes for v in values) >= COVERED * material.raw_bytes
+    weights = _by_size(values) if most else _weights(values, loudness, material.leading)
     found = [Window(r, p, v, w) for (r, p), v, w in zip(read, values, weights, strict=True)]
     return Sample(tuple(found), reader.touched, whole=False)
 
@@ -287,6 +290,12 @@ def _places(
             if take(int(rng.integers(low, max(low + 1, high))), "between"):
                 break
     return sorted(taken.items())
+
+
+def _by_size(windows: list[NDArray[Any]]) -> list[float]:
+    """Shares of windows that are most of a stream."""
+    total = sum(w.size for w in windows)
+    return [w.size / total for w in windows]
 
 
 def _weights(windows: list[NDArray[Any]], loudness: list[float], leading: int) -> list[float]:
