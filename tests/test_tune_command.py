@@ -116,6 +116,15 @@ def test_tune_json_and_html_of_the_command_line(lab: Path, tmp_path: Path) -> No
     assert record["prediction"]["sessions"] == 1
 
 
+def test_a_page_in_a_folder_that_is_not_there_is_refused_before_anything_is_measured(
+    lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dandify, "tune", lambda *_, **__: pytest.fail("it was measured"))
+    done = CliRunner().invoke(main, ["tune", str(lab / "raw/mouse01"), "--html", str(tmp_path / "not/x.html")])
+    assert done.exit_code
+    assert "its folder is not there" in done.output + str(done.exception)
+
+
 class _Page(HTMLParser):
     """Notes what a page asks for from elsewhere, its words, and whether its tags close."""
 

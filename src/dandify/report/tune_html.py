@@ -8,6 +8,7 @@ from html import escape
 from math import ceil, floor, log10
 from pathlib import Path
 
+from dandify.errors import BadRequest
 from dandify.report import text
 from dandify.report.text import duration_short as short
 from dandify.report.tune import ROLES, prediction_lines, ranges, readers_of_rows, sample_line
@@ -49,11 +50,29 @@ def write_html(result: TuningResult, path: Path) -> Path:
         Of `dandify.tune`.
     path
         Of the page; replaced if it is there.
+
+    Raises
+    ------
+    BadRequest
+        If its folder is not there.
     """
+    require_folder(path)
     temporary = path.with_name(path.name + ".partial")
     temporary.write_text(page_of(result), encoding="utf-8")
     os.replace(temporary, path)
     return path
+
+
+def require_folder(path: Path) -> None:
+    """Refuse a page in a folder that is not there: before anything is measured for it.
+
+    Raises
+    ------
+    BadRequest
+        If it is not there.
+    """
+    if not path.absolute().parent.is_dir():
+        raise BadRequest("its folder is not there", file=path, remedy=f"make it first: mkdir {path.parent}")
 
 
 def page_of(result: TuningResult) -> str:
