@@ -149,6 +149,8 @@ def compare(one: Any, raw: Path, options: Options, *, everything: bool) -> tuple
     ):  # fmt: skip
         if abs(value) > promised:
             misses.append(f"{one.name}: {name} {value:+.1%}, {promised:.0%} promised")
+            if name == "time to write":  # by CPU time and by the share of the cores: which of them was wrong
+                misses[-1] += f"; CPU time to encode {core:+.0%}, the runs' wall time {walls[0]:.2f}-{walls[-1]:.2f} s"
     if material.raw_bytes > LARGE_BYTES and touched > TOUCHED:
         misses.append(f"{one.name}: {touched:.1%} touched")
     if gap > GAP:

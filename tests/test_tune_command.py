@@ -57,6 +57,14 @@ def test_streams_have_the_names_that_convert_gives_them(tuned: Any, lab: Path, t
     assert not any(s.backend == "ome-zarr" for s in tuned.streams)  # --backend hdf5
 
 
+def test_of_a_session_with_recordings_images_alone_become_ome_zarr(lab: Path) -> None:
+    result = tune(lab / "raw/mouse01", budget=0.5, backend="ome-zarr")
+    assert [(s.name, s.kind) for s in result.streams] == [("light sheet", "Image")]
+    with pytest.raises(BadRequest, match="for backend ome-zarr") as error:
+        tune(lab / "raw/mouse01/mouse01_g0", budget=0.5, backend="ome-zarr")
+    assert "becomes hdf5" in str(error.value)
+
+
 def test_every_stream_has_a_best_row_or_a_reason(tuned: Any) -> None:
     assert all(s.best("balanced") is not None or s.skipped for s in tuned.streams)
     assert set(tuned.best()) == {s.name for s in tuned.streams if not s.skipped}
@@ -106,6 +114,15 @@ def test_tune_json_and_html_of_the_command_line(lab: Path, tmp_path: Path) -> No
     assert stream["best"]["size"] in [row["name"] for row in stream["rows"]]
     assert all(len(row["reads"]) == 3 for row in stream["rows"])
     assert record["prediction"]["sessions"] == 1
+
+
+def test_a_page_in_a_folder_that_is_not_there_is_refused_before_anything_is_measured(
+    lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dandify, "tune", lambda *_, **__: pytest.fail("it was measured"))
+    done = CliRunner().invoke(main, ["tune", str(lab / "raw/mouse01"), "--html", str(tmp_path / "not/x.html")])
+    assert done.exit_code
+    assert "its folder is not there" in done.output + str(done.exception)
 
 
 class _Page(HTMLParser):

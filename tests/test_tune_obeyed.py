@@ -180,7 +180,7 @@ def test_ctrl_c_while_a_sample_is_read_keeps_the_streams_before(
 
 ROW = {
     "name", "codec", "compression", "chunks", "transforms", "role", "ratio", "ratio_low", "ratio_high", "stored_bytes",
-    "smaller_bytes",
+    "smaller_bytes", "files",
     "encode_mbs", "decode_mbs", "write_mbs", "by_engine", "reads", "figures", "readers", "written",
 }  # fmt: skip
 STREAM = {

@@ -66,6 +66,34 @@ def test_start_end_loudest_and_quietest_are_among_the_windows() -> None:
     assert [w.region for w in other.windows] != [w.region for w in sample.windows]
 
 
+def test_of_few_large_planes_windows_lie_beside_one_another() -> None:
+    """An image whose noise grows from top to bottom: the middle alone, or one window, would not stand for it."""
+    rng = np.random.default_rng(4)
+    values = (rng.normal(0, 1, (20, 1024, 512)) * np.geomspace(1, 500, 1024)[:, None]).astype("<i2")
+    image = material(values, "ome-zarr", 2)
+    sample = take_sample(image, values.nbytes, 0, rows=20, measured_bytes=values.nbytes // 2)
+    assert len(sample.windows) == 4
+    assert len({w.region[1].start for w in sample.windows}) == 4
+    assert all(w.region[0] == slice(0, 20) for w in sample.windows)
+    assert sample.touched_bytes <= values.nbytes
+    assert sum(w.weight * float(np.log(np.abs(w.values) + 1.0).mean()) for w in sample.windows) == pytest.approx(
+        float(np.log(np.abs(values) + 1.0).mean()), rel=0.1
+    )
+
+
+def test_windows_that_are_most_of_a_stream_stand_for_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that grows louder: windows are not as loud on average as probes of a few samples are."""
+    rng = np.random.default_rng(4)
+    values = (rng.normal(0, 1, (40_000, 16)) * np.geomspace(1, 1000, 40_000)[:, None]).astype("<i2")
+    sample = take_sample(material(values), values.nbytes, 0, rows=9600, measured_bytes=values.nbytes // 2)
+    assert not sample.whole
+    weights = [w.weight for w in sample.windows]
+    assert weights != [pytest.approx(w.values.nbytes / sample.nbytes) for w in sample.windows]
+    monkeypatch.setattr("dandify.tuning.sampling.COVERED", 0.7)  # it is 71 % of it
+    sample = take_sample(material(values), values.nbytes, 0, rows=9600, measured_bytes=values.nbytes // 2)
+    assert [w.weight for w in sample.windows] == [w.values.nbytes / sample.nbytes for w in sample.windows]
+
+
 def test_blocks_that_are_read_as_a_whole_are_counted_so() -> None:
     @dataclass(frozen=True, eq=False)
     class Pages(MemoryArray):

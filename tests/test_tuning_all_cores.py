@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dandify.store.plan import plan_dataset
 from dandify.tuning.candidates import candidates_for
-from dandify.tuning.machine import Repeated, Timing, megabytes_a_second, run_engine
+from dandify.tuning.machine import MEMORY_BYTES, Repeated, Timing, _as_long, megabytes_a_second, run_engine
+from dandify.tuning.material import side_by_side
 from dandify.tuning.reading import patterns_of
+from dandify.tuning.schedule import plan_rounds
 from tuning_cases import Endless, material, noise
 
 
@@ -69,3 +72,29 @@ def test_files_of_several_slabs_hold_the_values_again_and_again(backend: str, tm
         block=(500, 16), wanted_bytes=1e9, backend=backend, workers=2, folder=tmp_path,
     )  # fmt: skip
     assert run.raw_bytes == rows * 32  # and all of it was compared
+
+
+@pytest.mark.parametrize("rows", [7, 43, 44, 300])
+def test_no_slab_reaches_over_the_end_of_the_values(rows: int) -> None:
+    """Rows would be gathered one by one there, which takes longer than to encode them."""
+    values = noise(rows * 1000, 384)
+    source = _as_long(values, (65_000, 1), 300_000, 0, (500, 384), 1e12, 2)
+    slab = plan_dataset(source.shape, values.dtype, memory_bytes=MEMORY_BYTES, workers=2, chunks=(65_000, 1),
+                        block=(500, 384)).slab[0]  # fmt: skip
+    assert source.values.shape[0] % slab == 0 or source.values.shape[0] == 300_000
+    assert np.shares_memory(source[slab : 2 * slab, :], source.values)
+
+
+@pytest.mark.parametrize(("seconds", "repeats"), [(60, 3), (30, 3), (300, 3), (5, 2)])
+@pytest.mark.parametrize(("backend", "readers"), [("hdf5", "any"), ("hdf5", "plugins"), ("zarr", "python")])
+def test_finalists_are_timed_more_than_once(backend: str, readers: str, seconds: float, repeats: int) -> None:
+    found, _ = candidates_for(material(Endless(30_000_000, 384), backend), readers, ["recentre"])
+    assert plan_rounds(found, 160, seconds, "balanced").repeats == repeats
+
+
+def test_parts_of_frames_are_laid_side_by_side() -> None:
+    parts = [np.full((5 + k, 30, 50), k) for k in range(5)]
+    (whole,) = side_by_side(parts, (40, 60, 120), 0)
+    assert [[int(v) for v in row] for row in whole[0, ::30, ::50]] == [[0, 1], [2, 3]]
+    assert whole.shape == (5, 60, 100)
+    assert side_by_side(parts, (40, 30, 50), 0)[3].shape == (5, 30, 50)

@@ -13,7 +13,11 @@ import pytest
 import zarr
 from zarr.storage import DirectoryStore
 
+from dandify.ngff.plan import plan_ome_zarr
+from dandify.runs.image_materials import image_material
 from dandify.sources.arrays import MemoryArray
+from dandify.tuning.candidates import shapes_for
+from dandify.tuning.index import files_of
 from dandify.tuning.material import Archive, Material
 from dandify.tuning.reading import count, patterns_of
 
@@ -104,13 +108,29 @@ def test_of_shards_the_index_is_read_too() -> None:
     """As many requests as TensorStore made by HTTP: 16 and 8 indexes, of which it took the chunks two by two; 20; 8."""
     values = np.zeros((64, 512, 512), "<u2")
     image = Material("brain", "Image", MemoryArray(values), values.dtype, "ome-zarr", Path("raw"), None, 2,
-                     spacing=(2.0, 1.0, 1.0), shard_bytes=4 * 2**20)  # fmt: skip
+                     spacing=(2.0, 1.0, 1.0), shards_of=lambda _: (64, 256, 128))  # fmt: skip
     plane, row, everything = (count(p, image, (16, 128, 128), 1e6, 0.0, Archive()) for p in patterns_of(image))
     # shards of 4 MiB hold 8 chunks of half a MiB: all 4 by depth (128 um), 2 by height, 1 by width
     assert (plane.requests, row.requests, everything.requests) == (16 + 8, 16 + 4, 8)
     assert everything.stored_bytes == 1e6 + 8 * (8 * 16 + 4)
-    single = replace(image, shard_bytes=0)
+    single = replace(image, shards_of=None)
     assert count(patterns_of(image)[0], single, (16, 128, 128), 1e6, 0.0, Archive()).requests == 16
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "dtype"),
+    [("tyx", (3000, 200, 300), "<u2"), ("zyx", (200, 2048, 2048), "<u2"), ("tczyx", (40, 2, 6, 128, 128), "u1")],
+)
+def test_shards_are_those_that_are_written(axes: str, shape: tuple[int, ...], dtype: str, tmp_path: Path) -> None:
+    """Those of a movie hold many time points, and have a longer index; those of large planes lie side by side."""
+    values = np.broadcast_to(np.zeros((), dtype), shape)
+    scale = {a: size for a, size in (("z", 2.0), ("y", 1.0), ("x", 1.0)) if a in axes}
+    image = image_material("one", MemoryArray(values), axes, scale, tmp_path)
+    for chunks in shapes_for(image):
+        finest = plan_ome_zarr(values, tmp_path / "a.ome.zarr", axes=axes, scale=scale, chunks=chunks).levels[0]
+        assert image.shards_of is not None
+        assert image.shards_of(chunks) == finest.shards
+        assert files_of(image, chunks) == finest.files
 
 
 @pytest.mark.parametrize("shape", [(200, 300), (4, 200, 300), (2, 3, 4, 200, 300)], ids=str)

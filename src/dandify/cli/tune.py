@@ -62,15 +62,16 @@ def command(
     import dandify
     from dandify.cli.console import out, print_json
     from dandify.report.tune import print_tuning, tuning_record
+    from dandify.report.tune_html import require_folder, write_html
 
+    if html is not None:
+        require_folder(html)
     with _live(quiet=as_json) as progress:
         result = dandify.tune(
             *sources, apply=config, latency_s=latency / 1e3, bandwidth_mbs=options.pop("bandwidth"),
             progress=progress, **options,
         )  # fmt: skip
     if html is not None:
-        from dandify.report.tune_html import write_html
-
         write_html(result, html)
     if as_json:
         print_json(tuning_record(result))

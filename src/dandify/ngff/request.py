@@ -266,28 +266,48 @@ def require_shards(
     return tuple(asked)
 
 
+def usual_shards(
+    shape: tuple[int, ...], chunks: tuple[int, ...], *, axes: Sequence[str], itemsize: int, extents: tuple[float, ...]
+) -> tuple[int, ...]:
+    """Give the shards of an array of OME-Zarr 0.5 where nobody asks for others.
+
+    Parameters
+    ----------
+    shape, chunks
+        Of the array.
+    axes
+        Their names.
+    itemsize
+        Bytes of a value.
+    extents
+        Distance of neighbouring values on each axis; 0 for time and channels.
+    """
+    shards = _side_by_side(shape, chunks, axes, itemsize, extents)
+    return _over_time(shape, chunks, shards, axes, itemsize)
+
+
 def _side_by_side(
-    shape: tuple[int, ...], chunks: tuple[int, ...], image: ImageInput, extents: tuple[float, ...]
-) -> tuple[int, ...]:  # fmt: skip
+    shape: tuple[int, ...], chunks: tuple[int, ...], axes: Sequence[str], itemsize: int, extents: tuple[float, ...]
+) -> tuple[int, ...]:
     """Shards that are as large as they should be, but of which so many lie in a plane that their MD5s go together."""
     most = SHARD_BYTES
     while True:
-        shards = shard_shape(shape, chunks, image.dtype.itemsize, max_bytes=most, extents=extents)
-        beside = math.prod(-(-n // s) for n, s, a in zip(shape, shards, image.axes, strict=True) if a in "yx")
+        shards = shard_shape(shape, chunks, itemsize, max_bytes=most, extents=extents)
+        beside = math.prod(-(-n // s) for n, s, a in zip(shape, shards, axes, strict=True) if a in "yx")
         if beside >= LANES or most <= LEAST_SHARD_BYTES:
             return shards
         most //= 2
 
 
 def _over_time(
-    shape: tuple[int, ...], chunks: tuple[int, ...], shards: tuple[int, ...], image: ImageInput
-) -> tuple[int, ...]:  # fmt: skip
+    shape: tuple[int, ...], chunks: tuple[int, ...], shards: tuple[int, ...], axes: Sequence[str], itemsize: int
+) -> tuple[int, ...]:
     """Shards of several time points where one shard holds all of a time point: a movie is no file for each frame."""
-    whole = all(s >= n for s, n, a in zip(shards, shape, image.axes, strict=True) if a in "zyx")
-    if not whole or "t" not in image.axes:
+    whole = all(s >= n for s, n, a in zip(shards, shape, axes, strict=True) if a in "zyx")
+    if not whole or "t" not in axes:
         return shards
-    t = image.axes.index("t")
-    size = math.prod(shards) * image.dtype.itemsize
+    t = axes.index("t")
+    size = math.prod(shards) * itemsize
     slots = math.prod(s // c for s, c in zip(shards, chunks, strict=True))
     steps = -(-shape[t] // shards[t])
     most = max(1, min(steps, SHARD_BYTES // size, _MOST_SLOTS // slots))
@@ -327,8 +347,8 @@ def array_of_level(
         )
     elif version != "0.4":
         size = dict(zip(AXES, level.scale(image.voxel), strict=True))
-        shards = _side_by_side(shape, chunks, image, tuple(size[a] if a in "zyx" else 0.0 for a in image.axes))
-        shards = _over_time(shape, chunks, shards, image)
+        extents = tuple(size[a] if a in "zyx" else 0.0 for a in image.axes)
+        shards = usual_shards(shape, chunks, axes=image.axes, itemsize=image.dtype.itemsize, extents=extents)
     parts = above + 1 + (version != "0.4") + len(shape)
     return ImageArray(
         shape, chunks, shards, image.dtype, image.axes, codec, key_separator(version, parts)

@@ -8,6 +8,7 @@ from html import escape
 from math import ceil, floor, log10
 from pathlib import Path
 
+from dandify.errors import BadRequest
 from dandify.report import text
 from dandify.report.text import duration_short as short
 from dandify.report.tune import ROLES, prediction_lines, ranges, readers_of_rows, sample_line
@@ -49,11 +50,29 @@ def write_html(result: TuningResult, path: Path) -> Path:
         Of `dandify.tune`.
     path
         Of the page; replaced if it is there.
+
+    Raises
+    ------
+    BadRequest
+        If its folder is not there.
     """
+    require_folder(path)
     temporary = path.with_name(path.name + ".partial")
     temporary.write_text(page_of(result), encoding="utf-8")
     os.replace(temporary, path)
     return path
+
+
+def require_folder(path: Path) -> None:
+    """Refuse a page in a folder that is not there: before anything is measured for it.
+
+    Raises
+    ------
+    BadRequest
+        If it is not there.
+    """
+    if not path.absolute().parent.is_dir():
+        raise BadRequest("its folder is not there", file=path, remedy=f"make it first: mkdir {path.parent}")
 
 
 def page_of(result: TuningResult) -> str:
@@ -189,7 +208,8 @@ def _table(stream: StreamResult, best: Row | None) -> str:
     head = (
         '<tr><th>#</th><th class="t"></th><th class="t">chunks</th><th class="t">codec</th>'
         '<th class="t">transforms</th>'
-        "<th>ratio</th><th>95 %</th><th>size</th><th>encode<br>MB/s a core</th><th>decode<br>MB/s a core</th>"
+        "<th>ratio</th><th>95 %</th><th>size</th><th>files</th>"
+        "<th>encode<br>MB/s a core</th><th>decode<br>MB/s a core</th>"
         f"<th>write<br>MB/s, all cores</th>{reads}</tr>"
     )
     return (
@@ -216,7 +236,8 @@ def _table_row(number: int, row: Row, stream: StreamResult, best: Row | None) ->
     interval = "" if row.ratio_low is None else f"{row.ratio_low:.2f} to {row.ratio_high:.2f}"
     words = [", ".join(filter(None, marks)), "x".join(map(str, row.chunks)), row.codec, ", ".join(row.transforms)]
     numbers = [
-        f"{row.ratio:.2f}", interval, text.size(row.stored_bytes), f"{row.encode_mbs:.0f}", f"{row.decode_mbs:.0f}",
+        f"{row.ratio:.2f}", interval, text.size(row.stored_bytes), str(row.files),
+        f"{row.encode_mbs:.0f}", f"{row.decode_mbs:.0f}",
         f"{row.write_mbs:.0f}", *(f"{r.requests:.0f}; {short(r.local_s)} / {short(r.archive_s)}" for r in row.reads),
     ]  # fmt: skip
     cells = [f"<td>{number}</td>", *(f'<td class="t">{escape(word)}</td>' for word in words)]

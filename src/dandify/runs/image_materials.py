@@ -11,10 +11,10 @@ from typing import Any, cast
 from numpy.typing import NDArray
 
 from dandify.ngff.levels import AXES, Shape5, plan_pyramid
-from dandify.ngff.request import SHARD_BYTES
+from dandify.ngff.request import usual_shards
 from dandify.ngff.write import write_ome_zarr
 from dandify.sources.contract import Array
-from dandify.tuning.material import Material, WriteImage
+from dandify.tuning.material import Material, ShardsOf, WriteImage
 
 _SPACE = frozenset("zyx")
 _MEMORY_BYTES = 1_000_000_000
@@ -41,7 +41,7 @@ def image_material(name: str, array: Array, axes: Sequence[str], scale: Mapping[
     spacing = tuple(scale.get(a, 1.0) if a in _SPACE else 0.0 for a in axes) if known else (0.0,) * array.ndim
     return Material(
         name, "Image", array, array.dtype.newbyteorder("<"), "ome-zarr", path, None, min(2, max(0, array.ndim - 1)),
-        spacing=spacing, shard_bytes=SHARD_BYTES,
+        spacing=spacing, shards_of=_sharder(array, tuple(axes), spacing) if known else None,
         smaller_bytes=_smaller_bytes(array, axes, scale) if known else 0,
         write_image=_writer(tuple(axes), scale) if known else None,
     )  # fmt: skip
@@ -57,6 +57,13 @@ def _smaller_bytes(array: Array, axes: Sequence[str], scale: Mapping[str, float]
     plan = plan_pyramid(shape, array.dtype, voxel, count="auto", chunks=None, memory_bytes=_MEMORY_BYTES,
                         workers=os.cpu_count() or 1, block=block)  # fmt: skip
     return sum(prod(level.shape) for level in plan.levels[1:]) * array.dtype.itemsize
+
+
+def _sharder(array: Array, axes: tuple[str, ...], spacing: tuple[float, ...]) -> ShardsOf:
+    def shards(chunks: tuple[int, ...]) -> tuple[int, ...]:
+        return usual_shards(array.shape, chunks, axes=axes, itemsize=array.dtype.itemsize, extents=spacing)
+
+    return shards
 
 
 def _writer(axes: tuple[str, ...], scale: Mapping[str, float]) -> WriteImage:

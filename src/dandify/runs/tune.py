@@ -92,7 +92,8 @@ def tune(
     if workers is not None and workers < 1:
         raise BadRequest(f"{workers} workers", remedy="ask for 1 or more")
     config = None if apply is None else Path(apply)
-    into = backend or ("zarr" if readers == "python" else None)
+    into = backend if backend != "ome-zarr" else None  # which recordings cannot become
+    into = into or ("zarr" if readers == "python" else None)
     if config is not None and into is None:
         into = read_config(config).output.backend
     archive = Archive(latency_s, bandwidth_mbs * 1e6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -17,7 +18,7 @@ from dandify.tuning.machine import MachineRun, Timing, run_engine, run_threads, 
 from dandify.tuning.material import Material, fewer_rows
 from dandify.tuning.reading import Pattern
 
-_LEAST_S = 1e-7
+_JOINED_MB = 32.0  # of all windows, from which files are written
 _Names = tuple[str, ...]
 
 
@@ -30,21 +31,26 @@ class AllCores:
     material
         The stream.
     joined
-        Gives its windows, one after another, after transforms of these names.
+        Gives so many megabytes of its windows, one after another, after transforms of these names.
     patterns
         Ways of reading.
     workers
         Threads.
     folder
         For files, which are removed.
+    image_mb
+        Megabytes of an image that are written, if its sample has as many: of a few, most of the time goes by at the
+        end, where fewer and fewer cores are busy.
     """
 
     material: Material
-    joined: Callable[[_Names], NDArray[Any]]
+    joined: Callable[[_Names, float], NDArray[Any]]
     patterns: tuple[Pattern, ...]
     workers: int
     folder: Path
-    _values: dict[_Names, NDArray[Any]] = field(default_factory=dict)
+    image_mb: float = 0.0
+    _values: dict[tuple[_Names, float], NDArray[Any]] = field(default_factory=dict)
+    _cut: set[tuple[int, ...]] = field(default_factory=set)
     _fixed: Timing | None = None
 
     def run(self, candidate: Candidate, coder: Coder, wanted_bytes: float) -> MachineRun:
@@ -56,20 +62,27 @@ class AllCores:
             If other bits come back.
         """
         material, axis = self.material, self.material.leading - 1
-        if candidate.transforms not in self._values:
-            self._values[candidate.transforms] = self.joined(candidate.transforms)
-        values = self._values[candidate.transforms]
+        values = self._joined(candidate, _JOINED_MB)
         if isinstance(coder, EngineCoder) and material.backend != "ome-zarr":
-            return run_engine(
-                coder, values, candidate.chunks, self.patterns, rows=material.shape[axis], axis=axis,
-                block=material.array.block, wanted_bytes=wanted_bytes, backend=material.backend, workers=self.workers,
-                folder=self.folder,
+            write = partial(
+                run_engine, coder, values, candidate.chunks, self.patterns, rows=material.shape[axis], axis=axis,
+                block=material.array.block, backend=material.backend, workers=self.workers, folder=self.folder,
             )  # fmt: skip
+            if candidate.chunks not in self._cut:  # what cuts such chunks is compiled when it is first called
+                self._cut.add(candidate.chunks)
+                write(wanted_bytes=0)
+            return write(wanted_bytes=wanted_bytes)
         part = np.ascontiguousarray(fewer_rows(values, material, wanted_bytes / 1e6))
         found = run_threads(coder, part, candidate.chunks, self.patterns, workers=self.workers)
         if material.write_image is None or candidate.codec.compression is None:
             return found
-        return self._image(candidate, values, found)
+        return self._image(candidate, self._joined(candidate, max(_JOINED_MB, self.image_mb)), found)
+
+    def _joined(self, candidate: Candidate, megabytes: float) -> NDArray[Any]:
+        key = (candidate.transforms, megabytes)
+        if key not in self._values:
+            self._values[key] = self.joined(*key)
+        return self._values[key]
 
     def _image(self, candidate: Candidate, values: NDArray[Any], in_memory: MachineRun) -> MachineRun:
         """Time an image with all its resolutions, less what even the smallest image takes."""
@@ -77,8 +90,10 @@ class AllCores:
             little = values[tuple(slice(0, min(n, 2)) for n in values.shape)]
             _, (self._fixed, _) = (self._write(candidate, little) for _ in range(2))  # the first one loads and compiles
         whole, smaller = self._write(candidate, values)
+        least = values.nbytes / in_memory.raw_bytes  # of a tiny image, less is left than encoding alone takes
         timing = Timing(
-            max(_LEAST_S, whole.wall_s - self._fixed.wall_s), max(_LEAST_S, whole.cpu_s - self._fixed.cpu_s)
+            max(in_memory.timing.wall_s * least, whole.wall_s - self._fixed.wall_s),
+            max(in_memory.timing.cpu_s * least, whole.cpu_s - self._fixed.cpu_s),
         )
         return replace(in_memory, timing=timing, raw_bytes=values.nbytes, by_engine=True, smaller=smaller)
 

@@ -8,7 +8,6 @@ from math import ceil, prod
 import numpy as np
 
 from dandify.store.region import Region
-from dandify.store.zarr_image import shard_shape
 from dandify.tuning.material import Material
 
 NODE_CHUNKS = 64  # of a node of HDF5's version 1 B-tree: twice its K of 32 (HDF5 File Format Specification, III.A.1)
@@ -41,13 +40,21 @@ def finding(material: Material, region: Region, chunks: tuple[int, ...]) -> tupl
         nodes = _nodes(places, material.shape, chunks)
         keys = NODE_CHUNKS + 1
         return nodes, nodes * (_NODE_HEAD + keys * (_KEY_HEAD + _OFFSET * (len(chunks) + 1)) + NODE_CHUNKS * _OFFSET)
-    shards = _shards(material, chunks)
-    if shards is None:
+    if material.shards_of is None:
         return 0, 0
+    shards = material.shards_of(chunks)
     touched = prod((stop - 1) // s - start // s + 1 for (start, stop), s in zip(places, shards, strict=True))
     slots = prod(s // c for s, c in zip(shards, chunks, strict=True))
     whole = prod(_chunks_of_whole(*each) for each in zip(places, material.shape, shards, chunks, strict=True))
     return touched - whole, touched * (slots * _SLOT + _CHECKSUM)
+
+
+def files_of(material: Material, chunks: tuple[int, ...]) -> int:
+    """Count the files that hold the chunks of a stream; of an image, those of its finest resolution."""
+    if material.backend == "hdf5":
+        return 1
+    each = chunks if material.shards_of is None else material.shards_of(chunks)
+    return prod(ceil(n / e) for n, e in zip(material.shape, each, strict=True))
 
 
 def _chunks_of_whole(place: tuple[int, int], length: int, shard: int, chunk: int) -> int:
@@ -69,11 +76,3 @@ def _nodes(places: _Places, shape: tuple[int, ...], chunks: tuple[int, ...]) -> 
         found += len(listed)
         entries = ceil(entries / filled)
     return found + 1  # the root
-
-
-def _shards(material: Material, chunks: tuple[int, ...]) -> tuple[int, ...] | None:
-    if material.backend != "ome-zarr" or not material.shard_bytes:
-        return None
-    return shard_shape(
-        material.shape, chunks, material.dtype.itemsize, max_bytes=material.shard_bytes, extents=material.spacing
-    )  # fmt: skip

@@ -186,10 +186,11 @@ def _as_long(
     slab = plan_dataset(shape, values.dtype, memory_bytes=MEMORY_BYTES, workers=workers, chunks=chunks,
                         block=tuple(map(min, block, shape))).slab[axis]  # fmt: skip
     there = values.shape[axis]
-    if there < slab:
-        values = np.concatenate([values] * ceil(slab / there), axis)
-    elif there < length:  # whole slabs, so that none reaches over the end
-        values = values[(*(slice(None) for _ in range(axis)), slice(0, there // slab * slab))]
+    if there < length:  # whole slabs, so that none reaches over the end: to gather its rows would be timed, too
+        if there < slab:
+            values = np.concatenate([values] * ceil(slab / there), axis)
+        whole = values.shape[axis] // slab * slab
+        values = values[(*(slice(None) for _ in range(axis)), slice(0, whole))]
     return Repeated(np.ascontiguousarray(values), shape, axis, tuple(map(min, block, shape)))
 
 

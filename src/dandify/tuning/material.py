@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 from pathlib import Path
@@ -19,6 +19,7 @@ LEAST_BYTES = 64 * 1024  # below, hdmf writes a dataset itself, and no chunk sha
 WriteImage = Callable[[NDArray[Any], tuple[int, ...], str, Path, int], tuple[int, int]]
 """Writes values as an image with all its resolutions: in chunks, compressed as named, to a path, with workers. Gives
 raw and stored bytes of the smaller resolutions."""
+ShardsOf = Callable[[tuple[int, ...]], tuple[int, ...]]
 _ROWS = 4096  # at least, of a window of signals that is measured in part
 _FLAT = (RawArray, RecordArray, NpyArray, MemoryArray)
 
@@ -49,8 +50,8 @@ class Material:
         Names of exact transforms that the output could hold.
     spacing
         Of an image: distance of neighbouring pixels on each axis, and 0 for axes of time and channels.
-    shard_bytes
-        Raw size up to which an image's chunks share a file; 0 where each chunk is one.
+    shards_of
+        Gives the shape of the shards of an image in which chunks of a shape share a file; None where each chunk is one.
     smaller_bytes
         Raw size of an image's smaller resolutions, which are written beside it.
     write_image
@@ -67,7 +68,7 @@ class Material:
     inner: int = 1
     transforms: tuple[str, ...] = ()
     spacing: tuple[float, ...] = ()
-    shard_bytes: int = 0
+    shards_of: ShardsOf | None = None
     smaller_bytes: int = 0
     write_image: WriteImage | None = None
 
@@ -125,3 +126,26 @@ def fewer_rows(values: NDArray[Any], material: Material, megabytes: float) -> ND
     least = min(values.shape[axis], _ROWS if values.ndim <= axis + 2 else 1)
     kept = max(least, ceil(values.shape[axis] * share))
     return values[(*(slice(None) for _ in range(axis)), slice(0, kept))]
+
+
+def side_by_side(parts: Sequence[NDArray[Any]], shape: tuple[int, ...], axis: int) -> list[NDArray[Any]]:
+    """Lay parts of frames beside one another, as many as the frames of a stream have room for.
+
+    Chunks as wide as a frame are then about as large as those of the file: of smaller ones, a megabyte takes longer.
+
+    Parameters
+    ----------
+    parts
+        Alike but for their length.
+    shape
+        Of the stream.
+    axis
+        Along which parts are long.
+    """
+    rows = min(part.shape[axis] for part in parts)
+    found = [part[(*(slice(None) for _ in range(axis)), slice(0, rows))] for part in parts]
+    for k in range(len(shape) - 1, axis, -1):
+        room = min(len(found), shape[k] // found[0].shape[k])
+        if room > 1:
+            found = [np.concatenate(found[n : n + room], k) for n in range(0, len(found) // room * room, room)]
+    return found

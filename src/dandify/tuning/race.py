@@ -20,10 +20,10 @@ from dandify.tuning.all_cores import AllCores
 from dandify.tuning.candidates import Candidate
 from dandify.tuning.coders import Coder
 from dandify.tuning.machine import MachineRun
-from dandify.tuning.material import Archive, Material, fewer_rows
+from dandify.tuning.material import Archive, Material, fewer_rows, side_by_side
 from dandify.tuning.objective import OBJECTIVES, Figures, best_of, score
 from dandify.tuning.reading import Pattern, ReadCost, count, patterns_of
-from dandify.tuning.schedule import plan_rounds
+from dandify.tuning.schedule import TIMED_MB, plan_rounds
 from dandify.tuning.trial import (
     NotIdentical,
     Tally,
@@ -40,9 +40,8 @@ STEP = 2.0  # of a speed beyond: choices change with these steps alone
 _LATE = 3.0  # times the budget: what is not measured then is left out
 _GRACE_S = 2.0
 _CALIBRATION_MB = 0.5
-_TIMED_MB = 16.0  # of whole chunks, by each finalist in each turn; of less, all stay in the processor's cache
 _ENOUGH_S = 1.0  # of CPU time: what took so long on all cores is not repeated
-_JOINED_MB = 32.0  # of all windows, from which files are written
+_IMAGE_MB_A_SECOND, _MOST_IMAGE_MB = 8.0, 128.0  # of the budget, that are written of an image
 _WINDOW_MB = 2.0  # of a window, before another one is measured
 ALL = 0.999  # of a window, or a stream: so much counts as all of it
 
@@ -147,6 +146,7 @@ class Race:
         """
         begun = time.monotonic()
         self._deadline = begun + _LATE * seconds + _GRACE_S
+        self._all_cores.image_mb = min(_MOST_IMAGE_MB, _IMAGE_MB_A_SECOND * seconds)
         try:
             self._calibrate(candidates)
             sample_mb = sum(w.nbytes for w in self.windows) / 1e6
@@ -160,7 +160,7 @@ class Race:
             going = self._sized(going, plan.final_mb)
             for turn in range(plan.repeats):
                 ordered = going if turn % 2 == 0 else going[::-1]
-                self._timed(turn, ordered, min(_TIMED_MB, plan.final_mb))
+                self._timed(turn, ordered, min(TIMED_MB, plan.final_mb))
                 self._final(len(plan.rounds), ordered, plan.timed_s)
                 self.on_round(len(plan.rounds) + turn, len(plan.rounds) + plan.repeats, self.standings)
                 going = [s for s in going if s in self.standings]
@@ -321,11 +321,13 @@ class Race:
                 self.faults.append(Fault(standing.candidate.name, str(error)))
         self._drop_faulty()
 
-    def _joined(self, names: tuple[str, ...]) -> NDArray[Any]:
+    def _joined(self, names: tuple[str, ...], megabytes: float) -> NDArray[Any]:
         """Join windows, as much of each as of all others, after transforms."""
-        each = _JOINED_MB / len(self.windows)
-        parts = [np.ascontiguousarray(fewer_rows(w, self.material, each)) for w in self.windows]
-        return self._changed(np.concatenate(parts, self.material.leading - 1), names)
+        each = megabytes / len(self.windows)
+        parts = [fewer_rows(w, self.material, each) for w in self.windows]
+        if self.material.inner >= 2:
+            parts = side_by_side(parts, self.material.shape, self.material.leading - 1)
+        return self._changed(np.ascontiguousarray(np.concatenate(parts, self.material.leading - 1)), names)
 
     def _standing(self, candidate: Candidate) -> Standing:
         """Make a candidate's coder learn from the beginnings of a few windows."""

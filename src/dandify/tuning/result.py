@@ -35,6 +35,8 @@ class Row:
         measured, or one window alone.
     stored_bytes, smaller_bytes
         Predicted, of the whole stream, and of an image's smaller resolutions beside it.
+    files
+        That hold its chunks; of an image, those of the finest resolution.
     encode_mbs, decode_mbs
         Of one core, in memory, measured.
     write_mbs
@@ -60,6 +62,7 @@ class Row:
     ratio_high: float | None
     stored_bytes: float
     smaller_bytes: float
+    files: int
     encode_mbs: float
     decode_mbs: float
     write_mbs: float

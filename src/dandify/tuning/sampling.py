@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from math import ceil, prod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,17 @@ SAMPLE_BYTES = 160_000_000  # of a larger one: four windows as long as the longe
 PROBES = 32  # places where loudness is looked at
 PROBE_ROWS = 64
 PROBE_SHARE = 8  # one in so many of the bytes that may be touched goes to probes
+COVERED = 0.85  # of a stream: windows count by their size; of fewer, chance says what is left out
 ALIKE = 0.05  # loudness that differs by less counts as the same
 SMALL_BYTES = 2_000_000_000  # up to here all of it may be read,
 TOUCHED = 0.02  # beyond so much of it,
 MOST_TOUCHED_BYTES = 2_000_000_000  # and no more than this
 _RANKS = 4  # the loudest, or one of the next, where that lies in a window already
 _TRIES = 8
+_LEAST_SIDE = 256  # pixels, of parts of large frames: as wide as chunks usually are
+_CROPS = 64  # that are tried for a window
+_Place = tuple[int, int]  # position of a row, and number of a crop
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +47,8 @@ class Window:
     values
         As stored, contiguous.
     weight
-        Share of the stream that it stands for: that of the places that are about as loud.
+        Share of the stream that it stands for: that of the places that are about as loud, or its own where windows are
+        most of the stream.
     """
 
     region: Region
@@ -115,13 +121,15 @@ def take_sample(
             for first in (tuple(slice(k, k + 1) for k in run) for run in runs)
         ]
         return Sample(tuple(found), material.array.nbytes, whole=True)
-    reader = _Reader(material, min(allowed_bytes, SAMPLE_BYTES) // LEAST_WINDOWS, rows)
-    positions, loudness = _probe(reader, allowed_bytes // PROBE_SHARE)
+    left = allowed_bytes - allowed_bytes // PROBE_SHARE
+    reader = _Reader(material, min(left, SAMPLE_BYTES) // LEAST_WINDOWS, rows)
+    probes, loudness = _probe(reader, allowed_bytes // PROBE_SHARE)
     length, count = _window_length(reader, min(SAMPLE_BYTES, allowed_bytes - reader.touched), rows)
-    places = _places(reader, length, count, positions, loudness, seed)
-    read = [(reader.window(start, length), place) for start, place in places]
+    places = _places(reader, length, count, probes, loudness, seed)
+    read = [(reader.window(start, length, crop), place) for (start, crop), place in places]
     values = [reader.read(region) for region, _ in read]
-    weights = _weights(values, loudness, material.leading)
+    most = sum(v.nbytes for v in values) >= COVERED * material.raw_bytes
+    weights = _by_size(values) if most else _weights(values, loudness, material.leading)
     found = [Window(r, p, v, w) for (r, p), v, w in zip(read, values, weights, strict=True)]
     return Sample(tuple(found), reader.touched, whole=False)
 
@@ -133,7 +141,11 @@ def _divisible(material: Material) -> bool:
 
 
 class _Reader:
-    """Reads regions of a stream and counts what that touches. Positions count rows over all leading axes."""
+    """Reads regions of a stream and counts what that touches.
+
+    Positions count rows over all leading axes. Where rows are too large to be read whole, parts of them are, and
+    ``crops`` are the places of such parts: several, for in the middle of an image is what people look at.
+    """
 
     def __init__(self, material: Material, most_bytes: int, rows: int) -> None:
         self.material = material
@@ -144,31 +156,37 @@ class _Reader:
         self.rows = prod(shape[: self.axis + 1])
         self.grain = material.grain
         self.step = self.grain[self.axis] if self.grain else 1
-        self.inner = [slice(0, n) for n in shape[self.axis + 1 :]]
-        self._crop(most_bytes, max(self.step, min(rows, self.length)) if len(self.inner) >= 2 else self.step)
-        self.row_bytes = prod(s.stop - s.start for s in self.inner) * material.dtype.itemsize
+        inner = shape[self.axis + 1 :]
+        parts = self._parts(inner, most_bytes, max(self.step, min(rows, self.length)) if len(inner) >= 2 else self.step)
+        self.row_bytes = prod(parts) * material.dtype.itemsize
+        along = [_crops(n, p, self._block(k)) for k, (n, p) in enumerate(zip(inner, parts, strict=True))]
+        self.crops = _middle_first(list(product(*along)))
 
-    def _crop(self, most_bytes: int, rows: int) -> None:
-        """Take the middle of rows, in whole blocks, where so many rows are more than may be read at one place."""
-        for k, whole in enumerate(self.inner):
-            block = self.grain[self.axis + 1 + k] if self.grain else 1
-            others = prod(s.stop - s.start for j, s in enumerate(self.inner) if j != k)
-            room = most_bytes // max(1, others * rows * self.material.dtype.itemsize)
-            if room < whole.stop:
-                part = min(whole.stop, max(block, room // block * block))
-                start = (whole.stop - part) // 2 // block * block
-                self.inner[k] = slice(start, min(whole.stop, start + part))
+    def _block(self, axis: int) -> int:
+        """Give what must be read as a whole along one of the last axes."""
+        return self.grain[self.axis + 1 + axis] if self.grain else 1
 
-    def region(self, lead: int, start: int, stop: int) -> Region:
+    def _parts(self, inner: tuple[int, ...], most_bytes: int, rows: int) -> list[int]:
+        """Sizes of parts of rows, in whole blocks, where so many rows are more than may be read at one place."""
+        parts = list(inner)
+        for k, whole in enumerate(inner):
+            block = self._block(k)
+            room = most_bytes // max(1, prod(parts) // max(1, whole) * rows * self.material.dtype.itemsize)
+            if room < whole:
+                least = _LEAST_SIDE if len(inner) >= 2 else 1
+                parts[k] = min(whole, max(ceil(least / block) * block, room // block * block))
+        return parts
+
+    def region(self, lead: int, start: int, stop: int, crop: int) -> Region:
         shape = self.material.shape
         first = np.unravel_index(lead, shape[: self.axis]) if self.axis else ()
-        return (*(slice(int(i), int(i) + 1) for i in first), slice(start, stop), *self.inner)
+        return (*(slice(int(i), int(i) + 1) for i in first), slice(start, stop), *self.crops[crop])
 
-    def window(self, position: int, length: int) -> Region:
+    def window(self, position: int, length: int, crop: int = 0) -> Region:
         """Region of ``length`` rows at a position, moved to lie within its run and to begin with a block."""
         lead, start = divmod(position, self.length)
         start = max(0, min(start, self.length - length)) // self.step * self.step
-        return self.region(lead, start, min(self.length, start + length))
+        return self.region(lead, start, min(self.length, start + length), crop)
 
     def cost(self, region: Region) -> int:
         sizes = extent(region)
@@ -184,13 +202,31 @@ class _Reader:
         return read_values(self.material.array, region, self.material.dtype, self.material.name)
 
 
-def _probe(reader: _Reader, allowed: int) -> tuple[list[int], list[float]]:
+def _crops(length: int, part: int, block: int) -> list[slice]:
+    """Places of parts of an axis, evenly spread and beside one another."""
+    count = max(1, length // max(1, part))
+    room = length - part
+    starts = [room // 2] if count == 1 else [room * k // (count - 1) for k in range(count)]
+    return [slice(s // block * block, min(length, s // block * block + part)) for s in starts]
+
+
+def _middle_first(items: list[_T]) -> list[_T]:
+    """Order items so that the first few are spread: the middle, the first, the last, and then what lies between."""
+    order = list(dict.fromkeys([len(items) // 2, 0, len(items) - 1]))
+    step = len(items) // 2
+    while step:
+        order += range(step // 2, len(items), step)
+        step //= 2
+    return [items[k] for k in dict.fromkeys([*order, *range(len(items))])]
+
+
+def _probe(reader: _Reader, allowed: int) -> tuple[list[_Place], list[float]]:
     """Loudness at places evenly spread, as many as may be looked at; none where one alone would be too much."""
     rows = max(1, min(PROBE_ROWS, reader.length, allowed // PROBES // max(1, reader.row_bytes)))
     each = reader.cost(reader.window(0, rows))
     count = min(PROBES, allowed // max(1, each), reader.rows)
-    positions = [reader.rows * (2 * k + 1) // (2 * count) for k in range(count)]
-    return positions, [loudness_of(reader.read(reader.window(p, rows)), reader.axis) for p in positions]
+    places = [(reader.rows * (2 * k + 1) // (2 * count), k % len(reader.crops)) for k in range(count)]
+    return places, [loudness_of(reader.read(reader.window(at, rows, crop)), reader.axis) for at, crop in places]
 
 
 def loudness_of(values: NDArray[Any], axis: int) -> float:
@@ -220,27 +256,32 @@ def _window_length(reader: _Reader, allowed: int, rows: int) -> tuple[int, int]:
 
 
 def _places(
-    reader: _Reader, length: int, count: int, positions: list[int], loudness: list[float], seed: int
-) -> list[tuple[int, str]]:
-    """Positions of windows with their reasons, in order, without repeating one."""
-    taken: dict[int, tuple[int, str]] = {}
+    reader: _Reader, length: int, count: int, probes: list[_Place], loudness: list[float], seed: int
+) -> list[tuple[_Place, str]]:
+    """Places of windows with their reasons, in order, without repeating one."""
+    taken: dict[_Place, str] = {}
+    many = len(reader.crops)
 
-    def take(position: int, place: str) -> bool:
-        """Take a window, unless it is of values that are taken already."""
+    def take(position: int, place: str, wanted: int | None = None) -> bool:
+        """Take a window, at one crop or at the next that is free, unless it is of values that are taken already."""
         position = max(0, min(position, reader.rows - 1))
         lead = position // reader.length * reader.length
         start = lead + reader.window(position, length)[reader.axis].start
-        if len(taken) == count or any(abs(start - other) < length for other in taken):
+        if len(taken) == count:
             return False
-        taken[start] = (start, place)
-        return True
+        first = len(taken) if wanted is None else wanted
+        for crop in ((first + k) % many for k in range(min(many, _CROPS) if wanted is None else 1)):
+            if not any(abs(start - other) < length and crop == there for other, there in taken):
+                taken[start, crop] = place
+                return True
+        return False
 
     take(0, "start")
     take(reader.rows - 1, "end")
     order = [int(k) for k in np.argsort(loudness, kind="stable")]
     for ranked, place in ((order[::-1], "loudest"), (order, "quietest")):
         for k in ranked[:_RANKS]:
-            if take(positions[k] - length // 2, place):
+            if take(probes[k][0] - length // 2, place, probes[k][1]):
                 break
     rng = np.random.default_rng(seed)
     edges = np.linspace(0, reader.rows, max(1, count - len(taken)) + 1).astype(int)
@@ -248,7 +289,13 @@ def _places(
         for _ in range(_TRIES):
             if take(int(rng.integers(low, max(low + 1, high))), "between"):
                 break
-    return [taken[start] for start in sorted(taken)]
+    return sorted(taken.items())
+
+
+def _by_size(windows: list[NDArray[Any]]) -> list[float]:
+    """Shares of windows that are most of a stream."""
+    total = sum(w.size for w in windows)
+    return [w.size / total for w in windows]
 
 
 def _weights(windows: list[NDArray[Any]], loudness: list[float], leading: int) -> list[float]:

@@ -10,12 +10,14 @@ from dandify.tuning.candidates import Candidate
 
 FINALISTS = 8
 REPEATS = 3
+_LEAST_REPEATS = ((20.0, REPEATS), (3.0, 2), (0.0, 1))  # by seconds of the budget: of one run, nothing tells what it is
 LEAST_MB, MOST_ROUNDS = 0.4, 6
 SLOW_MBS = 60  # encoders below are left out first, where the budget is too small for all
 _SAFETY = 0.6  # of the budget is given away: loading, reading and comparing take the rest
 _FINAL_SHARE = 0.5  # of that
 MEASURED_MB = 64.0  # of a sample, by each finalist, and half or a quarter of it if the budget is small
 LEAST_TIMED_S, MOST_TIMED_S = 0.08, 0.6  # CPU time of a run on all cores: in less, threads and files are only begun
+TIMED_MB = 16.0  # of whole chunks, by each finalist in each turn; of less, all stay in the processor's cache
 _READ_SHARE = 0.5  # of the time of such runs goes to reading what was written
 _MB_A_SECOND, _SMALLEST_MB_A_SECOND = 3.2, 0.8  # of the budget; slow encoders stay where size alone counts
 
@@ -78,14 +80,16 @@ def plan_rounds(candidates: Sequence[Candidate], sample_mb: float, seconds: floa
             break
         kept = fewer
     rounds = tuple(min(sample_mb, max(LEAST_MB, each * 2**k / nominal)) for k in range(count))
-    last = sorted((c.nominal_s for c in kept), reverse=True)[: FINALISTS * 2]
     finalists = min(len(kept), FINALISTS + 2)
-    final_s = sum(last) / max(1, len(last)) * finalists  # for each megabyte
+    final_s = sum(c.nominal_s for c in kept) / max(1, len(kept)) * finalists  # for each megabyte
     sized = final_megabytes(sample_mb, seconds, objective)
     left = room * (_FINAL_SHARE if count else 1.0) - final_s * sized
-    repeats = max(1, min(REPEATS, int(left / max(1e-9, final_s * sized))))
-    timed_s = min(MOST_TIMED_S, max(LEAST_TIMED_S, left * (1 - _READ_SHARE) / max(1, finalists * repeats)))
-    return Schedule(kept, rounds, sized, timed_s, repeats)
+    one_core_s = final_s * min(TIMED_MB, sized)
+    shortest = one_core_s + finalists * LEAST_TIMED_S / (1 - _READ_SHARE)
+    least = next(n for least_s, n in _LEAST_REPEATS if seconds >= least_s)
+    repeats = max(least, min(REPEATS, int(left / shortest)))
+    all_cores_s = (left / repeats - one_core_s) * (1 - _READ_SHARE) / max(1, finalists)
+    return Schedule(kept, rounds, sized, min(MOST_TIMED_S, max(LEAST_TIMED_S, all_cores_s)), repeats)
 
 
 def final_megabytes(sample_mb: float, seconds: float, objective: str) -> float:

@@ -31,6 +31,7 @@ from dandify.tuning.candidates import (
     usual_candidate,
 )
 from dandify.tuning.codecs import Codec, codecs_for
+from dandify.tuning.index import files_of
 from dandify.tuning.machine import megabytes_a_second
 from dandify.tuning.material import LEAST_BYTES, Archive, Material
 from dandify.tuning.objective import require_objective
@@ -323,7 +324,8 @@ def _row(race: Race, one: Standing) -> Row:
         name=candidate.name, codec=candidate.codec.title, compression=candidate.codec.compression,
         chunks=candidate.chunks, transforms=candidate.transforms, role=candidate.role, ratio=1 / tally.fraction,
         ratio_low=1 / interval[1] if interval else None, ratio_high=1 / interval[0] if interval else None,
-        stored_bytes=stored, smaller_bytes=race.smaller_bytes(one), encode_mbs=tally.encode_mbs,
+        stored_bytes=stored, smaller_bytes=race.smaller_bytes(one),
+        files=files_of(material, candidate.chunks), encode_mbs=tally.encode_mbs,
         decode_mbs=tally.decode_mbs,
         write_mbs=megabytes_a_second([(run.timing, run.raw_bytes) for run in one.machine]),
         by_engine=one.machine[0].by_engine, reads=reads, figures=race.figures(one),
