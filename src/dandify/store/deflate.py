@@ -18,7 +18,7 @@ from dandify.kernels.planar import SEGMENT, WINDOW, align_state, bound, code_pla
 from dandify.kernels.repeats import code_repeats
 from dandify.kernels.shuffle import shuffle, shuffle_chunks
 from dandify.kernels.two_symbols import code_two_symbols
-from dandify.kernels.ways import code_best, code_chunks, sample_of
+from dandify.kernels.ways import code_chunks, sample_of
 from dandify.store.encode import Bytes, scratch
 from dandify.store.plan import TOGETHER_BYTES
 
@@ -157,25 +157,32 @@ class Planar:
         stored = sum(min(w.plain(0), w.matched) for plane in weighed for w in plane)
         return replace(self, known=tuple(_known(plane, stored) for plane in weighed))
 
+    def encode(self, raw: Bytes, itemsize: int) -> bytes:
+        """Encode a chunk."""
+        return self.encode_many(raw.reshape(1, -1), itemsize)[0]
+
     def encode_many(self, chunks: Bytes, itemsize: int) -> list[bytes]:
         """Encode chunks, (chunks, bytes), several in one call: small ones would wait for the GIL most of the time."""
         width = itemsize if self.shuffled else 1
-        size = chunks.shape[1] // width
+        if (
+            chunks.shape[1] < width
+            or len(self.known) != width
+            or any(known.others and not known.settled for known in self.known)
+        ):
+            return [self._plane_by_plane(raw, width) for raw in chunks]
         together = max(1, TOGETHER_BYTES // max(1, chunks.shape[1]))
-        many = together > 1 and size and len(self.known) == width
-        if not many or any(known.others and not known.settled for known in self.known):
-            return [self.encode(raw, itemsize) for raw in chunks]
         done: list[bytes] = []
         for start in range(0, len(chunks), together):
-            done.extend(self._together(chunks[start : start + together], itemsize, width, size))
+            done.extend(self._together(chunks[start : start + together], width))
         return done
 
-    def _together(self, chunks: Bytes, itemsize: int, width: int, size: int) -> Iterator[bytes]:
-        count, table = len(chunks), self._table
+    def _together(self, chunks: Bytes, width: int) -> Iterator[bytes]:
+        """Encode chunks as what is known says, in one call that holds no GIL."""
+        count, size, table = len(chunks), chunks.shape[1] // width, self._table
         planes = chunks.reshape(count, width, size)
         if width > 1:
             planes = scratch("planes", chunks.size).reshape(count, width, size)
-            shuffle_chunks(chunks, itemsize, planes)
+            shuffle_chunks(chunks, width, planes)
         given = [_matched(planes[n, k]) if self.known[k].settled else b"" for n in range(count) for k in range(width)]
         ends = np.cumsum([len(blocks) for blocks in given]).reshape(count, width)
         out = scratch("deflated", bound(size) * width * count).reshape(count, -1)
@@ -184,38 +191,21 @@ class Planar:
         code_chunks(
             planes, table.ways, table.tried, table.expected(size), LOOKED_AT, FEW_BITS, blocks, ends, out, lengths
         )  # fmt: skip
-        for n, length in enumerate(lengths.tolist()):  # 0: unlike what was learnt from
-            yield out[n, :length].tobytes() if length else self.encode(chunks[n].copy(), itemsize)
+        made = [out[n, :length].tobytes() for n, length in enumerate(lengths.tolist())]
+        for raw, payload in zip(chunks, made, strict=True):  # none of what is unlike that which was learnt from
+            yield payload or self._plane_by_plane(raw, width)
 
-    @cached_property
-    def _table(self) -> _Table:
-        return _Table(self.known)
-
-    def encode(self, raw: Bytes, itemsize: int) -> bytes:
-        """Encode a chunk."""
-        if not self.shuffled:
-            itemsize = 1
-        planes = planes_of(raw, itemsize)
-        size = raw.size // itemsize
-        out, state = scratch("deflated", bound(size) * itemsize), np.zeros(3, np.uint64)
+    def _plane_by_plane(self, raw: Bytes, width: int) -> bytes:
+        """Encode a chunk, each plane as a sample of it suggests."""
+        planes, size = planes_of(raw, width), raw.size // width
+        out, state = scratch("deflated", bound(size) * width), np.zeros(3, np.uint64)
         out[:2], state[0] = _HEADER, 2
-        for k in range(itemsize if size else 0):
+        for k in range(width if size else 0):
             plane = planes[k * size : (k + 1) * size]
-            known = self.known[k] if len(self.known) == itemsize else None
+            known = self.known[k] if len(self.known) == width else None
             before = state.copy()
-            way: _Way | None = None
-            if known is not None and known.settled:
-                way = _matched
-                _code(plane, way, out, state)
-            elif known is not None and not known.others:
-                least = known.repeats.least if isinstance(known.repeats, _Repeats) else 0
-                two = isinstance(known.repeats, _TwoSymbols)
-                code_best(
-                    plane, known.block, known.distances, known.leasts, LOOKED_AT, least, two, FEW_BITS, out, state
-                )  # fmt: skip
-            else:
-                way = _way(plane, self.thorough, known)
-                _code(plane, way, out, state)
+            way = _matched if known and known.settled else _way(plane, self.thorough, known)
+            _code(plane, way, out, state)
             if known is not None and state[0] - before[0] > known.expected(size):
                 better = _way(plane, self.thorough)
                 if better != way:
@@ -225,6 +215,10 @@ class Planar:
         end = int(state[0])
         out[end : end + 4] = np.frombuffer(isal_zlib.adler32(planes).to_bytes(4, "big"), np.uint8)
         return out[: end + 4].tobytes()
+
+    @cached_property
+    def _table(self) -> _Table:
+        return _Table(self.known)
 
 
 def _code(plane: Bytes, way: _Way, out: Bytes, state: NDArray[np.uint64]) -> None:
