@@ -164,11 +164,8 @@ class Planar:
     def encode_many(self, chunks: Bytes, itemsize: int) -> list[bytes]:
         """Encode chunks, (chunks, bytes), several in one call: small ones would wait for the GIL most of the time."""
         width = itemsize if self.shuffled else 1
-        if (
-            chunks.shape[1] < width
-            or len(self.known) != width
-            or any(known.others and not known.settled for known in self.known)
-        ):
+        judged = any(known.others and not known.settled for known in self.known)  # plane by plane, on a sample
+        if judged or chunks.shape[1] < width or len(self.known) != width:
             return [self._plane_by_plane(raw, width) for raw in chunks]
         together = max(1, TOGETHER_BYTES // max(1, chunks.shape[1]))
         done: list[bytes] = []
