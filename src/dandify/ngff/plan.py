@@ -27,8 +27,8 @@ from dandify.store.zarr_image import BloscCodec
 
 NO_DOI: Final = "dandisets that hold Zarr cannot at present be published with a DOI; drafts can hold it"
 MOST_FILE_BYTES: Final = 5 * 2**30  # dandi sends each file of a Zarr in one part
-_IN_HAND: Final = 50 * 10**6  # at most: codes on their way to the disk, and what encoders work in
-_PROVING: Final = 45 * 10**6  # at most, of TensorStore: codes that are read back, and what malloc keeps of them
+_IN_HAND: Final = 10 * 10**6  # at most: codes on their way to the disk, and what encoders work in
+_PROVING: Final = 25 * 10**6  # at most, of TensorStore: codes that are read back, and what malloc keeps of them
 _FEW: Final = 5  # codes of a fifth of the values or more fill what is kept for them
 _LEAST_SAMPLE: Final = 2**16  # bytes: what is smaller compresses unlike a chunk
 
