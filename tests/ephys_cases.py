@@ -225,3 +225,24 @@ BANDS = Case(
     },
 )  # fmt: skip
 CASES = {"two probes": TWO_PROBES, "patch clamp": PATCH_CLAMP, "two bands": BANDS}
+
+# Columns that the draft requires, the first ones of a table and in this order, and the others that it knows.
+DRAFT = {
+    "probes": (
+        ("probe_name", "type"),
+        {"AP", "ML", "DV", "AP_angle", "ML_angle", "manufacturer", "model", "device_serial_number", "electrode_count",
+         "width", "height", "depth", "rotation_angle", "coordinate_reference_point", "anatomical_reference_point",
+         "hemisphere", "anatomical_location", "material"},
+    ),
+    "electrodes": (
+        ("name", "probe_name", "x", "y", "z"),
+        {"hemisphere", "impedance", "shank_id", "size", "electrode_shape", "material", "anatomical_location",
+         "localization_method", "pipette_solution", "internal_pipette_diameter", "external_pipette_diameter"},
+    ),
+    "channels": (
+        ("name", "electrode_name", "type", "units", "sampling_frequency"),
+        {"low_cutoff", "high_cutoff", "reference", "notch", "stream_id", "description", "software_filter_types",
+         "status", "status_description", "gain", "time_offset", "time_reference_channel", "ground", "recording_mode"},
+    ),
+}  # fmt: skip
+REQUIRED_KEYS = {"PowerLineFrequency", "SamplingFrequency", "SoftwareFilters"}

@@ -23,7 +23,7 @@ from dandify.dandiset.tables import withdraw_rows
 from dandify.dandiset.validate import validate
 from dandify.errors import OutputExists
 from dandiset_cases import add_ecephys, add_units, session, write
-from ephys_cases import CASES, TWO_PROBES, Case, tsv, tutorial_ecephys
+from ephys_cases import CASES, DRAFT, REQUIRED_KEYS, TWO_PROBES, Case, tsv, tutorial_ecephys, two_bands
 from organize_cases import errors_of_the_validator
 from shared_data import shared
 
@@ -89,6 +89,73 @@ def test_columns_of_the_lab_are_described_in_its_words_and_with_units(tmp_path: 
     assert described["bank"] == {"Description": "The bank."}
     assert described["nwb_size"] == {"Description": "The size."}
     assert {described[key]["Units"] for key in ("x", "y", "z", "brain_x", "brain_y", "brain_z")} == {"um"}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_columns_and_keys_that_the_draft_requires(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    write(case.make(), tmp_path / "a.nwb")
+    organize(tmp_path / "a.nwb", tmp_path / "out", layout="bids")
+    stem = stem_in(tmp_path / "out", case.datatype)
+    assert json.loads(stem.with_name(f"{stem.name}_{case.datatype}.json").read_text()).keys() >= REQUIRED_KEYS
+    for table, (required, known) in DRAFT.items():
+        columns = written(stem, table).partition("\n")[0].split("\t")
+        assert tuple(columns[: len(required)]) == required
+        drafts = [column for column in columns if column in {*required, *known}]
+        own = set(columns) - set(drafts) - meanings(stem, table).keys()
+        assert own == set()  # the draft allows others if the JSON says what they mean
+
+
+# Runs
+
+
+def runs(folder: Path, *made: Any) -> Path:
+    """Write recordings of one session, and the table that numbers them."""
+    for i, nwb in enumerate(made, 1):
+        write(nwb, folder / f"r{i}.nwb")
+    lines = [f"r{i}.nwb,{i}\n" for i in range(1, len(made) + 1)]
+    (folder / "runs.csv").write_text("path,run\n" + "".join(lines))
+    return folder / "runs.csv"
+
+
+def test_runs_share_tables_and_these_say_what_holds_for_all(tmp_path: Path) -> None:
+    """The draft has run in the names of recordings and their JSON, not in those of tables."""
+    other = two_bands()
+    other.acquisition["SeriesAP"].fields["rate"] = 25_000.0
+    table = runs(tmp_path / "in", two_bands(), other)
+    root = tmp_path / "out"
+    organize(sorted((tmp_path / "in").glob("*.nwb")), root, layout="bids", table=table)
+    folder = stem_in(root, "ecephys").parent
+    assert sorted(p.name.removeprefix("sub-m1_ses-1_") for p in folder.iterdir()) == [
+        "channels.json", "channels.tsv", "electrodes.json", "electrodes.tsv", "probes.json", "probes.tsv",
+        "run-1_ecephys.json", "run-1_ecephys.nwb", "run-2_ecephys.json", "run-2_ecephys.nwb",
+    ]  # fmt: skip
+    channels = rows_of(folder / "sub-m1_ses-1_channels.tsv")
+    assert [(row["name"], row["sampling_frequency"]) for row in channels] == [
+        ("AP6", "n/a"), ("AP7", "n/a"), ("LF6", "2500")
+    ]  # fmt: skip
+    rates = [
+        json.loads((folder / f"sub-m1_ses-1_run-{i}_ecephys.json").read_text())["SamplingFrequency"] for i in (1, 2)
+    ]
+    assert rates == [30000, 25000]
+    before = snapshot(root)
+    describe(root)
+    assert {k: v for k, v in snapshot(root).items() if k.endswith(".tsv")} == {
+        k: v for k, v in before.items() if k.endswith(".tsv")
+    }  # fmt: skip
+
+
+def test_runs_that_come_later_give_the_same_tables(tmp_path: Path) -> None:
+    other = two_bands()
+    other.acquisition["SeriesAP"].fields["rate"] = 25_000.0
+    table = runs(tmp_path / "in", two_bands(), other)
+    files = sorted((tmp_path / "in").glob("*.nwb"))
+    organize(files, tmp_path / "at once", layout="bids", table=table)
+    for i, file in enumerate(files, 1):
+        (tmp_path / "in" / f"run{i}.csv").write_text(f"path,run\n{file.name},{i}\n")
+        organize(file, tmp_path / "later", layout="bids", table=tmp_path / "in" / f"run{i}.csv")
+    at_once, later = (stem_in(tmp_path / name, "ecephys") for name in ("at once", "later"))
+    assert {t: written(later, t) for t in TABLES} == {t: written(at_once, t) for t in TABLES}
 
 
 # Against others

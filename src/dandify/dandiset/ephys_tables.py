@@ -11,6 +11,7 @@ from dandify.dandiset.ephys_content import Channel, Electrode, EphysContent, Pro
 
 _ABSENT: Final = "n/a"
 _DATATYPES: Final = ("ecephys", "icephys")
+_OF_RECORDINGS: Final = ("task", "run", "split")  # entities that tables of probes, electrodes and channels do not have
 
 Columns = Mapping[str, Mapping[str, Any]]
 
@@ -115,13 +116,21 @@ def ephys_datatype(nwb: PurePosixPath) -> str | None:
 def ephys_companions(nwb: PurePosixPath) -> Iterator[PurePosixPath]:
     """Yield the places of all files that BEP032 has beside one, in the same order for every NWB file."""
     yield sidecar_path(nwb)
-    for what in (*_ALWAYS, "events"):
-        for suffix in (".tsv", ".json"):
-            yield _beside(nwb, what).with_suffix(suffix)
+    for table in (*(table_path(nwb, what) for what in _ALWAYS), nwb.with_name(f"{_stem(nwb)}_events.tsv")):
+        yield from (table, table.with_suffix(".json"))
+
+
+def table_path(nwb: PurePosixPath, what: str) -> PurePosixPath:
+    """Return the place of ``probes``, ``electrodes`` or ``channels``: one table for all runs of a session."""
+    parts = (part for part in _stem(nwb).split("_") if part.partition("-")[0] not in _OF_RECORDINGS)
+    return nwb.with_name(f"{'_'.join([*parts, what])}.tsv")
 
 
 def ephys_sidecar(content: EphysContent) -> dict[str, Any]:
-    """Return ``*_ecephys.json`` or ``*_icephys.json``; BEP032 requires the three keys that no NWB file states."""
+    """Return ``*_ecephys.json`` or ``*_icephys.json``.
+
+    Of the keys that no NWB file states, BEP032 requires two, and recommends HardwareFilters; BIDS has ``n/a`` for them.
+    """
     makers = {probe.manufacturer for probe in content.probes}
     models = {probe.model for probe in content.probes}
     rates = [channel.rate_hz for channel in content.channels if channel.rate_hz is not None]
@@ -159,9 +168,38 @@ def ephys_tables(nwb: PurePosixPath, content: EphysContent) -> Iterator[EphysTab
     ):  # fmt: skip
         if rows:
             stated = [{key: _cell(value) for key, value in row.items()} for row in rows]
-            used = {key for row in stated for key, value in row.items() if value != _ABSENT} | set(_ALWAYS[what])
-            kept = [{key: row.get(key, _ABSENT) for key in columns if key in used} for row in stated]
-            yield EphysTable(_beside(nwb, what), _ALWAYS[what][0], kept, columns)
+            yield EphysTable(table_path(nwb, what), _ALWAYS[what][0], _stated(what, stated, columns), columns)
+
+
+def shared_table(tables: Sequence[EphysTable]) -> tuple[EphysTable, set[tuple[str, str]]]:
+    """Return the table of several recordings, and where they contradict each other: names of row and column.
+
+    Those cells are absent: the table says what holds for all of them, and each recording has its own.
+    """
+    rows: dict[str, dict[str, str]] = {}
+    differ = set()
+    for table in tables:
+        for row in table.rows:
+            name = row[table.key]
+            known = rows.setdefault(name, {})
+            for column, value in row.items():
+                if _ABSENT not in (known.get(column, _ABSENT), value) and known[column] != value:
+                    differ.add((name, column))
+                if known.get(column, _ABSENT) == _ABSENT:
+                    known[column] = value
+    for name, column in differ:
+        rows[name][column] = _ABSENT
+    columns = {key: meaning for table in reversed(tables) for key, meaning in table.columns.items()}
+    order = list(dict.fromkeys(key for table in tables for key in table.columns))
+    first, what = tables[0], tables[0].path.stem.rpartition("_")[2]
+    of_all = {key: columns[key] for key in order}
+    return EphysTable(first.path, first.key, _stated(what, list(rows.values()), of_all), of_all), differ
+
+
+def _stated(what: str, rows: Sequence[Mapping[str, str]], columns: Columns) -> list[dict[str, str]]:
+    """Return rows with the columns that say something, and those that BEP032 wants, in order."""
+    used = {key for row in rows for key, value in row.items() if value != _ABSENT} | set(_ALWAYS[what])
+    return [{key: row.get(key, _ABSENT) for key in columns if key in used} for row in rows]
 
 
 def _probe(probe: Probe, electrodes: Sequence[Electrode]) -> dict[str, Any]:
@@ -205,9 +243,8 @@ def _meaning(column: str, description: str) -> Mapping[str, Any]:
     return {**made, "Units": "um"} if column in _MICROMETRES else made
 
 
-def _beside(nwb: PurePosixPath, what: str) -> PurePosixPath:
-    stem = nwb.name.split(".")[0].removesuffix(f"_{ephys_datatype(nwb)}")
-    return nwb.with_name(f"{stem}_{what}.tsv")
+def _stem(nwb: PurePosixPath) -> str:
+    return nwb.name.split(".")[0].removesuffix(f"_{ephys_datatype(nwb)}")
 
 
 def _cell(value: Any) -> str:
