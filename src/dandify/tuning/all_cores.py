@@ -88,7 +88,8 @@ class AllCores:
         """Time an image with all its resolutions, less what even the smallest image takes."""
         if self._fixed is None:
             little = values[tuple(slice(0, min(n, 2)) for n in values.shape)]
-            _, (self._fixed, _) = (self._write(candidate, little) for _ in range(2))  # the first one loads and compiles
+            self._write(candidate, values)  # the first one loads and compiles, for resolutions that a little has not
+            self._fixed, _ = self._write(candidate, little)
         whole, smaller = self._write(candidate, values)
         least = values.nbytes / in_memory.raw_bytes  # of a tiny image, less is left than encoding alone takes
         timing = Timing(
