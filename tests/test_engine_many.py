@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from dandify.store.choose import choose_encoder
 from dandify.store.deflate import Planar
 from dandify.store.encode import ShuffleGzip, encode_many
 from dandify.store.in_turn import InTurn
+from dandify.store.journal import JournalWriter, read_journal
+from dandify.store.pipeline import Chunk
 from deflate_sets import SETS, chunk
 
 SHORT = [m for m in SETS if np.dtype(chunk(m, 64).dtype).itemsize in (2, 4)]  # what an encoder learns
@@ -137,3 +140,18 @@ def test_nothing_is_taken_behind_what_fails(failing: str) -> None:
         futures[5].result(10)
     assert taken == list(range(5))
     assert not any(future.done() for future in futures[6:])
+
+
+def test_chunks_noted_by_threads_while_another_flushes_are_whole_lines(tmp_path: Path) -> None:
+    journal = JournalWriter(tmp_path / "journal", {}, ["data"])
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(4000):
+            pool.submit(journal.note, "data", (number, 0), Chunk(number, 10**6 + number, 7), (number,))
+            if number % 10 == 0:
+                journal.flush()
+    journal.close()
+    entries = read_journal(tmp_path / "journal")
+    assert entries is not None
+    assert {index[0]: entry.chunk.size - 10**6 for (_, index), entry in entries.entries.items()} == {
+        n: n for n in range(4000)
+    }

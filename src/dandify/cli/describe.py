@@ -94,7 +94,7 @@ def _asked(dandiset: Path, metadata: dict[str, Any]) -> dict[str, Any]:
         ("license", "License, CC0-1.0 or CC-BY-4.0"),
     ):
         if not there.get(key):
-            answers[key] = _ask(question, lambda answer, key=key: {key: answer})  # type: ignore[misc]
+            answers[key] = _ask(question, lambda answer, key=key: {key: answer})  # type: ignore[misc]  # a default of a lambda has no type
     if not there.get("contributor"):
         answers["contributors"] = _people()
         answers["funders"] = _several("Funder; award number", "funders")

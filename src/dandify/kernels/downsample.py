@@ -12,9 +12,8 @@ from dandify.kernels.bits import copy_bytes, prefetch
 from dandify.kernels.jit import compiled
 
 BINS = 65536
-_AHEAD = (
-    4  # rows of a slab whose bytes are fetched while one is copied: they lie too far apart for the processor to guess
-)
+_AHEAD = 4
+"""Rows of a slab whose bytes are fetched while one is copied: they lie too far apart for the processor to guess."""
 _ROW_STEPS = ((2**18, 16), (2**14, 4))
 """Values of a block, and of how many rows one is counted: percentiles need no more, and each pixel costs time."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from dandify.kernels.planar import align_state, code_plane, estimate, finish
 from dandify.kernels.repeats import code_repeats
 from dandify.kernels.two_symbols import code_two_symbols
 
+HEADER: Final = (0x78, 0x01)
+"""Of a zlib stream: window of 32 KiB, fastest (RFC 1950)."""
 _STRETCHES = 3
 
 
@@ -127,7 +129,7 @@ def code_chunks(
     start = 0
     for chunk in range(planes.shape[0]):
         stream = out[chunk]
-        stream[0], stream[1] = 0x78, 0x01  # window of 32 KiB, fastest; RFC 1950
+        stream[0], stream[1] = HEADER
         state[0], state[1], state[2] = 2, 0, 0
         lengths[chunk] = 0
         like = True

@@ -271,12 +271,12 @@ class _Scan:
             values = np.asarray(self._ours[region].read().result())
         except ValueError:
             return list(self._narrowed(region)), []
-        if self._theirs is None or self._factors is None or any(absent):
+        if self._theirs is None or self._factors is None or self._coarse is None or any(absent):
             return [], []
         cut = 0 if self._declared is None else 1  # windows at the ends of axes: others have ways of their own
         place = tuple(
             slice(-(-s.start // f), min((s.stop + cut * (f - 1)) // f, m))
-            for s, f, m in zip(region, self._factors, self._coarse.shape if self._coarse else region, strict=True)
+            for s, f, m in zip(region, self._factors, self._coarse.shape, strict=True)
         )
         if any(s.start >= s.stop for s in place):
             return [], []

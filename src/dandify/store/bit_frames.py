@@ -17,9 +17,8 @@ from dandify.store.encode import scratch
 
 _BLOCK: Final = 128 * 1024  # the most that a block of Zstandard holds
 _LEAST: Final = 8 * 1024  # bytes of a plane: of smaller ones the sample would say nothing
-_HEAD = struct.Struct(
-    "<BBBBIII"
-)  # version of the format and of Zstandard's; flags; bytes of a value, all, a block, code
+# Version of the format and of Zstandard's, flags, bytes of a value; of all, of a block, of the code.
+_HEAD = struct.Struct("<BBBBIII")
 _VERSIONS: Final = (2, 1)
 _FLAGS: Final = 0x94  # Zstandard, a block is not split, bits are shuffled
 _NUMBER = struct.Struct("<I")

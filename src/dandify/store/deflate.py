@@ -16,7 +16,7 @@ from dandify.kernels.planar import SEGMENT, align_state, bound, code_plane, fini
 from dandify.kernels.repeats import code_repeats
 from dandify.kernels.shuffle import shuffle, shuffle_chunks
 from dandify.kernels.two_symbols import code_two_symbols
-from dandify.kernels.ways import code_chunks
+from dandify.kernels.ways import HEADER, code_chunks
 from dandify.store.encode import Bytes, scratch
 from dandify.store.plan import TOGETHER_BYTES
 from dandify.store.plane_ways import (
@@ -40,7 +40,6 @@ from dandify.store.plane_ways import (
 
 _LEARNT = 8  # pieces, at most, that an encoder learns from
 LEARNT_ITEMSIZES = (2, 4)  # samples of acquisition systems, and single floats
-_HEADER = (0x78, 0x01)  # window of 32 KiB, fastest; RFC 1950
 
 
 @dataclass(frozen=True)
@@ -191,7 +190,7 @@ class Planar:
         """Encode a chunk, each plane as a sample of it suggests."""
         planes, size = planes_of(raw, width), raw.size // width
         out, state = scratch("deflated", bound(size) * width), np.zeros(3, np.uint64)
-        out[:2], state[0] = _HEADER, 2
+        out[:2], state[0] = HEADER, 2
         for k in range(width if size else 0):
             plane = planes[k * size : (k + 1) * size]
             known = self.known[k] if len(self.known) == width else None

@@ -77,7 +77,7 @@ def read_journal(path: Path) -> Journal | None:
 
 
 class JournalWriter:
-    """Notes finished chunks, a line each. What was flushed outlives the process, if not the machine.
+    """Notes finished chunks, a line each, from any thread. What was flushed outlives the process, if not the machine.
 
     Parameters
     ----------
@@ -94,17 +94,20 @@ class JournalWriter:
         self._numbers = {place: number for number, place in enumerate(places)}
         self._file.write(json.dumps({"schema": SCHEMA, "request": request, "places": places}) + "\n")
         self._file.flush()
+        self._turn = threading.Lock()  # threads that encode note chunks, and another one flushes
         self.count = 0
 
     def note(self, place: str, index: Index, chunk: Chunk, where: Place) -> None:
         """Note a chunk whose bytes have been handed to the system."""
         record = (self._numbers[place], index, chunk.checksum, chunk.size, chunk.payload_checksum, where)
-        self._file.write(_ENCODE(record) + "\n")
-        self.count += 1
+        with self._turn:
+            self._file.write(_ENCODE(record) + "\n")
+            self.count += 1
 
     def flush(self) -> None:
         """Hand all lines to the system."""
-        self._file.flush()
+        with self._turn:
+            self._file.flush()
 
     def close(self) -> None:
         """Close the file."""

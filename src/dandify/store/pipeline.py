@@ -1,4 +1,4 @@
-"""The engine's loop: one reader, encoding threads, one writer; and the same backwards to verify."""
+"""The engine's loop: one reader, threads that encode and write in turn; and the same backwards to verify."""
 
 from __future__ import annotations
 
@@ -107,10 +107,10 @@ class Earlier(Protocol):
         """Whether it was finished with other values."""
 
     def finished(self, index: Index, chunk: Chunk, where: Place) -> None:
-        """Note a chunk that is in the output; from one thread."""
+        """Note a chunk that is in the output; from one thread at a time."""
 
     def flush(self) -> None:
-        """Have the notes outlive this process."""
+        """Have the notes outlive this process; while chunks are noted, too."""
 
 
 def fill(

@@ -6,7 +6,6 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -103,16 +102,6 @@ class Known:
     most: float
     settled: bool = False
 
-    @cached_property
-    def distances(self) -> NDArray[np.int64]:
-        """Distances of the runs, (ways,)."""
-        return np.array([run.distance for run in self.runs])
-
-    @cached_property
-    def leasts(self) -> NDArray[np.int64]:
-        """Least lengths of the runs, (ways,)."""
-        return np.array([run.least for run in self.runs])
-
     def expected(self, size: int) -> float:
         """Bytes that a plane should not exceed; one that does is unlike the pieces."""
         return (UNLIKE * self.most + UNLIKE - 1) * size
@@ -129,7 +118,7 @@ class Table:
             least = k.repeats.least if isinstance(k.repeats, Repeats) else 0
             two = isinstance(k.repeats, TwoSymbols)
             self.ways[number] = -1 if k.settled else k.block, least, two, len(k.runs)
-            self.tried[number, 0, : len(k.runs)], self.tried[number, 1, : len(k.runs)] = k.distances, k.leasts
+            self.tried[number, :, : len(k.runs)] = np.transpose([(run.distance, run.least) for run in k.runs])
 
     def expected(self, size: int) -> NDArray[np.float64]:
         """Bytes that planes of so many should not exceed."""
