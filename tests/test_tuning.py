@@ -294,6 +294,18 @@ def test_on_a_busy_machine_the_best_is_measured_beside_what_it_is_compared_with(
     assert not best.role
 
 
+@pytest.mark.parametrize(("backend", "inner"), [("hdf5", 1), ("zarr", 1), ("ome-zarr", 2)])
+def test_on_a_machine_so_busy_that_nothing_is_measured_it_is_said(
+    backend: str, inner: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dandify.tuning.race._GRACE_S", -600.0)  # the time was over before it began
+    (stream,) = tuned(material(noise(), backend, inner), budget_s=1.0).streams
+    assert {row.role for row in stream.rows} >= {"default"}  # what there is to compare with, and little else
+    assert len(stream.rows) <= 2
+    (note,) = (n for n in stream.notes if "too short for this machine" in n)
+    assert "candidates not at all; give it more by --budget" in note
+
+
 def test_the_same_seed_gives_the_same_choice() -> None:
     values = noise(60_000)
     chosen = [{o: tuned(material(values)).best(o)["ElectricalSeries"].name for o in ("balanced", "size")}
@@ -351,6 +363,8 @@ def test_transforms_are_candidates_where_they_may_be() -> None:
     assert any("convert proves it" in note for note in stream.notes)
     (without,) = tuned(material(values.astype("<i2")), objective="size").streams
     assert best.ratio > 1.08 * without.best("size").ratio
+    assert best.prove_mbs > best.write_mbs  # which contains it
+    assert without.best("size").prove_mbs is None
     assert not any(row.transforms for row in without.rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
@@ -11,11 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dandify.store.plan import plan_dataset
-from dandify.tuning.candidates import candidates_for
-from dandify.tuning.machine import MEMORY_BYTES, Repeated, Timing, _as_long, megabytes_a_second, run_engine
+from dandify.store.transforms import Transform
+from dandify.tuning.all_cores import AllCores
+from dandify.tuning.candidates import Candidate, candidates_for
+from dandify.tuning.machine import MEMORY_BYTES, Repeated, _as_long, run_engine
 from dandify.tuning.material import side_by_side
 from dandify.tuning.reading import patterns_of
 from dandify.tuning.schedule import plan_rounds
+from dandify.tuning.timing import Timing, megabytes_a_second
 from tuning_cases import Endless, material, noise
 
 
@@ -72,6 +76,41 @@ def test_files_of_several_slabs_hold_the_values_again_and_again(backend: str, tm
         block=(500, 16), wanted_bytes=1e9, backend=backend, workers=2, folder=tmp_path,
     )  # fmt: skip
     assert run.raw_bytes == rows * 32  # and all of it was compared
+
+
+def test_a_file_that_takes_next_to_no_time_is_written_again_and_again(tmp_path: Path) -> None:
+    values = noise(500)
+    found = candidates_for(material(values), "any", (), [(500, 16)])[0][0]
+    run = run_engine(
+        found.codec.make([values]), values, (500, 16), patterns_of(material(values)), rows=500, axis=0,  # type: ignore[arg-type]
+        block=(500, 16), wanted_bytes=1e9, backend="hdf5", workers=2, folder=tmp_path, least_cpu_s=0.02,
+    )  # fmt: skip
+    assert run.raw_bytes % values.nbytes == 0
+    assert run.timing.cpu_s >= 0.02 or run.raw_bytes == 50 * values.nbytes
+    assert run.raw_bytes > values.nbytes
+
+
+@pytest.mark.parametrize("backend", ["hdf5", "zarr"])
+@pytest.mark.parametrize("key", ["engine", "foreign"])
+def test_transforms_are_proved_and_applied_in_the_time_to_write(backend: str, key: str, tmp_path: Path) -> None:
+    """`convert` reads all values to prove them before it writes, and changes them while it writes."""
+    values = (noise(400_000) // 4 * 4 + 3).astype("<i2")
+    recording = material(values, backend)
+    even = {(): (), ("divide",): (Transform("divide", 3, 4),)}
+    found, _ = candidates_for(recording, "python" if backend == "zarr" else "plugins", ["divide"], [(100_000, 16)])
+    codec = next(c.codec for c in found if (c.codec.compression is None) == (key == "foreign"))
+    cores = AllCores(recording, lambda _: values, even, patterns_of(recording), 2, tmp_path)
+    proved = cores.proof(("divide",))
+    assert cores.proof(()) is None
+    assert proved is not None
+    assert 0 < proved.wall_s < 1  # of a megabyte
+    cores = replace(cores, _proofs={("divide",): Timing(7.0, 9.0)})
+    run = cores.run(Candidate(codec, (100_000, 16), ("divide",)), codec.make([values]), 2e6, read_bytes=1e6, cpu_s=0.0)
+    assert run.timing.wall_s > 7 * run.raw_bytes / 1e6
+    assert run.timing.cpu_s > 9 * run.raw_bytes / 1e6
+    wrong = replace(cores, joined=lambda _: values + 1, _values={})
+    with pytest.raises(ValueError, match="cannot be divided exactly"):  # they are applied where it is written
+        wrong.run(Candidate(codec, (100_000, 16), ("divide",)), codec.make([values]), 2e6, read_bytes=0, cpu_s=0.0)
 
 
 @pytest.mark.parametrize("rows", [7, 43, 44, 300])

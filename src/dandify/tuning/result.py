@@ -38,9 +38,13 @@ class Row:
     files
         That hold its chunks; of an image, those of the finest resolution.
     encode_mbs, decode_mbs
-        Of one core, in memory, measured.
+        Of one core, in memory, measured: encoding with its transforms and what proves them, and decoding.
     write_mbs
-        Of all cores, measured.
+        Of all cores, measured: reading from memory, proving transforms and applying them, encoding, and writing to a
+        file, for which the disk need not have it yet.
+    prove_mbs
+        Of all cores, measured: the reading of all values by which `convert` proves transforms before it writes, and
+        which `write_mbs` contains; None without transforms.
     by_engine
         `write_mbs` and reading were measured on a file that the engine wrote; otherwise in memory.
     reads
@@ -66,6 +70,7 @@ class Row:
     encode_mbs: float
     decode_mbs: float
     write_mbs: float
+    prove_mbs: float | None
     by_engine: bool
     reads: tuple[ReadCost, ...]
     figures: Figures
