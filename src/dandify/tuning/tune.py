@@ -378,4 +378,4 @@ def _histogram(sample: Sample) -> tuple[tuple[int, ...], ...]:
 
 
 def _missing(codecs: Sequence[Codec]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(f"{c.title}: pip install {c.package}" for c in codecs))
+    return tuple(dict.fromkeys(f"{c.title}: {c.missing}" for c in codecs))
