@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import ceil
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -22,6 +23,7 @@ from dandify.tuning.reading import Pattern
 from dandify.tuning.timing import Timing, time_call
 
 _JOINED_MB = 96.0  # of all windows, from which files are written: more than processors keep in their caches
+_MOST_IMAGES = 5  # written in place of one, each into files of its own
 _Names = tuple[str, ...]
 
 
@@ -99,7 +101,7 @@ class AllCores:
                             least_cpu_s=cpu_s)  # fmt: skip
         if material.write_image is None or candidate.codec.compression is None:
             return self._proved(candidate, found)
-        return self._image(candidate, self._joined(max(_JOINED_MB, self.image_mb)), found)
+        return self._image(candidate, self._joined(max(_JOINED_MB, self.image_mb)), found, cpu_s)
 
     def _joined(self, megabytes: float) -> NDArray[Any]:
         if megabytes not in self._values:
@@ -118,13 +120,20 @@ class AllCores:
         each = self.proof(candidate.transforms)
         return run if each is None else replace(run, timing=run.timing + each * (run.raw_bytes / 1e6))
 
-    def _image(self, candidate: Candidate, values: NDArray[Any], in_memory: MachineRun) -> MachineRun:
-        """Time an image with all its resolutions, less what even the smallest image takes."""
+    def _image(
+        self, candidate: Candidate, values: NDArray[Any], in_memory: MachineRun, cpu_s: float
+    ) -> MachineRun:  # fmt: skip
+        """Time an image with all its resolutions, less what even the smallest takes; small ones several times."""
         if self._fixed is None:
             little = values[tuple(slice(0, min(n, 2)) for n in values.shape)]
             self._write(candidate, values)  # the first one loads and compiles, for resolutions that a little has not
             self._fixed, _ = self._write(candidate, little)
         whole, smaller = self._write(candidate, values)
+        times = min(_MOST_IMAGES, ceil(cpu_s / max(1e-3, whole.cpu_s)))
+        for _ in range(1, times):
+            again, smaller = self._write(candidate, values)
+            whole = whole + again
+        whole = whole * (1 / times)
         least = values.nbytes / in_memory.raw_bytes  # of a tiny image, less is left than encoding alone takes
         timing = Timing(
             max(in_memory.timing.wall_s * least, whole.wall_s - self._fixed.wall_s),

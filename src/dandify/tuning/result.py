@@ -197,9 +197,12 @@ class Prediction:
     unmeasured_bytes
         Raw bytes of streams of which no like was measured.
     write_s, upload_s
-        Time to write them on all cores of this machine, and to upload them at the stated bandwidth.
+        Time to write them on all cores of this machine, if disks are not waited for, and to upload them at the stated
+        bandwidth.
     smaller_bytes
         Stored bytes of the smaller resolutions of images: a part of `stored_bytes`.
+    read_bytes
+        That are read of the sources: `raw_bytes`, and once more those whose transforms are proved.
     by_convert
         `dandify convert` writes all of it so.
     """
@@ -213,6 +216,7 @@ class Prediction:
     write_s: float
     upload_s: float
     smaller_bytes: float = 0.0
+    read_bytes: int = 0
     by_convert: bool = True
 
     @property

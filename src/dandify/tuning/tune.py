@@ -179,7 +179,7 @@ def _tune(
 
     def told(number: int, rounds: int, standings: Sequence[Standing]) -> None:
         if progress is not None:
-            progress(TuningStep(material.name, number + 1, rounds, _leaders(standings)))
+            progress(TuningStep(material.name, number + 1, rounds, _leaders(race, standings)))
 
     with tempfile.TemporaryDirectory(prefix="dandify-tune-") as folder:
         race = Race(
@@ -197,14 +197,14 @@ def _tune(
     notes += [f"{name} cannot encode this: {reason}" for name, reason in race.unfit.items()][:_MOST_UNFIT]
     if race.late:
         unseen = sum(not s.tally.raw for s in race.standings)
+        some = f", and {unseen} of {len(race.standings)} candidates not at all" if unseen else ""
         notes.append(
-            f"its part of the budget, {seconds:.2g} s, was too short for this machine: not all were measured to the end"
-            f", and {unseen} of {len(race.standings)} candidates not at all; give it more by --budget, or measure when "
-            "nothing else is at work"
+            f"its part of the budget, {seconds:.2g} s, was too short for this machine: not all were measured to the "
+            f"end{some}; give it more by --budget, or measure when nothing else is at work"
         )
     rows = sorted((_row(race, s) for s in race.standings if s.final), key=lambda r: (r.stored_bytes, r.name))
     tried = [
-        Tried(s.candidate.name, 1 / s.tally.fraction, s.tally.encode_mbs, s.round + 1)
+        Tried(s.candidate.name, 1 / s.tally.fraction, race.encode_mbs(s), s.round + 1)
         for s in race.standings if not s.final and s.tally.raw
     ]  # fmt: skip
     result = replace(
@@ -342,10 +342,10 @@ def _row(race: Race, one: Standing) -> Row:
     )  # fmt: skip
 
 
-def _leaders(standings: Sequence[Standing], most: int = 10) -> tuple[tuple[str, float, float], ...]:
+def _leaders(race: Race, standings: Sequence[Standing], most: int = 10) -> tuple[tuple[str, float, float], ...]:
     measured = [s for s in standings if s.tally.raw]
     last = max((s.round for s in measured), default=0)
-    found = [(s.candidate.name, 1 / s.tally.fraction, s.tally.encode_mbs) for s in measured if s.round == last]
+    found = [(s.candidate.name, 1 / s.tally.fraction, race.encode_mbs(s)) for s in measured if s.round == last]
     return tuple(sorted(found, key=lambda row: -row[1])[:most])
 
 
@@ -359,7 +359,10 @@ def _remarks(sample: Sample, material: Material, applied: dict[tuple[str, ...], 
         notes.append(f"{share:.1%} of the values are NaN; they come back bit by bit")
     for transforms in list(applied.values())[1:2]:
         said = " and ".join(f"{t.name} (factor {t.factor}, origin {t.origin})" for t in transforms)
-        notes.append(f"exact for the sample: {said}; convert proves it for all values, or leaves it out")
+        notes.append(
+            f"exact for the sample: {said}; convert proves it for all values, or leaves it out: to read them once more "
+            "is in the time to write"
+        )
     if material.dtype.byteorder == ">":
         notes.append("the values are big-endian, and are stored so")
     return notes
