@@ -128,17 +128,21 @@ def written_whole(
 
 
 def on_one_core(candidate: Any, data: Any, values: dict[tuple[str, ...], Any], transforms: Any) -> float:
-    """Encode all of the file in this thread, nothing beside it; with its transforms and their proof: CPU seconds."""
+    """Encode all of the file in one thread, nothing beside it; with its transforms and their proof: CPU seconds."""
     from dandify.tuning.proving import core_s
     from dandify.tuning.trial import chunks_of, learnt_from
 
     coder = candidate.codec.make(learnt_from([values[candidate.transforms]], candidate.chunks, 0))
-    pieces, seconds = chunks_of(values[candidate.transforms], candidate.chunks, 0), []
-    for _ in range(CORE_REPEATS):
+    pieces = chunks_of(values[candidate.transforms], candidate.chunks, 0)
+
+    def encode() -> float:
         begun = time.thread_time()
         for piece in pieces:
             coder.encode(piece)
-        seconds.append(time.thread_time() - begun)
+        return time.thread_time() - begun
+
+    with ThreadPoolExecutor(1) as alone:  # in the main thread, some codecs use threads of their own
+        seconds = [alone.submit(encode).result() for _ in range(CORE_REPEATS)]
     return median(seconds) + core_s(data, transforms) * data.nbytes / 1e6
 
 

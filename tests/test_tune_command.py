@@ -187,7 +187,7 @@ def test_no_figure_is_cut_off_in_a_terminal_of_80_columns(tuned: dandify.TuningR
 
 @pytest.mark.parametrize(("write_s", "said"), [
     (0.4, "Writing takes about 400 ms on 2 cores, not verified; uploading"),
-    (100.0, "Writing takes about 1 min 40 s on 2 cores, not verified, if disks keep up (1500 MB/s read, 400 written); "),
+    (100.0, "Writing takes about 1:40 on 2 cores, not verified, if disks keep up (1500 MB/s read, 400 written); "),
 ])  # fmt: skip
 def test_the_prediction_says_what_disks_must_give(write_s: float, said: str) -> None:
     result = TuningResult((), "balanced", "any", 0, 1.0, Archive(), 2, 1.0)

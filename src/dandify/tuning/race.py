@@ -253,9 +253,12 @@ class Race:
         self._deadline += time.monotonic() - begun
         self.pace = median(paces.values()) if paces else 1.0
 
-    def _each(self, call: Callable[[Any], None], items: Sequence[Any]) -> None:
-        """Call for each item, in as many threads as there are workers; Ctrl-C leaves out what has not begun."""
-        pool = ThreadPoolExecutor(self.workers, "dandify-tune")
+    def _each(self, call: Callable[[Any], None], items: Sequence[Any], *, workers: int | None = None) -> None:
+        """Call for each item, in as many threads as there are workers; Ctrl-C leaves out what has not begun.
+
+        Never in the main thread: Blosc of numcodecs would use threads of its own there, of which no clock here tells.
+        """
+        pool = ThreadPoolExecutor(workers or self.workers, "dandify-tune")
         try:
             for done in [pool.submit(call, item) for item in items]:
                 done.result()
@@ -314,7 +317,8 @@ class Race:
 
         Chunks of rounds may be shorter; and beside another one, each waits for the memory that both use.
         """
-        for standing in going:
+
+        def one(standing: Standing) -> None:
             if time.monotonic() > self._deadline and turn:
                 return
             chunks, axis = standing.candidate.chunks, self.material.leading - 1
@@ -326,14 +330,16 @@ class Race:
                 timed = time_chunks(standing.coder, pieces)
             except NotIdentical as error:
                 self.faults.append(Fault(standing.candidate.name, str(error)))
-                continue
+                return
             except Unfit as error:
                 self.unfit[standing.candidate.name] = str(error)
-                continue
+                return
             encode, decode = (timed.raw, timed.encode_s), (timed.raw, timed.decode_s)
             tally = standing.tally
             standing.tally = replace(tally, encode=[*tally.encode, encode] if turn else [encode],
                                      decode=[*tally.decode, decode] if turn else [decode])  # fmt: skip
+
+        self._each(one, going, workers=1)
         self._drop_faulty()
 
     def _final(self, number: int, going: Sequence[Standing], seconds: float) -> None:
