@@ -414,9 +414,12 @@ def test_no_codec_is_timed_in_the_main_thread(tmp_path: Path) -> None:
             return back
 
     found, _ = candidates_for(recording, "any", (), [(6000, 4)])
-    codecs = [replace(c.codec, make=lambda chunks, make=c.codec.make: Watched(make(chunks))) for c in found]
+
+    def watched(codec: Codec) -> Codec:
+        return replace(codec, make=lambda chunks: Watched(codec.make(chunks)))
+
     race = Race(recording, [noise()], {(): ()}, [1.0], "balanced", 2, Archive(), tmp_path)
-    race.run([replace(c, codec=codec) for c, codec in zip(found, codecs, strict=True)], 1.0)
+    race.run([replace(c, codec=watched(c.codec)) for c in found], 1.0)
     assert any(s.final for s in race.standings)
     assert seen
     assert threading.main_thread() not in seen
