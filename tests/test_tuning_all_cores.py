@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from dandify.store.plan import plan_dataset
 from dandify.store.transforms import Transform
+from dandify.tuning import machine
 from dandify.tuning.all_cores import AllCores
 from dandify.tuning.candidates import Candidate, candidates_for
 from dandify.tuning.machine import MEMORY_BYTES, Repeated, _as_long, run_engine
@@ -88,6 +90,39 @@ def test_a_file_that_takes_next_to_no_time_is_written_again_and_again(tmp_path: 
     assert run.raw_bytes % values.nbytes == 0
     assert run.timing.cpu_s >= 0.02 or run.raw_bytes == 50 * values.nbytes
     assert run.raw_bytes > values.nbytes
+
+
+def test_the_first_writing_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What such chunks need is loaded or compiled then."""
+    write, written = machine._write, list[Timing]()
+
+    def noted(*asked: Any) -> Timing:
+        write(*asked)
+        written.append(Timing(10.0 ** len(written), 1.0))
+        return written[-1]
+
+    monkeypatch.setattr(machine, "_write", noted)
+    values = noise(500)
+    codec = candidates_for(material(values), "any", (), [(500, 16)])[0][0].codec
+    cores = AllCores(material(values), lambda _: values, {(): ()}, patterns_of(material(values)), 2, tmp_path)
+    runs = [
+        cores.run(Candidate(codec, (500, 16)), codec.make([values]), 1e9, read_bytes=read_bytes, cpu_s=0.0)
+        for read_bytes in (1e9, 0)
+    ]
+    assert [run.timing.wall_s for run in runs] == [10.0, 100.0]
+    assert [len(run.chunk_s) for run in runs] == [3, 0]
+
+
+@given(st.integers(1, 50), st.integers(1, 40), st.integers(1, 12), st.integers(1, 12), st.floats(0, 1e5))
+def test_whole_chunks_are_read_and_no_more_than_are_wanted(
+    rows: int, columns: int, deep: int, wide: int, wanted_bytes: float
+) -> None:
+    source, chunks = Repeated(np.zeros((rows, columns), "<i2"), (rows, columns), 0, (1, 1)), (deep, wide)
+    sizes = [part.stop for part in machine._beginning(source, chunks, 0, wanted_bytes)]
+    for size, chunk, length in zip(sizes, chunks, source.shape, strict=True):
+        assert size == length or size % chunk == 0
+    least = min(deep, rows) * 2  # bytes of a channel
+    assert prod(sizes) * 2 <= max(wanted_bytes, 0) + least * wide
 
 
 @pytest.mark.parametrize("backend", ["hdf5", "zarr"])

@@ -23,6 +23,7 @@ from dandify.tuning.reading import Pattern
 from dandify.tuning.timing import Timing, time_call
 
 _JOINED_MB = 96.0  # of all windows, from which files are written: more than processors keep in their caches
+_LEAST_IMAGE_MB = 32.0
 _MOST_IMAGES = 5  # written in place of one, each into files of its own
 _Names = tuple[str, ...]
 
@@ -101,7 +102,7 @@ class AllCores:
                             least_cpu_s=cpu_s)  # fmt: skip
         if material.write_image is None or candidate.codec.compression is None:
             return self._proved(candidate, found)
-        return self._image(candidate, self._joined(max(_JOINED_MB, self.image_mb)), found, cpu_s)
+        return self._image(candidate, self._joined(max(_LEAST_IMAGE_MB, self.image_mb)), found, cpu_s)
 
     def _joined(self, megabytes: float) -> NDArray[Any]:
         if megabytes not in self._values:
