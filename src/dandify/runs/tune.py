@@ -51,8 +51,8 @@ def tune(
         ``balanced``: size, and time in so far as taking twice as long must save 3.4 % of it. ``size``, ``speed`` (of
         writing), ``read`` (a second, a channel, everything; from a disk and from an archive).
     budget
-        For all streams together, on an idle machine: ``60s``, ``5min`` or seconds. A slow or busy machine takes longer,
-        at most three times.
+        For all streams together, on an idle machine: ``60s``, ``5min`` or seconds. A slow or busy machine takes longer;
+        after three times as long, only what there is to compare with and the best are still measured to the end.
     readers
         Who shall read the files: ``any`` (gzip in HDF5; gzip and Blosc in Zarr), ``plugins`` (what hdf5plugin brings),
         ``python`` (numcodecs and imagecodecs; in Zarr).

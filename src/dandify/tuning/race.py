@@ -303,10 +303,14 @@ class Race:
 
         # what there is to compare with, and then the best: on a busy machine, those behind it are left out
         ordered = sorted(going, key=lambda s: (not s.candidate.role, self._score(s), s.candidate.name))
-        first = {s.candidate.name for s in ordered[: sum(bool(s.candidate.role) for s in ordered) + 1]}
+        first = self._first(ordered)
         self._each(one, ordered)
         self._drop_faulty()
         return [s for s in ordered if s.candidate.name in done and s in self.standings]
+
+    def _first(self, ordered: Sequence[Standing]) -> set[str]:
+        """Name those that are measured however late it is: what there is to compare with, and the best beside it."""
+        return {s.candidate.name for s in ordered[: sum(bool(s.candidate.role) for s in ordered) + 1]}
 
     def _score(self, one: Standing) -> float:
         """Score by the objective; nothing is known of a candidate that took part in no round."""
@@ -317,9 +321,10 @@ class Race:
 
         Chunks of rounds may be shorter; and beside another one, each waits for the memory that both use.
         """
+        first = set() if turn else self._first(going)
 
         def one(standing: Standing) -> None:
-            if time.monotonic() > self._deadline and turn:
+            if time.monotonic() > self._deadline and standing.candidate.name not in first:
                 return
             chunks, axis = standing.candidate.chunks, self.material.leading - 1
             count = max(2, ceil(megabytes * 1e6 / (prod(chunks) * self.material.dtype.itemsize)))
