@@ -27,8 +27,10 @@ from dandify.nwb.write import write_nwb
 from dandify.project.config import read_config
 from dandify.project.tuned import TunedStream, write_tuned
 from dandify.report.text import duration_short
-from dandify.report.tune import print_tuning
+from dandify.report.tune import prediction_lines, print_tuning
 from dandify.runs.tune import parse_seconds, tune
+from dandify.tuning.material import Archive
+from dandify.tuning.result import Prediction, TuningResult
 from nwb_cases import ephys, recording
 
 VALUES = recording()
@@ -181,6 +183,18 @@ def test_no_figure_is_cut_off_in_a_terminal_of_80_columns(tuned: dandify.TuningR
     assert "…" not in said.getvalue()
     assert max(len(line) for line in said.getvalue().splitlines() if "─" in line) <= 80
     assert str(round(tuned.streams[0].rows[0].ratio, 2)) in said.getvalue()
+
+
+@pytest.mark.parametrize(("write_s", "said"), [
+    (0.4, "Writing takes about 400 ms on 2 cores, not verified; uploading"),
+    (100.0, "Writing takes about 1:40 on 2 cores, not verified, if disks keep up (1500 MB/s read, 400 written); "),
+])  # fmt: skip
+def test_the_prediction_says_what_disks_must_give(write_s: float, said: str) -> None:
+    result = TuningResult((), "balanced", "any", 0, 1.0, Archive(), 2, 1.0)
+    prediction = Prediction(3, 0, 10**11, 4e10, 5e10, 0, write_s, 1e4, read_bytes=15 * 10**10)
+    lines = prediction_lines(prediction, result)
+    assert any(line.startswith(said) for line in lines), lines
+    assert any("you would save 60 GB of 100 GB" in line for line in lines)
 
 
 @pytest.mark.parametrize(

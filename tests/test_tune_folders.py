@@ -85,6 +85,9 @@ def test_beside_recordings_they_are_passed_over_and_it_is_said(project: Path, tm
     assert "1 NWB" in note
     done = CliRunner().invoke(main, ["tune", str(tmp_path), "--budget", "1s", "--json"])
     assert note in json.loads(done.stdout)["notes"]
+    (note,) = find_sessions([tmp_path / "made.nwb"], backend="zarr").notes
+    assert note == "NWB files are measured as what they are: hdf5"
+    assert not find_sessions([tmp_path / "made.nwb"], backend="hdf5").notes
     named = find_sessions([tmp_path / "made.nwb", tmp_path / "stack.ome.tif"], backend=None)
     assert {m.backend for s in named.sessions for m in s.materials} == {"hdf5", "ome-zarr"}
 

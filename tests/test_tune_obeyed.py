@@ -181,7 +181,7 @@ def test_ctrl_c_while_a_sample_is_read_keeps_the_streams_before(
 ROW = {
     "name", "codec", "compression", "chunks", "transforms", "role", "ratio", "ratio_low", "ratio_high", "stored_bytes",
     "smaller_bytes", "files",
-    "encode_mbs", "decode_mbs", "write_mbs", "by_engine", "reads", "figures", "readers", "written",
+    "encode_mbs", "decode_mbs", "write_mbs", "prove_mbs", "by_engine", "reads", "figures", "readers", "written",
 }  # fmt: skip
 STREAM = {
     "name", "kind", "backend", "path", "shape", "dtype", "raw_bytes", "rate_hz", "rows", "tried", "windows",
@@ -193,14 +193,14 @@ RESULT = {
 }  # fmt: skip
 PREDICTION = {
     "sessions", "files", "raw_bytes", "stored_bytes", "default_bytes", "unmeasured_bytes", "write_s", "upload_s",
-    "by_convert", "saved_bytes", "smaller_bytes",
+    "by_convert", "saved_bytes", "smaller_bytes", "read_bytes",
 }  # fmt: skip
 
 
 def test_the_json_has_these_fields(lab: Path) -> None:
     """Programs read them: a field that goes or changes its meaning raises the schema's number."""
     record = json.loads(json.dumps(tuning_record(tune(lab / "raw/mouse01", budget=1, ignore=["*.tif"]))))
-    assert record["schema"] == 1
+    assert record["schema"] == 2
     assert set(record) == RESULT
     assert set(record["prediction"]) == PREDICTION
     assert all(set(stream) == STREAM for stream in record["streams"])

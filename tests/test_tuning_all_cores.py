@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dandify.store.plan import plan_dataset
-from dandify.tuning.candidates import candidates_for
-from dandify.tuning.machine import MEMORY_BYTES, Repeated, Timing, _as_long, megabytes_a_second, run_engine
+from dandify.store.transforms import Transform
+from dandify.tuning import machine
+from dandify.tuning.all_cores import AllCores
+from dandify.tuning.candidates import Candidate, candidates_for
+from dandify.tuning.machine import MEMORY_BYTES, Repeated, _as_long, run_engine
 from dandify.tuning.material import side_by_side
 from dandify.tuning.reading import patterns_of
 from dandify.tuning.schedule import plan_rounds
+from dandify.tuning.timing import Timing, megabytes_a_second
 from tuning_cases import Endless, material, noise
 
 
@@ -72,6 +78,74 @@ def test_files_of_several_slabs_hold_the_values_again_and_again(backend: str, tm
         block=(500, 16), wanted_bytes=1e9, backend=backend, workers=2, folder=tmp_path,
     )  # fmt: skip
     assert run.raw_bytes == rows * 32  # and all of it was compared
+
+
+def test_a_file_that_takes_next_to_no_time_is_written_again_and_again(tmp_path: Path) -> None:
+    values = noise(500)
+    found = candidates_for(material(values), "any", (), [(500, 16)])[0][0]
+    run = run_engine(
+        found.codec.make([values]), values, (500, 16), patterns_of(material(values)), rows=500, axis=0,  # type: ignore[arg-type]
+        block=(500, 16), wanted_bytes=1e9, backend="hdf5", workers=2, folder=tmp_path, least_cpu_s=0.02,
+    )  # fmt: skip
+    assert run.raw_bytes % values.nbytes == 0
+    assert run.timing.cpu_s >= 0.02 or run.raw_bytes == 50 * values.nbytes
+    assert run.raw_bytes > values.nbytes
+
+
+def test_the_first_writing_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What such chunks need is loaded or compiled then."""
+    write, written = machine._write, list[Timing]()
+
+    def noted(*asked: Any) -> Timing:
+        write(*asked)
+        written.append(Timing(10.0 ** len(written), 1.0))
+        return written[-1]
+
+    monkeypatch.setattr(machine, "_write", noted)
+    values = noise(500)
+    codec = candidates_for(material(values), "any", (), [(500, 16)])[0][0].codec
+    cores = AllCores(material(values), lambda _: values, {(): ()}, patterns_of(material(values)), 2, tmp_path)
+    runs = [
+        cores.run(Candidate(codec, (500, 16)), codec.make([values]), 1e9, read_bytes=read_bytes, cpu_s=0.0)
+        for read_bytes in (1e9, 0)
+    ]
+    assert [run.timing.wall_s for run in runs] == [10.0, 100.0]
+    assert [len(run.chunk_s) for run in runs] == [3, 0]
+
+
+@given(st.integers(1, 50), st.integers(1, 40), st.integers(1, 12), st.integers(1, 12), st.floats(0, 1e5))
+def test_whole_chunks_are_read_and_no_more_than_are_wanted(
+    rows: int, columns: int, deep: int, wide: int, wanted_bytes: float
+) -> None:
+    source, chunks = Repeated(np.zeros((rows, columns), "<i2"), (rows, columns), 0, (1, 1)), (deep, wide)
+    sizes = [part.stop for part in machine._beginning(source, chunks, 0, wanted_bytes)]
+    for size, chunk, length in zip(sizes, chunks, source.shape, strict=True):
+        assert size == length or size % chunk == 0
+    least = min(deep, rows) * 2  # bytes of a channel
+    assert prod(sizes) * 2 <= max(wanted_bytes, 0) + least * wide
+
+
+@pytest.mark.parametrize("backend", ["hdf5", "zarr"])
+@pytest.mark.parametrize("key", ["engine", "foreign"])
+def test_transforms_are_proved_and_applied_in_the_time_to_write(backend: str, key: str, tmp_path: Path) -> None:
+    """`convert` reads all values to prove them before it writes, and changes them while it writes."""
+    values = (noise(400_000) // 4 * 4 + 3).astype("<i2")
+    recording = material(values, backend)
+    even = {(): (), ("divide",): (Transform("divide", 3, 4),)}
+    found, _ = candidates_for(recording, "python" if backend == "zarr" else "plugins", ["divide"], [(100_000, 16)])
+    codec = next(c.codec for c in found if (c.codec.compression is None) == (key == "foreign"))
+    cores = AllCores(recording, lambda _: values, even, patterns_of(recording), 2, tmp_path)
+    proved = cores.proof(("divide",))
+    assert cores.proof(()) is None
+    assert proved is not None
+    assert 0 < proved.wall_s < 1  # of a megabyte
+    cores = replace(cores, _proofs={("divide",): Timing(7.0, 9.0)})
+    run = cores.run(Candidate(codec, (100_000, 16), ("divide",)), codec.make([values]), 2e6, read_bytes=1e6, cpu_s=0.0)
+    assert run.timing.wall_s > 7 * run.raw_bytes / 1e6
+    assert run.timing.cpu_s > 9 * run.raw_bytes / 1e6
+    wrong = replace(cores, joined=lambda _: values + 1, _values={})
+    with pytest.raises(ValueError, match="cannot be divided exactly"):  # they are applied where it is written
+        wrong.run(Candidate(codec, (100_000, 16), ("divide",)), codec.make([values]), 2e6, read_bytes=0, cpu_s=0.0)
 
 
 @pytest.mark.parametrize("rows", [7, 43, 44, 300])

@@ -16,8 +16,9 @@ from dandify.tuning.readers import Readers
 from dandify.tuning.result import Prediction, Row, StreamResult, TuningResult
 
 ROLES = {"default": "default", "usual": "neuroconv", "": ""}
-SCHEMA = 1  # of the record; raised when a field changes its meaning or goes
+SCHEMA = 2  # of the record; raised when a field changes its meaning or goes
 _MOST_TRIED = 5
+_LONG_S = 1.0  # of writing, from which it is said what disks must give
 
 
 def print_tuning(result: TuningResult, console: Console) -> None:
@@ -126,6 +127,9 @@ def prediction_lines(prediction: Prediction, result: TuningResult) -> list[str]:
     upload = f"uploading {f'{hours:.1f} h' if hours >= 1 else _time(prediction.upload_s)} at {speed:g} MB/s"
     size = f"All of {what}: {raw} become about {stored} ({default} if nothing is asked for)"
     written = f"{_time(prediction.write_s)} on {text.count(result.workers, 'core')}, not verified"
+    if prediction.write_s >= _LONG_S:  # disks that are slower than that make it longer
+        each = (size / 1e6 / prediction.write_s for size in (prediction.read_bytes, prediction.stored_bytes))
+        written += ", if disks keep up ({:.0f} MB/s read, {:.0f} written)".format(*each)
     lines = [f"{size}: you would save {saved} of {raw}."]
     if prediction.smaller_bytes:
         lines.append(f"{text.size(prediction.smaller_bytes)} of it are smaller resolutions of images.")

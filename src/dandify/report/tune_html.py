@@ -26,15 +26,16 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 1180px;
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.4rem; border-top: 1px solid var(--line);
-  padding-top: 1.2rem; }
+  padding-top: 1.2rem; } h1, h2, p { overflow-wrap: anywhere; }
 p.small, td, th, figcaption { font-size: 13px; } p.small, figcaption { color: var(--faint); }
 .total { background: var(--soft); padding: .8rem 1rem; border-radius: 6px; }
-div.wide { overflow-x: auto; } table { border-collapse: collapse; }
+div.wide { overflow-x: auto; margin: 1rem 0; } table { border-collapse: collapse; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { font-weight: 600; vertical-align: bottom; } .t { text-align: left; } tr.best td { background: var(--soft);
   font-weight: 600; }
 .words td { white-space: normal; } figure { margin: 1rem 0; } svg { max-width: 100%; height: auto; }
 svg text { fill: var(--ink); font-size: 12px; }
+@media (max-width: 600px) { svg text { font-size: 20px; } }  /* figures are drawn at half their size there */
 .axis { stroke: var(--line); } .dot { fill: var(--faint); } .tried { fill: var(--line); } .front { fill: var(--front); }
 .best { fill: var(--best); } .bar { fill: var(--front); }
 .way { fill: none; stroke: var(--front); stroke-dasharray: 4 3; }
@@ -204,19 +205,23 @@ class _Scale:
 
 
 def _table(stream: StreamResult, best: Row | None) -> str:
-    reads = "".join(f"<th>{escape(r.name)}<br>requests; disk / archive</th>" for r in stream.rows[0].reads)
-    head = (
-        '<tr><th>#</th><th class="t"></th><th class="t">chunks</th><th class="t">codec</th>'
-        '<th class="t">transforms</th>'
-        "<th>ratio</th><th>95 %</th><th>size</th><th>files</th>"
-        "<th>encode<br>MB/s a core</th><th>decode<br>MB/s a core</th>"
-        f"<th>write<br>MB/s, all cores</th>{reads}</tr>"
+    """Two tables, of which none is wider than a page: what rows become, and what reading them costs."""
+    size_heads = (
+        '<th>#</th><th class="t"></th><th class="t">chunks</th><th class="t">codec</th><th class="t">transforms</th>'
+        "<th>ratio</th><th>95 %</th><th>size</th><th>files</th><th>encode<br>MB/s a core</th>"
+        "<th>decode<br>MB/s a core</th><th>write<br>MB/s, all cores</th>"
     )
-    return (
-        f'<div class="wide"><table>{head}'
-        f"{''.join(_table_row(n, row, stream, best) for n, row in enumerate(stream.rows, 1))}"
-        "</table></div>"
+    read_heads = "<th>#</th>" + "".join(
+        f"<th>{escape(r.name)}<br>requests; disk / archive</th>" for r in stream.rows[0].reads
     )
+    sizes, reads = (
+        f'<div class="wide"><table><tr>{heads}</tr>{"".join(found)}</table></div>'
+        for heads, found in (
+            (size_heads, (_size_row(n, row, stream, best) for n, row in enumerate(stream.rows, 1))),
+            (read_heads, (_read_row(n, row, best) for n, row in enumerate(stream.rows, 1))),
+        )
+    )
+    return sizes + reads
 
 
 def _readers(stream: StreamResult) -> str:
@@ -230,19 +235,28 @@ def _readers(stream: StreamResult) -> str:
     return f'<div class="wide words"><table>{head}{rows}</table></div>'
 
 
-def _table_row(number: int, row: Row, stream: StreamResult, best: Row | None) -> str:
+def _size_row(number: int, row: Row, stream: StreamResult, best: Row | None) -> str:
     marks = ["best" if row is best else "front" if row in stream.front else "", ROLES[row.role]]
     marks.append("" if row.written or row.role else "measured only")
     interval = "" if row.ratio_low is None else f"{row.ratio_low:.2f} to {row.ratio_high:.2f}"
     words = [", ".join(filter(None, marks)), "x".join(map(str, row.chunks)), row.codec, ", ".join(row.transforms)]
     numbers = [
-        f"{row.ratio:.2f}", interval, text.size(row.stored_bytes), str(row.files),
-        f"{row.encode_mbs:.0f}", f"{row.decode_mbs:.0f}",
-        f"{row.write_mbs:.0f}", *(f"{r.requests:.0f}; {short(r.local_s)} / {short(r.archive_s)}" for r in row.reads),
+        f"{row.ratio:.2f}", interval, text.size(row.stored_bytes), str(row.files), f"{row.encode_mbs:.0f}",
+        f"{row.decode_mbs:.0f}", f"{row.write_mbs:.0f}",
     ]  # fmt: skip
-    cells = [f"<td>{number}</td>", *(f'<td class="t">{escape(word)}</td>' for word in words)]
-    cells += [f"<td>{figure}</td>" for figure in numbers]
-    return f"<tr{' class=best' if row is best else ''}>{''.join(cells)}</tr>"
+    cells = [f'<td class="t">{escape(word)}</td>' for word in words] + [f"<td>{figure}</td>" for figure in numbers]
+    return _row(number, cells, marked=row is best)
+
+
+def _read_row(number: int, row: Row, best: Row | None) -> str:
+    cells = [
+        f"<td>{r.requests:.0f}; {short(r.local_s)} / {short(r.archive_s)}</td>" for r in row.reads
+    ]  # fmt: skip
+    return _row(number, cells, marked=row is best)
+
+
+def _row(number: int, cells: Sequence[str], *, marked: bool) -> str:
+    return f"<tr{' class=best' if marked else ''}><td>{number}</td>{''.join(cells)}</tr>"
 
 
 def _histogram(stream: StreamResult) -> str:

@@ -98,7 +98,11 @@ def find_sessions(
             remedy=f"leave --backend out: there is what becomes {', '.join(others)}" if others else
             "`dandify scan` says what there is",
         )  # fmt: skip
-    return Found(tuple(s for s in kept if s.materials), tuple(n for found in each for n in found.notes))
+    notes = [n for found in each for n in found.notes]
+    other = {m.backend for s in kept if s.stored for m in s.materials} - {backend or recordings, "ome-zarr"}
+    if other and (backend or recordings):
+        notes.append(f"NWB files are measured as what they are: {', '.join(sorted(other))}")
+    return Found(tuple(s for s in kept if s.materials), tuple(notes))
 
 
 def project_sessions(config: Path, *, backend: str | None, recordings: str | None = None) -> tuple[Session, ...]:

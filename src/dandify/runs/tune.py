@@ -51,8 +51,8 @@ def tune(
         ``balanced``: size, and time in so far as taking twice as long must save 3.4 % of it. ``size``, ``speed`` (of
         writing), ``read`` (a second, a channel, everything; from a disk and from an archive).
     budget
-        For all streams together, on an idle machine: ``60s``, ``5min`` or seconds. A slow or busy machine takes longer,
-        at most three times.
+        For all streams together, on an idle machine: ``60s``, ``5min`` or seconds. A slow or busy machine takes longer;
+        after three times as long, only what there is to compare with and the best are still measured to the end.
     readers
         Who shall read the files: ``any`` (gzip in HDF5; gzip and Blosc in Zarr), ``plugins`` (what hdf5plugin brings),
         ``python`` (numcodecs and imagecodecs; in Zarr).
@@ -246,7 +246,7 @@ def predict(result: TuningResult, sessions: Sequence[Session], *, written: bool 
     if not best:
         return None
     measured = {s.name: s for s in result.streams}
-    raw, smaller, unmeasured, stored, default, write_s, used = 0, 0.0, 0, 0.0, 0.0, 0.0, set[bool]()
+    raw, read, smaller, unmeasured, stored, default, write_s, used = 0, 0, 0.0, 0, 0.0, 0.0, 0.0, set[bool]()
     for material in (m for session in sessions for m in session.materials):
         like = _like(material, result.streams)
         row = best.get(like.name) if like else None
@@ -258,6 +258,7 @@ def predict(result: TuningResult, sessions: Sequence[Session], *, written: bool 
         share = material.raw_bytes / measured[like.name].raw_bytes
         usual = like.role("default") or row
         raw += material.raw_bytes
+        read += material.raw_bytes * (2 if row.transforms else 1)
         smaller += row.smaller_bytes * share
         stored += (row.stored_bytes + row.smaller_bytes) * share
         default += (usual.stored_bytes + usual.smaller_bytes) * share
@@ -265,7 +266,7 @@ def predict(result: TuningResult, sessions: Sequence[Session], *, written: bool 
         used.add(row.written)
     return Prediction(
         sum(not s.stored for s in sessions), sum(s.stored for s in sessions), raw, stored, default, unmeasured,
-        write_s, stored / result.archive.bytes_per_s, smaller, by_convert=False not in used,
+        write_s, stored / result.archive.bytes_per_s, smaller, read, by_convert=False not in used,
     )  # fmt: skip
 
 

@@ -14,6 +14,9 @@ from dandify.tuning.material import Material
 
 IMAGE_BYTES = (4 * 2**20, 2**20)  # raw, of a chunk of an image
 IMAGE_DEPTHS = (64, 16, 2)  # planes: an odd number would cut through the voxels of the next level, and is not written
+_BITS_ALONE, _BITS = frozenset({"blosc-zstd-bits"}), 8
+"""Images whose bits are shuffled in any case: Blosc does not do it to blocks that are no multiple of 8 values, and a
+sample in blocks of another length would not show it."""
 DEFAULT, USUAL = "default", "usual"
 """Roles: what `convert` writes when nothing is asked for, and what neuroconv does."""
 
@@ -89,6 +92,7 @@ def candidates_for(
         for chunks in (shapes_for(material) if shapes is None else shapes)
         for codec in there
         for chosen in transforms_for(transforms)
+        if codec.key not in _BITS_ALONE or prod(chunks) % _BITS == 0
     ]
     return tuple(found), tuple(codec for codec in codecs if codec.missing is not None)
 

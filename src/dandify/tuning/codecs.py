@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -62,12 +62,24 @@ class Codec:
 
     @property
     def missing(self) -> str | None:
-        """Package that is not installed; None if nothing is missing."""
-        return self.package if self.package and find_spec(self.package.replace("-", "_")) is None else None
+        """Say how to get the package that it needs; None if nothing is missing."""
+        return _missing(self.package) if self.package else None
 
     def readers(self, backend: str) -> Readers:
         """Who can and who cannot read it."""
         return readers_of(backend, self.group, self.package or _PACKAGES.get(self.key.split(":")[0]))
+
+
+@cache
+def _missing(package: str) -> str | None:
+    module = package.replace("-", "_")
+    if find_spec(module) is None:
+        return f"pip install {package}"
+    try:
+        import_module(module)
+    except (ImportError, OSError) as error:  # such as a library of the system that it needs
+        return f"{package} is installed, but cannot be loaded: {error}"
+    return None
 
 
 REFERENCE = "gzip:isal"  # of HDF5: how fast this machine is, is told by it
@@ -215,25 +227,29 @@ def _python(dtype: np.dtype[Any]) -> Iterator[Codec]:
                     partial(_numcodecs, _blosc("zstd", 1, 2), (delta,)))  # fmt: skip
     if dtype.kind in "iuf" and dtype.itemsize in (2, 4, 8):
         for major in (False, True):
-            yield _image("pcodec", "pcodec 8", major, 110, 300, _pcodec, unsigned=False)
+            yield _image("pcodec", "pcodec 8", major, 110, 300, _pcodec, kind="")
     if dtype.kind in "iu" and dtype.itemsize <= 2:
         for major in (False, True):
             yield _image("jpegxl", "JPEG-XL, lossless, effort 1", major, 650, 200, _jpegxl)
             yield _image("jpegls", "JPEG-LS, lossless", major, 100, 110, _jpegls)
             yield _image("htj2k", "HTJ2K, reversible", major, 190, 300, _htj2k)
-    if dtype.kind == "i" and dtype.itemsize == 2:
-        for package, title in (("flac-numcodecs", "FLAC 5"), ("wavpack-numcodecs", "WavPack 2")):
-            name = title.split()[0].lower()
-            yield Codec(name, title, "python", 120, 250, partial(_audio, name), None, package, signals_only=True)
+    for major in (False, True):
+        where, end = (", channel-major", ":channels") if major else ("", "")
+        if dtype.kind in "iu" and dtype.itemsize == 2:  # all that flac-numcodecs takes
+            yield Codec(f"flac{end}", f"FLAC 5{where}", "python", 125, 190, partial(_flac, major), None,
+                        "flac-numcodecs", signals_only=True)  # fmt: skip
+        if (dtype.kind in "iu" and dtype.itemsize <= 4) or dtype.newbyteorder("=") == np.float32:
+            yield Codec(f"wavpack{end}", f"WavPack 2{where}", "python", *((66, 66) if major else (39, 70)),
+                        partial(_wavpack, major), None, "wavpack-numcodecs", signals_only=True)  # fmt: skip
 
 
 def _image(
     name: str, title: str, major: bool, fast: float, back: float, calls: Callable[[], tuple[Any, Any]], *,
-    unsigned: bool = True,
+    kind: str = "u",
 ) -> Codec:  # fmt: skip
     def make(_: object) -> Coder:
         press, release = calls()
-        return ImageCoder(press, release, major, unsigned)
+        return ImageCoder(press, release, major, kind)
 
     where = ", channel-major" if major else ""
     key = f"imagecodecs:{name}{':channels' if major else ''}"
@@ -273,7 +289,21 @@ def _numcodecs(codec: tuple[str, dict[str, Any]], filters: tuple[tuple[str, dict
     return NumcodecsCoder(tuple(made[:-1]), made[-1])
 
 
-def _audio(name: str, _: object) -> Coder:
-    if name == "flac":
-        return NumcodecsCoder((), import_module("flac_numcodecs").Flac(level=5))
-    return NumcodecsCoder((), import_module("wavpack_numcodecs").WavPack(level=2))
+def _flac(major: bool, _: object) -> Coder:
+    return _sound(import_module("flac_numcodecs").Flac(level=5), major)
+
+
+def _wavpack(major: bool, _: object) -> Coder:
+    return _sound(import_module("wavpack_numcodecs").WavPack(level=2, num_decoding_threads=1), major)
+
+
+def _sound(codec: Any, major: bool) -> Coder:
+    """Give channels as they lie in a chunk, or one after another as a single one, of which all are predicted alike.
+
+    FLAC takes one or two channels, and more as if they were one whose samples take turns.
+    """
+
+    def release(payload: bytes, _: object, dtype: np.dtype[Any]) -> NDArray[Any]:
+        return np.frombuffer(np.ascontiguousarray(codec.decode(payload)), dtype)
+
+    return ImageCoder(lambda image: codec.encode(image.reshape(-1) if major else image), release, major, "i")

@@ -160,9 +160,10 @@ class PixelCoder:
 
 @dataclass(frozen=True)
 class ImageCoder:
-    """A codec of images or of numbers, fed with native unsigned or signed integers in two axes.
+    """A codec of images, sound or numbers, fed with native values in two axes.
 
-    Signed samples are moved by half their range, exactly, since image codecs know none; big-endian ones are swapped.
+    Codecs of images know unsigned integers only, those of sound signed ones: others are moved by half their range,
+    exactly. Big-endian values are swapped.
 
     Parameters
     ----------
@@ -170,14 +171,14 @@ class ImageCoder:
         Encode an array, and decode bytes to one.
     channel_major
         Each channel's samples one after another, which is how a signal looks most like an image.
-    unsigned
-        It takes unsigned integers only.
+    kind
+        Of integers that it takes: ``u`` or ``i``; both if empty.
     """
 
     press: Callable[[NDArray[Any]], bytes]
     release: Callable[[bytes, tuple[int, ...], np.dtype[Any]], NDArray[Any]]
     channel_major: bool = False
-    unsigned: bool = True
+    kind: str = "u"
 
     def encode(self, values: NDArray[Any]) -> bytes:
         """Encode a chunk."""
@@ -194,20 +195,20 @@ class ImageCoder:
         if self.channel_major:
             image = image.T
         if native.kind != dtype.kind:
-            image = _moved(image, native).view(dtype.newbyteorder("="))
+            image = _moved(image).view(dtype.newbyteorder("="))
         return np.ascontiguousarray(image.reshape(shape), dtype)
 
     def _image(self, values: NDArray[Any]) -> NDArray[Any]:
         native = self._native(values.dtype)
         plain = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
         if native.kind != plain.dtype.kind:
-            plain = _moved(plain.view(native), native)
+            plain = _moved(plain).view(native)
         image = plain.reshape(_two(values.shape))
         return np.ascontiguousarray(image.T if self.channel_major else image)
 
     def _native(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         native = dtype.newbyteorder("=")
-        return np.dtype(f"u{dtype.itemsize}") if self.unsigned and native.kind == "i" else native
+        return np.dtype(f"{self.kind}{dtype.itemsize}") if self.kind and native.kind in "iu" else native
 
 
 def raw_of(values: NDArray[Any]) -> Bytes:
@@ -226,7 +227,8 @@ def _two(shape: tuple[int, ...]) -> tuple[int, int]:
     return int(np.prod(shape)) // max(1, columns), columns
 
 
-def _moved(values: NDArray[Any], native: np.dtype[Any]) -> NDArray[Any]:
+def _moved(values: NDArray[Any]) -> NDArray[Any]:
     """Flip the highest bit: half the range is added, or taken away again."""
-    moved: NDArray[Any] = values ^ native.type(1 << (8 * native.itemsize - 1))
+    plain = values.view(f"u{values.itemsize}")
+    moved: NDArray[Any] = plain ^ plain.dtype.type(1 << (8 * plain.itemsize - 1))
     return moved

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, prod
 from pathlib import Path
 from shutil import rmtree
-from statistics import median
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from dandify.sources.arrays import MemoryArray
 from dandify.sources.contract import Array
+from dandify.sources.transformed import Transformed
 from dandify.store.compression import declared, zarr_codec
 from dandify.store.encode import Encoder
 from dandify.store.hdf5_read import load_plugins
@@ -25,21 +26,15 @@ from dandify.store.pipeline import Job, fill
 from dandify.store.plan import plan_dataset
 from dandify.store.region import Blocks, Region, grid
 from dandify.store.target import HDF5Target, ZarrTarget, hdf5_file
+from dandify.store.transforms import Transform
 from dandify.tuning.coders import Coder, EngineCoder
 from dandify.tuning.reading import Pattern, chunks_touched
+from dandify.tuning.timing import Timing, time_call
 from dandify.tuning.trial import require_same
 
 MEMORY_BYTES = 1_000_000_000
 _CHUNKS_A_WORKER = 2  # at least: one alone is waited for from its beginning to its end
-_TICK_S = 0.05  # of CPU time: a clock of Windows goes on by 16 ms at a time
-
-
-@dataclass(frozen=True)
-class Timing:
-    """What a run on all cores took: wall seconds, and CPU seconds of all threads."""
-
-    wall_s: float
-    cpu_s: float
+_MOST_WRITES = 50  # of a file that takes next to no time
 
 
 @dataclass(frozen=True)
@@ -49,13 +44,14 @@ class MachineRun:
     Attributes
     ----------
     timing
-        Of reading the values from memory, cutting, encoding in threads, writing (not waiting for the disk).
+        Of reading the values from memory, changing them by exact transforms, cutting, encoding in threads, writing (not
+        waiting for the disk); of all times that a short file was written.
     raw_bytes
-        That were written.
+        That were written, all times.
     chunks
         Shape of a chunk, clipped to what was written.
     chunk_s
-        Wall time of reading, for each chunk that a pattern touches; by the pattern's name.
+        Wall time of reading, for each chunk that a pattern touches; by the pattern's name, of those that were tried.
     by_engine
         The engine wrote it and a usual reader read it; otherwise it was encoded in threads, and decoded in memory.
     smaller
@@ -68,18 +64,6 @@ class MachineRun:
     chunk_s: dict[str, float]
     by_engine: bool
     smaller: tuple[int, int] = (0, 0)
-
-
-def megabytes_a_second(runs: Sequence[tuple[Timing, int]]) -> float:
-    """Raw megabytes a second of all cores, out of the timings and raw bytes of several runs.
-
-    CPU seconds are much the same however busy a machine is, and their median counts. How many cores were at work
-    meanwhile is told by the run that was disturbed the least: what else a machine has to do only ever makes them fewer.
-    """
-    if min(timing.cpu_s for timing, _ in runs) < _TICK_S:
-        return median(size / 1e6 / max(1e-7, timing.wall_s) for timing, size in runs)
-    cpu_s = median(timing.cpu_s / (size / 1e6) for timing, size in runs)
-    return 1 / (cpu_s * min(timing.wall_s / timing.cpu_s for timing, _ in runs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +107,7 @@ class Repeated(Array):
 def run_engine(
     coder: EngineCoder, values: NDArray[Any], chunks: tuple[int, ...], patterns: tuple[Pattern, ...], *, rows: int,
     axis: int, block: tuple[int, ...], wanted_bytes: float, backend: str, workers: int, folder: Path,
+    transforms: Sequence[Transform] = (), least_cpu_s: float = 0.0, read_bytes: float | None = None, warm: bool = False,
 ) -> MachineRun:  # fmt: skip
     """Write a file as long as is wanted, and read it in each way, comparing all bits with the values.
 
@@ -143,13 +128,21 @@ def run_engine(
     block
         What the stream's source yields at one go.
     wanted_bytes
-        Raw bytes to write and to read, or as many more as whole chunks are for every worker.
+        Raw bytes to write, or as many more as whole chunks are for every worker.
     backend
         ``hdf5`` or ``zarr``.
     workers
         Threads.
     folder
         For the file, which is removed.
+    transforms
+        That are applied to the values while they are read.
+    least_cpu_s
+        A file that takes less is written again and again: once would tell how threads are begun.
+    read_bytes
+        Raw bytes to read, in whole chunks; those of ``wanted_bytes`` if None.
+    warm
+        It is written once more, at first, which does not count: what such chunks need is loaded or compiled then.
 
     Raises
     ------
@@ -158,16 +151,31 @@ def run_engine(
     """
     chunks = tuple(min(c, n) for c, n in zip(chunks, (*values.shape[:axis], rows, *values.shape[axis + 1 :]),
                                              strict=True))  # fmt: skip
-    source = _as_long(values, chunks, rows, axis, block, wanted_bytes, workers)
-    share = min(1.0, wanted_bytes / source.nbytes)
-    much = chunks[axis] * max(1, ceil(source.shape[axis] * share / chunks[axis]))
-    same = source[tuple(slice(0, min(n, much) if k == axis else n) for k, n in enumerate(source.shape))]
-    with written(coder.encoder, source, chunks, backend=backend, workers=workers, folder=folder) as (path, timing):
+    source = changed(_as_long(values, chunks, rows, axis, block, wanted_bytes, workers), transforms)
+    same = source[_beginning(source, chunks, axis, wanted_bytes if read_bytes is None else read_bytes)]
+    with written(coder.encoder, source, chunks, backend=backend, workers=workers, folder=folder,
+                 least_cpu_s=least_cpu_s, warm=warm) as (path, timing, times):  # fmt: skip
         seconds: dict[str, float] = {}
         for pattern in patterns:  # each from a file of its own: HDF5 keeps the chunks that were decoded last
             with _opened(path, backend) as data:
                 seconds[pattern.name] = _read_s(data, same, chunks, pattern)
-    return MachineRun(timing, source.nbytes, chunks, seconds, by_engine=True)
+    return MachineRun(timing, times * source.nbytes, chunks, seconds, by_engine=True)
+
+
+def _beginning(source: Array, chunks: tuple[int, ...], axis: int, wanted_bytes: float) -> Region:
+    """Lay whole chunks at the beginning of a source, about as many bytes as are wanted; of signals, fewer channels."""
+    shape = list(source.shape)
+    each = max(1, prod(shape) // shape[axis]) * source.dtype.itemsize
+    shape[axis] = min(shape[axis], chunks[axis] * max(1, int(wanted_bytes / each / chunks[axis])))
+    if len(shape) == axis + 2:  # each chunk costs the same, whatever channels it is of
+        each = prod(shape) // shape[-1] * source.dtype.itemsize
+        shape[-1] = min(shape[-1], chunks[-1] * max(1, ceil(wanted_bytes / each / chunks[-1])))
+    return tuple(slice(0, n) for n in shape)
+
+
+def changed(source: Array, transforms: Sequence[Transform]) -> Array:
+    """Give a source whose values are changed while they are read, as `convert` does; itself where there is nothing."""
+    return Transformed(source, tuple(transforms)) if transforms else source
 
 
 def _as_long(
@@ -196,8 +204,9 @@ def _as_long(
 
 @contextmanager
 def written(
-    encoder: Encoder, source: Blocks, chunks: tuple[int, ...], *, backend: str, workers: int, folder: Path
-) -> Iterator[tuple[Path, Timing]]:  # fmt: skip
+    encoder: Encoder, source: Blocks, chunks: tuple[int, ...], *, backend: str, workers: int, folder: Path,
+    least_cpu_s: float = 0.0, warm: bool = False,
+) -> Iterator[tuple[Path, Timing, int]]:  # fmt: skip
     """Write an array by the engine, in a file or a Zarr that is there until the context ends.
 
     Parameters
@@ -214,37 +223,51 @@ def written(
         Threads.
     folder
         For the file.
+    least_cpu_s
+        It is written again until all times together have taken so much CPU time.
+    warm
+        The first time does not count.
+
+    Yields
+    ------
+    tuple
+        Where it is, what all times took, and how often it was written.
     """
-    dtype = np.dtype(source.dtype)
-    plan = plan_dataset(source.shape, dtype, memory_bytes=MEMORY_BYTES, workers=workers, chunks=chunks,
-                        block=source.block)  # fmt: skip
+    plan = plan_dataset(source.shape, np.dtype(source.dtype), memory_bytes=MEMORY_BYTES, workers=workers,
+                        chunks=chunks, block=source.block)  # fmt: skip
     job = Job("sample", "data", source, plan, encoder)
     path = folder / f"sample.{'h5' if backend == 'hdf5' else 'zarr'}"
+    total, times = Timing(0.0, 0.0), 0
     try:
-        if backend == "hdf5":
-            filters = declared(encoder)
-            with hdf5_file(path, "w") as file:
-                data = file.create_dataset(
-                    "data", source.shape, dtype, chunks=chunks, compression=filters.compression,
-                    compression_opts=filters.options, shuffle=filters.shuffled,
-                )  # fmt: skip
-                timing = time_call(lambda: fill(job, HDF5Target(data), workers=workers, advance=lambda _: None))
-        else:
-            import zarr
-
-            zarr.open_array(str(path), mode="w", shape=source.shape, dtype=dtype, chunks=chunks, order="C",
-                            fill_value=0, compressor=zarr_codec(encoder))  # fmt: skip
-            timing = time_call(lambda: fill(job, ZarrTarget(path), workers=workers, advance=lambda _: None))
-        yield path, timing
+        if warm:
+            _write(job, path, backend, workers)
+        while not times or (total.cpu_s < least_cpu_s and times < _MOST_WRITES):
+            _remove(path)
+            total, times = total + _write(job, path, backend, workers), times + 1
+        yield path, total, times
     finally:
-        rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        _remove(path)
 
 
-def time_call(call: Callable[[], object]) -> Timing:
-    """Call, and take the time; nothing else may be at work in this process."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    call()
-    return Timing(time.perf_counter() - wall, time.process_time() - cpu)
+def _write(job: Job, path: Path, backend: str, workers: int) -> Timing:
+    plan = job.plan
+    if backend == "hdf5":
+        filters = declared(job.encoder)
+        with hdf5_file(path, "w") as file:
+            data = file.create_dataset(
+                "data", plan.shape, plan.dtype, chunks=plan.chunks, compression=filters.compression,
+                compression_opts=filters.options, shuffle=filters.shuffled,
+            )  # fmt: skip
+            return time_call(lambda: fill(job, HDF5Target(data), workers=workers, advance=lambda _: None))
+    import zarr
+
+    zarr.open_array(str(path), mode="w", shape=plan.shape, dtype=plan.dtype, chunks=plan.chunks, order="C",
+                    fill_value=0, compressor=zarr_codec(job.encoder))  # fmt: skip
+    return time_call(lambda: fill(job, ZarrTarget(path), workers=workers, advance=lambda _: None))
+
+
+def _remove(path: Path) -> None:
+    rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -280,7 +303,8 @@ def _within(region: Region, shape: tuple[int, ...]) -> Region:
 
 
 def run_threads(
-    coder: Coder, values: NDArray[Any], chunks: tuple[int, ...], patterns: tuple[Pattern, ...], *, workers: int
+    coder: Coder, values: NDArray[Any], chunks: tuple[int, ...], patterns: tuple[Pattern, ...], *, workers: int,
+    transforms: Sequence[Transform] = (), least_cpu_s: float = 0.0,
 ) -> MachineRun:  # fmt: skip
     """Encode values in threads and decode them, in memory: of what the engine does not write.
 
@@ -291,16 +315,22 @@ def run_threads(
     """
     chunks = tuple(min(c, n) for c, n in zip(chunks, values.shape, strict=True))
     regions = [region for _, region in grid(values.shape, chunks)]
+    source = changed(MemoryArray(values), transforms)
     payloads: list[bytes] = []
 
     def encode(region: Region) -> bytes:
-        return coder.encode(np.ascontiguousarray(values[region]))
+        return coder.encode(np.ascontiguousarray(source[region]))
 
+    total, times = Timing(0.0, 0.0), 0
     with ThreadPoolExecutor(workers, "dandify-tune") as pool:
-        timing = time_call(lambda: payloads.extend(pool.map(encode, regions)))
-    begun = time.perf_counter()
+        while not times or (total.cpu_s < least_cpu_s and times < _MOST_WRITES):
+            payloads.clear()
+            total, times = total + time_call(lambda: payloads.extend(pool.map(encode, regions))), times + 1
+    seconds = 0.0
     for region, payload in zip(regions, payloads, strict=True):
-        part = values[region]
-        require_same(np.ascontiguousarray(part), coder.decode(payload, part.shape, part.dtype))
-    each = (time.perf_counter() - begun) / len(regions)
-    return MachineRun(timing, values.nbytes, chunks, {p.name: each for p in patterns}, by_engine=False)
+        part = np.ascontiguousarray(source[region])
+        begun = time.perf_counter()
+        require_same(part, coder.decode(payload, part.shape, part.dtype))
+        seconds += time.perf_counter() - begun
+    each = seconds / len(regions)
+    return MachineRun(total, times * values.nbytes, chunks, {p.name: each for p in patterns}, by_engine=False)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from math import ceil, copysign, log, prod
+from math import ceil, copysign, inf, log, prod
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,6 +22,7 @@ from dandify.tuning.coders import Coder
 from dandify.tuning.machine import MachineRun
 from dandify.tuning.material import Archive, Material, fewer_rows, side_by_side
 from dandify.tuning.objective import OBJECTIVES, Figures, best_of, score
+from dandify.tuning.proving import core_s, usual_s
 from dandify.tuning.reading import Pattern, ReadCost, count, patterns_of
 from dandify.tuning.schedule import TIMED_MB, plan_rounds
 from dandify.tuning.trial import (
@@ -40,6 +41,9 @@ STEP = 2.0  # of a speed beyond: choices change with these steps alone
 _LATE = 3.0  # times the budget: what is not measured then is left out
 _GRACE_S = 2.0
 _CALIBRATION_MB = 0.5
+_LEAST_TURNS = 2  # of timing finalists, though the budget be over: of one alone, nothing tells what it is
+_READ_TURNS = 2  # in which files are read, too,
+_READ_SHARE = 0.2  # for so much of the time that they are written: readers take several times as long as decoding does
 _ENOUGH_S = 1.0  # of CPU time: what took so long on all cores is not repeated
 _IMAGE_MB_A_SECOND, _MOST_IMAGE_MB = 8.0, 128.0  # of the budget, that are written of an image
 _WINDOW_MB = 2.0  # of a window, before another one is measured
@@ -132,19 +136,32 @@ class Race:
     late: bool = False
     unfit: dict[str, str] = field(default_factory=dict)
     _deadline: float = 0.0
+    _extra_s: dict[tuple[str, ...], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.patterns = patterns_of(self.material)
         self._order = _spread(len(self.weights))
-        self._all_cores = AllCores(self.material, self._joined, self.patterns, self.workers, self.folder)
+        self._all_cores = AllCores(
+            self.material, self._joined, self.applied, self.patterns, self.workers, self.folder
+        )  # fmt: skip
 
-    def run(self, candidates: Sequence[Candidate], seconds: float) -> None:
+    def run(self, candidates: Sequence[Candidate], seconds: float, *, begun: float | None = None) -> None:
         """Race for so many seconds of an idle machine of usual speed; Ctrl-C ends it, and what was measured stays.
 
-        What is measured depends on the budget and on nothing that a clock says, or the same seed would not give the
-        same choice. A slow or busy machine takes longer; at three times the budget, it is over.
+        What is measured, and the sizes by which it is judged, depend on the budget and on nothing that a clock says, or
+        the same seed would not give the same choice. A slow or busy machine takes longer; at three times the budget, it
+        is over. Only how often finalists are timed once more depends on what is left of the budget.
+
+        Parameters
+        ----------
+        candidates
+            That take part.
+        seconds
+            Of the budget.
+        begun
+            When these began, by `time.monotonic`; now if None.
         """
-        begun = time.monotonic()
+        begun = time.monotonic() if begun is None else begun
         self._deadline = begun + _LATE * seconds + _GRACE_S
         self._all_cores.image_mb = min(_MOST_IMAGE_MB, _IMAGE_MB_A_SECOND * seconds)
         try:
@@ -159,6 +176,8 @@ class Race:
                 going = self._kept(going, plan.kept(number))
             going = self._sized(going, plan.final_mb)
             for turn in range(plan.repeats):
+                if turn >= _LEAST_TURNS and time.monotonic() > begun + seconds:
+                    break
                 ordered = going if turn % 2 == 0 else going[::-1]
                 self._timed(turn, ordered, min(TIMED_MB, plan.final_mb))
                 self._final(len(plan.rounds), ordered, plan.timed_s)
@@ -170,11 +189,21 @@ class Race:
     def figures(self, one: Standing) -> Figures:
         """Give what a candidate is judged by: its sizes as measured, its speeds in steps."""
         stored = self.stored_bytes(one)
-        write = self.material.raw_bytes / 1e6 / self.steady(one.candidate.codec.encode_mbs, one.tally.encode_mbs)
+        each = 1 / self.steady(one.candidate.codec.encode_mbs, one.tally.encode_mbs) + usual_s(one.candidate.transforms)
+        write = self.material.raw_bytes / 1e6 * each
         back = self.steady(one.candidate.codec.decode_mbs, one.tally.decode_mbs)
         chunk_s = prod(one.candidate.chunks) * self.material.dtype.itemsize / 1e6 / back
         reads = [self.cost(p, one, stored, chunk_s) for p in self.patterns]
         return Figures(stored, write, tuple(s for r in reads for s in (r.local_s, r.archive_s)))
+
+    def encode_mbs(self, one: Standing) -> float:
+        """Speed of one core, as measured: encoding, and before it the transforms and their proof."""
+        return 1 / (1 / one.tally.encode_mbs + self._extra_s.get(one.candidate.transforms, 0.0))
+
+    def prove_mbs(self, one: Standing) -> float | None:
+        """Speed of all cores in the reading that proves transforms; None where there are none."""
+        each = self._all_cores.proof(one.candidate.transforms)
+        return None if each is None else 1 / max(1e-9, each.wall_s)
 
     def stored_bytes(self, one: Standing) -> float:
         """Size of the whole stream with a candidate, HDF5's index of its chunks included."""
@@ -219,12 +248,17 @@ class Race:
 
         begun = time.monotonic()
         self._each(one, list({c.codec.key: c for c in candidates if not c.transforms}.values()))
+        part = fewer_rows(self.windows[self._order[0]], self.material, TIMED_MB)
+        self._extra_s = {names: core_s(part, transforms) for names, transforms in self.applied.items()}
         self._deadline += time.monotonic() - begun
         self.pace = median(paces.values()) if paces else 1.0
 
-    def _each(self, call: Callable[[Any], None], items: Sequence[Any]) -> None:
-        """Call for each item, in as many threads as there are workers; Ctrl-C leaves out what has not begun."""
-        pool = ThreadPoolExecutor(self.workers, "dandify-tune")
+    def _each(self, call: Callable[[Any], None], items: Sequence[Any], *, workers: int | None = None) -> None:
+        """Call for each item, in as many threads as there are workers; Ctrl-C leaves out what has not begun.
+
+        Never in the main thread: Blosc of numcodecs would use threads of its own there, of which no clock here tells.
+        """
+        pool = ThreadPoolExecutor(workers or self.workers, "dandify-tune")
         try:
             for done in [pool.submit(call, item) for item in items]:
                 done.result()
@@ -247,7 +281,8 @@ class Race:
 
         self._each(one, ordered)
         self._drop_faulty()
-        self.pace = median(s.tally.encode_mbs / s.candidate.codec.encode_mbs for s in self.standings if s.tally.raw)
+        paces = [s.tally.encode_mbs / s.candidate.codec.encode_mbs for s in self.standings if s.tally.raw]
+        self.pace = median(paces) if paces else self.pace
 
     def _sized(self, going: Sequence[Standing], megabytes: float) -> list[Standing]:
         """Take the sizes of finalists from all windows: of each as much, and the same whoever else takes part."""
@@ -268,20 +303,28 @@ class Race:
 
         # what there is to compare with, and then the best: on a busy machine, those behind it are left out
         ordered = sorted(going, key=lambda s: (not s.candidate.role, self._score(s), s.candidate.name))
-        first = {s.candidate.name for s in ordered[: sum(bool(s.candidate.role) for s in ordered) + 1]}
+        first = self._first(ordered)
         self._each(one, ordered)
         self._drop_faulty()
         return [s for s in ordered if s.candidate.name in done and s in self.standings]
 
+    def _first(self, ordered: Sequence[Standing]) -> set[str]:
+        """Name those that are measured however late it is: what there is to compare with, and the best beside it."""
+        return {s.candidate.name for s in ordered[: sum(bool(s.candidate.role) for s in ordered) + 1]}
+
     def _score(self, one: Standing) -> float:
         """Score by the objective; nothing is known of a candidate that took part in no round."""
-        return score(self.objective, self.figures(one)) if one.tally.raw else 0.0
+        return score(self.objective, self.figures(one)) if one.tally.raw else inf
 
     def _timed(self, turn: int, going: Sequence[Standing], megabytes: float) -> None:
-        """Time finalists on one core each, on chunks as long as the file's: those of rounds may be shorter."""
+        """Time finalists on one core, one after another, on chunks as long as those of the file.
+
+        Chunks of rounds may be shorter; and beside another one, each waits for the memory that both use.
+        """
+        first = set() if turn else self._first(going)
 
         def one(standing: Standing) -> None:
-            if time.monotonic() > self._deadline and turn:
+            if time.monotonic() > self._deadline and standing.candidate.name not in first:
                 return
             chunks, axis = standing.candidate.chunks, self.material.leading - 1
             count = max(2, ceil(megabytes * 1e6 / (prod(chunks) * self.material.dtype.itemsize)))
@@ -301,7 +344,7 @@ class Race:
             standing.tally = replace(tally, encode=[*tally.encode, encode] if turn else [encode],
                                      decode=[*tally.decode, decode] if turn else [decode])  # fmt: skip
 
-        self._each(one, going)
+        self._each(one, going, workers=1)
         self._drop_faulty()
 
     def _final(self, number: int, going: Sequence[Standing], seconds: float) -> None:
@@ -316,18 +359,24 @@ class Race:
                 continue
             try:
                 wanted_bytes = seconds * standing.tally.encode_mbs * 1e6
-                standing.machine.append(self._all_cores.run(standing.candidate, standing.coder, wanted_bytes))
+                read = len(standing.machine) < _READ_TURNS
+                read_bytes = _READ_SHARE * seconds * standing.tally.decode_mbs * 1e6 if read else 0
+                standing.machine.append(
+                    self._all_cores.run(
+                        standing.candidate, standing.coder, wanted_bytes, read_bytes=read_bytes, cpu_s=seconds
+                    )
+                )
             except NotIdentical as error:
                 self.faults.append(Fault(standing.candidate.name, str(error)))
         self._drop_faulty()
 
-    def _joined(self, names: tuple[str, ...], megabytes: float) -> NDArray[Any]:
-        """Join windows, as much of each as of all others, after transforms."""
+    def _joined(self, megabytes: float) -> NDArray[Any]:
+        """Join windows, as much of each as of all others."""
         each = megabytes / len(self.windows)
         parts = [fewer_rows(w, self.material, each) for w in self.windows]
         if self.material.inner >= 2:
             parts = side_by_side(parts, self.material.shape, self.material.leading - 1)
-        return self._changed(np.ascontiguousarray(np.concatenate(parts, self.material.leading - 1)), names)
+        return np.ascontiguousarray(np.concatenate(parts, self.material.leading - 1))
 
     def _standing(self, candidate: Candidate) -> Standing:
         """Make a candidate's coder learn from the beginnings of a few windows."""
@@ -387,15 +436,14 @@ class Race:
 
     def _kept(self, going: Sequence[Standing], wanted: int) -> list[Standing]:
         """Keep the best by the objective, the best by each other one, and what is there to compare with."""
-        alive = [s for s in going if s.candidate.name not in self._faulty and s.tally.raw]
-        if not alive:
-            return []
+        there = [s for s in going if s.candidate.name not in self._faulty]
+        alive = [s for s in there if s.tally.raw]
         figures = {s.candidate.name: self.figures(s) for s in alive}
         ranked = sorted(alive, key=lambda s: (score(self.objective, figures[s.candidate.name]), s.candidate.name))
         kept = {s.candidate.name for s in ranked[:wanted]}
-        for other in OBJECTIVES:
+        for other in OBJECTIVES if alive else ():
             kept.add(best_of(alive, other, self.figures, lambda s: s.candidate.name).candidate.name)
-        return [s for s in alive if s.candidate.name in kept or s.candidate.role]
+        return [s for s in there if s.candidate.name in kept or s.candidate.role] or there[:1]
 
 
 def _spread(count: int) -> list[int]:

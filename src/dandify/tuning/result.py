@@ -38,9 +38,13 @@ class Row:
     files
         That hold its chunks; of an image, those of the finest resolution.
     encode_mbs, decode_mbs
-        Of one core, in memory, measured.
+        Of one core, in memory, measured: encoding with its transforms and what proves them, and decoding.
     write_mbs
-        Of all cores, measured.
+        Of all cores, measured: reading from memory, proving transforms and applying them, encoding, and writing to a
+        file, for which the disk need not have it yet.
+    prove_mbs
+        Of all cores, measured: the reading of all values by which `convert` proves transforms before it writes, and
+        which `write_mbs` contains; None without transforms.
     by_engine
         `write_mbs` and reading were measured on a file that the engine wrote; otherwise in memory.
     reads
@@ -66,6 +70,7 @@ class Row:
     encode_mbs: float
     decode_mbs: float
     write_mbs: float
+    prove_mbs: float | None
     by_engine: bool
     reads: tuple[ReadCost, ...]
     figures: Figures
@@ -192,9 +197,12 @@ class Prediction:
     unmeasured_bytes
         Raw bytes of streams of which no like was measured.
     write_s, upload_s
-        Time to write them on all cores of this machine, and to upload them at the stated bandwidth.
+        Time to write them on all cores of this machine, if disks are not waited for, and to upload them at the stated
+        bandwidth.
     smaller_bytes
         Stored bytes of the smaller resolutions of images: a part of `stored_bytes`.
+    read_bytes
+        That are read of the sources: `raw_bytes`, and once more those whose transforms are proved.
     by_convert
         `dandify convert` writes all of it so.
     """
@@ -208,6 +216,7 @@ class Prediction:
     write_s: float
     upload_s: float
     smaller_bytes: float = 0.0
+    read_bytes: int = 0
     by_convert: bool = True
 
     @property

@@ -10,13 +10,15 @@ from dandify.tuning.candidates import Candidate
 
 FINALISTS = 8
 REPEATS = 3
-_LEAST_REPEATS = ((20.0, REPEATS), (3.0, 2), (0.0, 1))  # by seconds of the budget: of one run, nothing tells what it is
+_LEAST_RUNS = ((20.0, REPEATS, 0.3), (3.0, 2, 0.12), (0.0, 1, 0.08))
+"""Seconds of a budget, and for these the least runs of a finalist and CPU seconds of one on all cores: of one run
+nothing tells what it is, and in a short one threads and files are only begun."""
 LEAST_MB, MOST_ROUNDS = 0.4, 6
 SLOW_MBS = 60  # encoders below are left out first, where the budget is too small for all
 _SAFETY = 0.6  # of the budget is given away: loading, reading and comparing take the rest
 _FINAL_SHARE = 0.5  # of that
 MEASURED_MB = 64.0  # of a sample, by each finalist, and half or a quarter of it if the budget is small
-LEAST_TIMED_S, MOST_TIMED_S = 0.08, 0.6  # CPU time of a run on all cores: in less, threads and files are only begun
+LEAST_TIMED_S, MOST_TIMED_S = _LEAST_RUNS[-1][2], 0.6  # CPU time of a run on all cores
 TIMED_MB = 16.0  # of whole chunks, by each finalist in each turn; of less, all stay in the processor's cache
 _READ_SHARE = 0.5  # of the time of such runs goes to reading what was written
 _MB_A_SECOND, _SMALLEST_MB_A_SECOND = 3.2, 0.8  # of the budget; slow encoders stay where size alone counts
@@ -85,11 +87,11 @@ def plan_rounds(candidates: Sequence[Candidate], sample_mb: float, seconds: floa
     sized = final_megabytes(sample_mb, seconds, objective)
     left = room * (_FINAL_SHARE if count else 1.0) - final_s * sized
     one_core_s = final_s * min(TIMED_MB, sized)
-    shortest = one_core_s + finalists * LEAST_TIMED_S / (1 - _READ_SHARE)
-    least = next(n for least_s, n in _LEAST_REPEATS if seconds >= least_s)
+    least, least_s = next((n, cpu_s) for least_s, n, cpu_s in _LEAST_RUNS if seconds >= least_s)
+    shortest = one_core_s + finalists * least_s / (1 - _READ_SHARE)
     repeats = max(least, min(REPEATS, int(left / shortest)))
     all_cores_s = (left / repeats - one_core_s) * (1 - _READ_SHARE) / max(1, finalists)
-    return Schedule(kept, rounds, sized, min(MOST_TIMED_S, max(LEAST_TIMED_S, all_cores_s)), repeats)
+    return Schedule(kept, rounds, sized, min(MOST_TIMED_S, max(least_s, all_cores_s)), repeats)
 
 
 def final_megabytes(sample_mb: float, seconds: float, objective: str) -> float:

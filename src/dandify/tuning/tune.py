@@ -32,7 +32,6 @@ from dandify.tuning.candidates import (
 )
 from dandify.tuning.codecs import Codec, codecs_for
 from dandify.tuning.index import files_of
-from dandify.tuning.machine import megabytes_a_second
 from dandify.tuning.material import LEAST_BYTES, Archive, Material
 from dandify.tuning.objective import require_objective
 from dandify.tuning.race import ALL, Race, Standing
@@ -40,6 +39,7 @@ from dandify.tuning.readers import LEVELS
 from dandify.tuning.result import Row, StreamResult, Tried, TuningResult, WindowInfo
 from dandify.tuning.sampling import Sample, allowance, take_sample
 from dandify.tuning.schedule import final_megabytes
+from dandify.tuning.timing import megabytes_a_second
 
 _MEMORY_BYTES = 1_000_000_000
 _BUSY = 1.5  # load of a core: a run a minute before leaves about one
@@ -167,6 +167,7 @@ def _tune(
     allowed: int, progress: Progress | None,
 ) -> tuple[StreamResult, bool]:  # fmt: skip
     notes: list[str] = []
+    begun = time.monotonic()
     sample = take_sample(
         material, allowed, seed, rows=max(shape[material.leading - 1] for shape in shapes_for(material)),
         measured_bytes=int(final_megabytes(inf, seconds, objective) * 1e6),
@@ -178,7 +179,7 @@ def _tune(
 
     def told(number: int, rounds: int, standings: Sequence[Standing]) -> None:
         if progress is not None:
-            progress(TuningStep(material.name, number + 1, rounds, _leaders(standings)))
+            progress(TuningStep(material.name, number + 1, rounds, _leaders(race, standings)))
 
     with tempfile.TemporaryDirectory(prefix="dandify-tune-") as folder:
         race = Race(
@@ -192,15 +193,18 @@ def _tune(
             Path(folder),
             told,
         )
-        race.run(candidates, seconds)
+        race.run(candidates, seconds, begun=begun)
     notes += [f"{name} cannot encode this: {reason}" for name, reason in race.unfit.items()][:_MOST_UNFIT]
     if race.late:
+        unseen = sum(not s.tally.raw for s in race.standings)
+        some = f", and {unseen} of {len(race.standings)} candidates not at all" if unseen else ""
         notes.append(
-            f"its part of the budget, {seconds:.2g} s, was too short for this machine: not all were measured to the end"
+            f"its part of the budget, {seconds:.2g} s, was too short for this machine: not all were measured to the "
+            f"end{some}; give it more by --budget, or measure when nothing else is at work"
         )
     rows = sorted((_row(race, s) for s in race.standings if s.final), key=lambda r: (r.stored_bytes, r.name))
     tried = [
-        Tried(s.candidate.name, 1 / s.tally.fraction, s.tally.encode_mbs, s.round + 1)
+        Tried(s.candidate.name, 1 / s.tally.fraction, race.encode_mbs(s), s.round + 1)
         for s in race.standings if not s.final and s.tally.raw
     ]  # fmt: skip
     result = replace(
@@ -316,7 +320,12 @@ def _row(race: Race, one: Standing) -> Row:
     stored = race.stored_bytes(one)
     size = prod(candidate.chunks)  # a chunk of the sample may be smaller
     reads = tuple(
-        race.cost(p, one, stored, median(run.chunk_s[p.name] * size / prod(run.chunks) for run in one.machine))
+        race.cost(
+            p,
+            one,
+            stored,
+            median(run.chunk_s[p.name] * size / prod(run.chunks) for run in one.machine if p.name in run.chunk_s),
+        )
         for p in race.patterns
     )
     interval = None if sum(tally.raw.values()) >= ALL * material.raw_bytes else tally.interval
@@ -325,18 +334,18 @@ def _row(race: Race, one: Standing) -> Row:
         chunks=candidate.chunks, transforms=candidate.transforms, role=candidate.role, ratio=1 / tally.fraction,
         ratio_low=1 / interval[1] if interval else None, ratio_high=1 / interval[0] if interval else None,
         stored_bytes=stored, smaller_bytes=race.smaller_bytes(one),
-        files=files_of(material, candidate.chunks), encode_mbs=tally.encode_mbs,
+        files=files_of(material, candidate.chunks), encode_mbs=race.encode_mbs(one),
         decode_mbs=tally.decode_mbs,
         write_mbs=megabytes_a_second([(run.timing, run.raw_bytes) for run in one.machine]),
-        by_engine=one.machine[0].by_engine, reads=reads, figures=race.figures(one),
+        prove_mbs=race.prove_mbs(one), by_engine=one.machine[0].by_engine, reads=reads, figures=race.figures(one),
         readers=candidate.codec.readers(material.backend),
     )  # fmt: skip
 
 
-def _leaders(standings: Sequence[Standing], most: int = 10) -> tuple[tuple[str, float, float], ...]:
+def _leaders(race: Race, standings: Sequence[Standing], most: int = 10) -> tuple[tuple[str, float, float], ...]:
     measured = [s for s in standings if s.tally.raw]
     last = max((s.round for s in measured), default=0)
-    found = [(s.candidate.name, 1 / s.tally.fraction, s.tally.encode_mbs) for s in measured if s.round == last]
+    found = [(s.candidate.name, 1 / s.tally.fraction, race.encode_mbs(s)) for s in measured if s.round == last]
     return tuple(sorted(found, key=lambda row: -row[1])[:most])
 
 
@@ -350,7 +359,10 @@ def _remarks(sample: Sample, material: Material, applied: dict[tuple[str, ...], 
         notes.append(f"{share:.1%} of the values are NaN; they come back bit by bit")
     for transforms in list(applied.values())[1:2]:
         said = " and ".join(f"{t.name} (factor {t.factor}, origin {t.origin})" for t in transforms)
-        notes.append(f"exact for the sample: {said}; convert proves it for all values, or leaves it out")
+        notes.append(
+            f"exact for the sample: {said}; convert proves it for all values, or leaves it out: to read them once more "
+            "is in the time to write"
+        )
     if material.dtype.byteorder == ">":
         notes.append("the values are big-endian, and are stored so")
     return notes
@@ -369,4 +381,4 @@ def _histogram(sample: Sample) -> tuple[tuple[int, ...], ...]:
 
 
 def _missing(codecs: Sequence[Codec]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(f"{c.title}: pip install {c.package}" for c in codecs))
+    return tuple(dict.fromkeys(f"{c.title}: {c.missing}" for c in codecs))
