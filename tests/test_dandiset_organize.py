@@ -122,14 +122,6 @@ def test_one_video_of_two_series_comes_once(mixed: Path, tmp_path: Path) -> None
     assert external(copy) == external(copy, "processing/behavior/eye")
 
 
-def test_missing_media_are_all_named_before_any_work(tmp_path: Path) -> None:
-    write(add_units(session("m0")), tmp_path / "in" / "a.nwb")
-    write(with_video(["gone.mp4", "away.mp4"]), tmp_path / "in" / "x.nwb")
-    with pytest.raises(BadSource, match=r"(?s)gone\.mp4.*away\.mp4"):
-        organize(tmp_path / "in", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
 # Ids
 
 
