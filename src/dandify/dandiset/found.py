@@ -19,6 +19,7 @@ from dandify.errors import BadRequest, BadSource, UnknownFormat
 from dandify.tree_state import missing_target
 
 _MAX_LISTED: Final = 10
+UNUSED: Final = "none of the files that dandify places, and no NWB file refers to it"
 _WHOSE: Final = "no NWB file refers to it, and neither its name nor --table says which subject it is of"
 
 
@@ -175,7 +176,7 @@ def _walk(path: Path, root: Path, table: Table | None) -> Iterator[tuple[Path, s
     elif path.is_dir():
         yield path, "neither an OME-Zarr nor NWB"
     elif plain_kind(path) is None:
-        yield path, "no NWB file refers to it"
+        yield path, UNUSED
     elif ids_in_name(path.name)[0] or (table is not None and table.rows_of(path)):
         yield path, ""
     else:

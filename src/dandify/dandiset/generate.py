@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -74,8 +75,8 @@ def describe(
     sidecar of each image, and what the draft BEP032 wants beside electrical recordings: a sidecar, and tables of
     probes, electrodes and channels. In that of DANDI, whose archive takes no tables, ``participants.tsv`` and
     ``sessions.tsv`` are written only if there are images: these cannot say themselves whose they are, and the tables
-    keep it for the upload. What is in a file already is kept; only what it lacks is added. README.md is written anew
-    until a person changes it.
+    keep it for the upload; so does ``samples.tsv``, of samples whose kind `organize` was told. What is in a file
+    already is kept; only what it lacks is added. README.md is written anew until a person changes it.
 
     Parameters
     ----------
@@ -162,10 +163,11 @@ def write_tables(
     BadSource
         If a table that is there is damaged.
     """
+    told = {*given, *(path for path, said in named.items() if said.get("sample_type"))}
     # NWB files say themselves whose they are
     wanted = [
         p for p in origins
-        if layout == "bids" or (not p.name.endswith((".nwb", ".nwb.zarr")) and (p in given or p.suffix in _ZARRS))
+        if layout == "bids" or (not p.name.endswith((".nwb", ".nwb.zarr")) and (p in told or p.suffix in _ZARRS))
     ]  # fmt: skip
     alone = Context(dandiset, alone=True)
     assets = [
@@ -175,7 +177,7 @@ def write_tables(
     beside = ephys_documents(dandiset, origins, replaced) if layout == "bids" else ()
     return {
         path: write_text(dandiset / path, text, dry_run=dry_run)
-        for path, text in chain(_documents(dandiset, assets, layout, given, named), beside)
+        for path, text in chain(_documents(dandiset, assets, layout, told, named), beside)
         if PurePosixPath(path) not in origins
     }
 
@@ -185,8 +187,10 @@ def _told(asset: Described, given: Mapping[str, str | None]) -> Described:
         return asset
     said = {**asset.facts.subject, **given}
     session_id = said.pop("session_id", None) or asset.facts.session_id
+    start = said.pop("session_start_time", None)
     subject = {key: value for key, value in said.items() if value}
-    return replace(asset, facts=replace(asset.facts, subject=subject, session_id=session_id))
+    began = datetime.fromisoformat(start) if start else asset.facts.start
+    return replace(asset, facts=replace(asset.facts, subject=subject, session_id=session_id, start=began))
 
 
 def _write_nidm(root: Path, stated: Mapping[str, Any], assets: Sequence[Described]) -> dict[str, Change]:
@@ -216,7 +220,7 @@ def _documents(
     images = [a for a in assets if a.facts.image is not None]
     if layout == "dandi":
         assets = [a for a in assets if a.facts.image is not None or a.path in told]
-    rows = tables.sessions(assets)
+    rows = tables.sessions(assets, years=layout == "dandi")
     if layout == "bids" or assets:
         subjects = tables.participants(assets, ages=layout == "bids")
         subjects = [row for row in subjects if layout == "bids" or len(row) > 1]  # else a name says it all
@@ -225,6 +229,8 @@ def _documents(
         flat = [{"participant_id": f"sub-{subject}", **row} for subject, found in rows.items() for row in found]
         flat = [row for row in flat if len(row) > 2]
         yield from _table(root, "sessions.tsv", flat, ("participant_id", "session_id"))
+        kinds = [row for row in tables.samples(assets, named) if row["sample_type"] != tables.ABSENT]
+        yield from _table(root, "samples.tsv", kinds, ("sample_id", "participant_id"))
     elif layout == "bids":
         yield from _table(root, "samples.tsv", tables.samples(assets, named), ("sample_id", "participant_id"))
         for subject, found in rows.items():

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from dandify.dandiset.absent import Refused, without_absent
 from dandify.dandiset.bids_files import DESCRIPTION, plan_sidecars, stated_description, write_bids_files
+from dandify.dandiset.bids_given import told_by_datasets, with_reasons
 from dandify.dandiset.bids_names import companion_path
 from dandify.dandiset.describe import DandisetMetadata, document_of, read_description, write_description
 from dandify.dandiset.digests import manifest_digest, record_digests
@@ -259,6 +260,8 @@ def _plan(
     chosen, because = choose_layout(layout, found, root)
     reasons = {f.path: reason for f in found if (reason := unplaceable(f, chosen))}
     facts = [f for f in found if f.path not in reasons]
+    if chosen == "dandi":
+        facts = told_by_datasets(facts)
     if reasons and not facts:
         path, reason = next(iter(reasons.items()))
         raise UnknownFormat(f"nothing can be organized: {reason}", file=path)
@@ -267,7 +270,8 @@ def _plan(
         placements = plan_layout(facts, root, layout=chosen, subject_id=subject_id, session_id=session_id)
         jsons = {sidecar_of(f.path) for f in found if f.kind in ("image", "ome-zarr")}
         reason = "dandi uploads JSON only in a BIDS dataset (--layout bids)"
-        return _Plan(chosen, because, placements, [*left, *(LeftFile(p, reason) for p in jsons if p)], {})
+        left = [*with_reasons(left), *(LeftFile(p, reason) for p in jsons if p)]
+        return _Plan(chosen, because, placements, left, {})
     companions = {item.path: place for item in left if (place := companion_path(item.path))}
     left = [item for item in left if item.path not in companions and item.path.name != DESCRIPTION]
     placements = plan_layout(

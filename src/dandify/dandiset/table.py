@@ -123,7 +123,9 @@ class Table:
             return self._nwb(facts, own, {key: line for key, (_, line) in said.items()})
         subject = {k: v for k, v in own.items() if k in SUBJECT and v != UNKNOWN}
         ids = {k: v for k, v in own.items() if k in _IDS}
-        return replace(facts, subject={**facts.subject, **subject}, given=subject, **ids)
+        start = own.get("session_start_time")
+        given = {**subject, "session_start_time": start.isoformat()} if start else subject
+        return replace(facts, subject={**facts.subject, **subject}, given=given, **ids)
 
     def _require_taken(self, facts: Facts, own: Mapping[str, Any], lines: Mapping[str, int]) -> None:
         """Refuse what DANDI would: a row is to mend metadata, not to break them."""

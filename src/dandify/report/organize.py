@@ -48,4 +48,4 @@ def print_organize(report: OrganizeReport, console: Console) -> None:
 
 
 def _status(file: OrganizedFile) -> str:
-    return f"{file.status}; told by you: {', '.join(file.filled)}" if file.filled else str(file.status)
+    return f"{file.status}; filled in: {', '.join(file.filled)}" if file.filled else str(file.status)
