@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import h5py
 import pytest
@@ -147,6 +148,15 @@ def test_what_would_share_a_name_is_refused(
         organize(second if added_later else [first, second], tmp_path / "out")
     if not (added_later and what == "two files"):  # there the file that is in the way is named
         caught.match(what if what.startswith("two") else f"(?i){what}|{'.*'.join(reversed(what.split('.*')))}")
+
+
+def test_ids_in_two_forms_of_unicode_are_told_from_one_another(tmp_path: Path) -> None:
+    """They print alike."""
+    for i, form in enumerate(("NFC", "NFD")):
+        write(add_units(session(normalize(form, "Zoë"), str(i))), tmp_path / "in" / f"{i}.nwb")
+    with pytest.raises(BadRequest, match=r"sub-Zoe.*'Zoë'") as caught:
+        organize(tmp_path / "in", tmp_path / "out")
+    assert "two forms of Unicode" in str(caught.value.remedy)
 
 
 def test_ids_that_no_file_states_are_asked_for_at_once(tmp_path: Path) -> None:

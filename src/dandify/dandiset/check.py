@@ -28,6 +28,7 @@ from dandify.project.opened import Found, Opened, describe_session, early, shift
 from dandify.project.rules import label, problems_of
 from dandify.project.scan import scan
 from dandify.sources import Source, Stream
+from dandify.tree_state import leads_back
 
 _MEDIUM: Final = "/01234567-0123-0123-0123-0123456789ab_external_file_0.mp4"
 # What `organize` puts right: names, folders, media elsewhere; missing media are found here, wherever they should be.
@@ -142,11 +143,13 @@ class _Checked:
         self._named: list[Facts] = []
         self._placed: list[Placement] = []
         self._zarrs: list[Path] = []
+        self._reached: set[Path] = set()
 
     def path(self, path: Path, ignore: tuple[str, ...]) -> None:
         """Check what is given: files that are converted already, and the sessions of a scan."""
         for file in _converted(path):
-            if not is_ignored(file, path, ignore):
+            if not is_ignored(file, path, ignore) and (real := file.resolve()) not in self._reached:  # by a link, too
+                self._reached.add(real)
                 self._file(file)
         if path in self.files:
             return
@@ -398,7 +401,7 @@ def _converted(path: Path) -> Iterator[Path]:
         yield path
     elif path.is_dir() and path.suffix not in (".zarr", ".ngff"):
         for child in sorted(path.iterdir()):
-            if not child.name.startswith("."):
+            if not child.name.startswith(".") and not leads_back(child):
                 yield from _converted(child)
 
 

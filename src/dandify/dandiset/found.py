@@ -16,7 +16,7 @@ from dandify.dandiset.plain import plain_facts, plain_kind, sidecar_of
 from dandify.dandiset.table import Table
 from dandify.dandiset.texts import PARTIAL
 from dandify.errors import BadRequest, BadSource, UnknownFormat
-from dandify.tree_state import missing_target
+from dandify.tree_state import leads_back, missing_target
 
 _MAX_LISTED: Final = 10
 UNUSED: Final = "none of the files that dandify places, and no NWB file refers to it"
@@ -73,6 +73,7 @@ def find(
     broken: list[BadSource] = []
     left: dict[Path, LeftFile] = {}
     ignored: list[Path] = []
+    reached: set[Path] = set()
     for given in inputs:
         if not given.exists():
             if continued:
@@ -88,7 +89,8 @@ def find(
                 ignored.append(path)
             elif reason:
                 left.setdefault(path, LeftFile(path, reason))
-            elif path not in facts:
+            elif (real := path.resolve()) not in reached:  # by a link, too
+                reached.add(real)
                 try:
                     if (said := _read(path)) is not None:
                         facts[path] = said
@@ -128,7 +130,11 @@ def _read(path: Path) -> Facts | None:
 def _refuse_broken(broken: Sequence[BadSource]) -> None:
     """Raise what is wrong with the files, all of it at once."""
     if len(broken) == 1:
-        raise broken[0]
+        [error] = broken
+        remedy = f"{error.remedy}; or pass it over with --ignore" if error.remedy else "pass it over with --ignore"
+        if "--ignore" in (error.remedy or ""):
+            raise error
+        raise BadSource(error.cause, file=error.file, place=error.place, remedy=remedy) from error
     if broken:
         lines = [f"  {error.file}: {error.cause}" for error in broken[:_MAX_LISTED]]
         more = [f"  and {len(broken) - _MAX_LISTED} more"] if len(broken) > _MAX_LISTED else []
@@ -167,7 +173,7 @@ def _walk(path: Path, root: Path, table: Table | None) -> Iterator[tuple[Path, s
         yield path, "unfinished; run dandify convert again"
     elif path.is_dir() and path.suffix not in (".zarr", ".ngff"):
         for child in sorted(path.iterdir()):
-            if not child.name.startswith("."):
+            if not child.name.startswith(".") and not leads_back(child):
                 yield from _walk(child, root, table)
     elif kind_of(path) is not None:
         yield path, ""

@@ -304,8 +304,9 @@ def _told_apart(sharing: Sequence[Placement], layout: Layout) -> str:
             else ("acquisition, run or sample_id", "acquisition")
         )  # fmt: skip
         return (
-            f"they state the same subject and session, and hold the same kind of data: a column {columns} of --table "
-            f"tells them apart (path,{example} / a.nwb,raw / b.nwb,sorted); or leave one out with --ignore"
+            "they state the same subject and session (or, without one, the same start), and hold the same kind of "
+            f"data: a column {columns} of --table tells them apart (path,{example} / a.nwb,raw / b.nwb,sorted); or "
+            "leave one out with --ignore"
         )
     columns = "sample_id, stain, acquisition, run or chunk"
     if layout == "bids" and "video" in kinds:
