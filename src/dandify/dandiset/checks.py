@@ -231,7 +231,8 @@ def dandiset(base: Path, *, assets: int, zarrs: int, doi: bool = False) -> Itera
     try:
         document = read_description(base)
     except BadSource as error:
-        yield Finding("dandify.dandiset_yaml", "dandify", "dandiset", "ERROR", error.cause, file, remedy=error.remedy)
+        said = f"{error.place}: {error.cause}" if error.place else error.cause
+        yield Finding("dandify.dandiset_yaml", "dandify", "dandiset", "ERROR", said, file, remedy=error.remedy)
         return
     if document is None:
         yield Finding(

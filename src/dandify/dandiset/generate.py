@@ -21,6 +21,7 @@ from dandify.dandiset.describe import (
     document_of,
     problems_in,
     read_description,
+    unsaid,
     write_description,
 )
 from dandify.dandiset.ephys_files import ephys_documents
@@ -67,6 +68,7 @@ def describe(
     layout: Layout | Literal["auto"] = "auto",
     overwrite: bool = False,
     nidm: bool = False,
+    add: DandisetMetadata | Mapping[str, Any] | None = None,
 ) -> DescribeReport:
     """Write or complete the files that describe a dandiset, out of what its assets and ``dandiset.yaml`` say.
 
@@ -90,6 +92,9 @@ def describe(
         Replace values of ``dandiset.yaml`` and ``dataset_description.json`` that differ.
     nidm
         Write ``derivatives/nidm/nidm.ttl`` as well; for its checksums every file is read.
+    add
+        People, keywords and other entries of lists that are put to those that are there, see
+        `dandify.dandiset.describe.write_description`.
 
     Raises
     ------
@@ -105,8 +110,9 @@ def describe(
         layout = "bids" if (root / _DESCRIPTION).is_file() else "dandi"
     before, given = read_description(root) or {}, document_of(metadata)
     kept = () if overwrite else tuple(key for key in given if key in before and before[key] != given[key])
-    done: dict[str, Change] = {YAML: write_description(root, metadata, overwrite=overwrite)}
+    done: dict[str, Change] = {YAML: write_description(root, metadata, overwrite=overwrite, add=add)}
     stated = read_description(root) or {}
+    kept = tuple(dict.fromkeys((*kept, *unsaid(stated, add))))
     assets = list(_gathered(Context(root), _walk(root), {}))
     present = next((text for name in _READMES if (text := read_text(root / name)) is not None), None)
     if present is None or is_ours(present):
