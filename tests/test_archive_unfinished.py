@@ -187,9 +187,11 @@ def test_of_many_that_only_the_archive_has_some_are_printed(archive: RunningArch
     blob = api.blob(identifier, unique())
     for i in range(25):
         assert api.put_asset(identifier, f"old/{i:02}.mp4", blob_id=blob).ok
+    assert api.put_asset(identifier, f"a/{'long' * 20}.mp4", blob_id=blob).ok
     report = sent(archive, root)
-    assert [a.status for a in report.assets].count("kept") == 25
+    assert [a.status for a in report.assets].count("kept") == 26
     said = printed(report)
-    assert "old/19.mp4" in said
-    assert "old/20.mp4" not in said
-    assert "and 5 more, only at the archive" in said
+    assert "old/18.mp4" in said
+    assert "…" not in said  # no name is cut off in a terminal of 80 columns
+    assert "old/19.mp4" not in said
+    assert "and 6 more, only at the archive" in said

@@ -27,12 +27,13 @@ _VALUE_CHARACTERS = 60
 
 def print_upload(report: UploadReport, console: Console) -> None:
     """Print a row per asset, what was sent, how metadata differ, what the archive says, and where to look at it."""
-    table = Table("asset", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("asset", overflow="fold")  # names are wanted whole, however narrow the terminal is
     table.add_column("size", justify="right")
     table.add_column("status")
     if report.verdict is not None:
         table.add_column("archive")
-    table.add_column("message")
+    table.add_column("message", overflow="fold")
     only_there = [asset for asset in report.assets if asset.status == "kept"]
     unlisted = only_there[_SHOWN:]  # who adds one file to a large dandiset has a folder with nothing else in it
     for asset in (asset for asset in report.assets if asset not in unlisted):
@@ -85,7 +86,7 @@ def print_upload(report: UploadReport, console: Console) -> None:
 def _print_unfinished(report: UploadReport, console: Console) -> None:
     found = report.unfinished
     if found.removed:
-        console.print(f"removed at the archive: {found.removed} unfinished upload(s) of runs that were stopped")
+        console.print(f"removed at the archive: {found.removed} unfinished upload(s) that this folder had begun")
     if found.left and found.embargoed:
         console.print(
             f"at the archive {len(found.left)} upload(s) are unfinished, since {found.left[0][:16]} (UTC), not all of "
