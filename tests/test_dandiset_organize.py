@@ -15,7 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from dandify.cli.main import main
+from dandify.dandiset.check import check
 from dandify.dandiset.organize import organize
+from dandify.dandiset.validate import validate
 from dandify.errors import (
     BadRequest,
     BadSource,
@@ -152,8 +154,8 @@ def test_what_would_share_a_name_is_refused(
 
 def test_ids_in_two_forms_of_unicode_are_told_from_one_another(tmp_path: Path) -> None:
     """They print alike."""
-    for i, form in enumerate(("NFC", "NFD")):
-        write(add_units(session(normalize(form, "Zoë"), str(i))), tmp_path / "in" / f"{i}.nwb")
+    for i, subject in enumerate((normalize("NFC", "Zoë"), normalize("NFD", "Zoë"))):
+        write(add_units(session(subject, str(i))), tmp_path / "in" / f"{i}.nwb")
     with pytest.raises(BadRequest, match=r"sub-Zoe.*'Zoë'") as caught:
         organize(tmp_path / "in", tmp_path / "out")
     assert "two forms of Unicode" in str(caught.value.remedy)
@@ -394,6 +396,20 @@ def test_nothing_to_organize_is_an_error(tmp_path: Path) -> None:
         organize(tmp_path, tmp_path / "out")
     with pytest.raises(BadRequest, match="no such file"):
         organize(tmp_path / "gone", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["x.ome.zarr.zip", "x.ozx", "x.nwb.gz", "X.NWB.ZARR.TAR.GZ"])
+def test_packed_files_are_to_be_unpacked(name: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_bytes(b"packed")
+    with pytest.raises(UnknownFormat, match="packed ones") as caught:
+        organize(tmp_path / "in", tmp_path / "out")
+    assert "unpack it" in str(caught.value.remedy)
+    write(add_units(session()), tmp_path / "in" / "good.nwb")
+    report = organize(tmp_path / "in", tmp_path / "out")
+    assert [(item.path.name, item.reason[:9]) for item in report.left] == [(name, "unpack it")]
+    for findings in (check(tmp_path / "in").findings, validate(tmp_path / "in").findings):
+        assert [f.remedy for f in findings if f.path and f.path.name == name] == [report.left[0].reason]
 
 
 def test_a_dandiset_is_not_organized_into_itself(tmp_path: Path) -> None:

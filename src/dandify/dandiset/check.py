@@ -17,6 +17,7 @@ from dandify.dandiset.found import is_ignored
 from dandify.dandiset.labels import label_conflicts
 from dandify.dandiset.layout import Placement, needs_of, place_of, shared_names
 from dandify.dandiset.names import MAX_NAME, MAX_PATH, image_path, nwb_path
+from dandify.dandiset.plain import PACKED_REMEDY, is_packed
 from dandify.dandiset.supply import once_filled
 from dandify.dandiset.table import Table, read_table
 from dandify.dandiset.validate import FileVerdict, ValidationReport
@@ -378,7 +379,7 @@ class _Checked:
                 self.findings.append(
                     Finding(
                         "dandify.not_converted", "dandify", "file", "HINT", "no converter knows it: it stays behind",
-                        path,
+                        path, PACKED_REMEDY if is_packed(path) else None,
                     )
                 )  # fmt: skip
 

@@ -15,7 +15,7 @@ from dandify.dandiset import checks, checks_nwb
 from dandify.dandiset.describe import YAML
 from dandify.dandiset.duplicates import duplicates
 from dandify.dandiset.facts import MANIFEST, kind_of
-from dandify.dandiset.plain import PICTURES, VIDEOS, plain_kind
+from dandify.dandiset.plain import PACKED_REMEDY, PICTURES, VIDEOS, is_packed, plain_kind
 from dandify.dandiset.texts import PARTIAL
 from dandify.errors import BadRequest
 from dandify.findings import Finding
@@ -261,8 +261,9 @@ def _unknown(path: Path) -> Finding:
             remedy=f"rename it to {path.suffix.lower()}; dandify organize does so and mends what refers to it",
         )  # fmt: skip
     return Finding(
-        "dandify.not_uploaded", "dandify", "file", "HINT", "dandi uploads such files only in a BIDS dataset", path
-    )
+        "dandify.not_uploaded", "dandify", "file", "HINT", "dandi uploads such files only in a BIDS dataset", path,
+        remedy=PACKED_REMEDY if is_packed(path) else None,
+    )  # fmt: skip
 
 
 def _is_folder(path: Path) -> bool:
