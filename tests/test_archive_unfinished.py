@@ -17,6 +17,7 @@ from dandify.archive.client import find_archive, session
 from dandify.archive.serve import RunningArchive, running_archive
 from dandify.archive.unfinished import Begun, Unfinished, begun, settle
 from dandify.archive.upload import UploadReport, upload
+from dandify.errors import BadRequest
 from dandify.report.upload import print_upload
 
 
@@ -89,7 +90,7 @@ def test_the_next_run_removes_what_a_killed_one_left(archive: RunningArchive, ap
     assert [a.status for a in report.assets] == ["skipped", "uploaded"]
     assert list(parts.iterdir()) == []
     assert sent(archive, root).unfinished == Unfinished()
-    assert not (root / ".dandify" / "uploads.jsonl").exists()
+    assert not (root / ".dandify").exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
@@ -121,6 +122,23 @@ def test_a_run_beside_another_of_the_same_folder_takes_its_uploads_for_running(
         assert len(sent(archive, root).unfinished.left) == 1
         assert len(listed(api, identifier)) == 1
         assert settle(client, identifier, known) == Unfinished(removed=1)
+
+
+def test_a_folder_that_another_process_uploads_is_noticed(tmp_path: Path) -> None:
+    holder = (
+        "import sys; from pathlib import Path; from dandify.archive.unfinished import begun\n"
+        "with begun(Path(sys.argv[1]), 'http://a') as known: print(known.noting, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", holder, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        with begun(tmp_path, "http://a") as known:
+            assert not known.noting
+        process.communicate(timeout=60)
+    with begun(tmp_path, "http://a") as known:
+        assert known.noting
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_who_has_an_embargo_is_told(archive: RunningArchive, api: Api, tmp_path: Path) -> None:
@@ -195,3 +213,12 @@ def test_of_many_that_only_the_archive_has_some_are_printed(archive: RunningArch
     assert "…" not in said  # no name is cut off in a terminal of 80 columns
     assert "old/19.mp4" not in said
     assert "and 6 more, only at the archive" in said
+
+
+def test_no_dandiset_is_created_for_nothing(archive: RunningArchive, api: Api, tmp_path: Path) -> None:
+    root = dandiset(tmp_path / "d")
+    (root / "notes.txt").write_text("x")
+    before = api.ok("GET", "/dandisets/")["count"]
+    with pytest.raises(BadRequest, match=r"nothing in it can be uploaded \(1 file"):
+        sent(archive, root, create=True)
+    assert api.ok("GET", "/dandisets/")["count"] == before

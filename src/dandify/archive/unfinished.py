@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -59,6 +60,11 @@ class Begun:
         """Those at this archive, which nobody is sending when this process is not."""
         return {upload for archive, upload in self._records if archive == self._archive}
 
+    @property
+    def noting(self) -> bool:
+        """Whether they are written down."""
+        return self._file is not None
+
     def watch(self, client: Any) -> None:
         """Note each upload that a client of dandi begins from now on."""
         if self._file is not None:
@@ -97,25 +103,42 @@ def begun(dandiset: Path, archive: str) -> Iterator[Begun]:
     archive
         The address of the archive's API.
     """
+    folder = (dandiset / FOLDER).resolve()
+    with _alone_with(folder) as alone:
+        yield Begun(folder / _FILE if alone else None, archive)
+    with suppress(OSError):
+        folder.rmdir()  # if nothing is in it
+
+
+@contextmanager
+def _alone_with(folder: Path) -> Iterator[bool]:
+    """Hold a lock in a folder, which the system frees when the process ends; yield whether it is held."""
     from fasteners import InterProcessLock
 
-    folder = (dandiset / FOLDER).resolve()
     with _turn:
-        free = folder not in _held
-        if free:
-            _held.add(folder)
-    lock, ours = InterProcessLock(folder / f"{_FILE}.lock"), False
+        taken = folder in _held
+        _held.add(folder)
+    name = folder / f"{_FILE}.lock"
+    lock, ours = InterProcessLock(name), False
     try:
-        if free:
+        if not taken:
             with suppress(OSError):  # a folder that may only be read
                 folder.mkdir(exist_ok=True)
                 ours = lock.acquire(blocking=False)
-        yield Begun(folder / _FILE if ours else None, archive)
+                ours = ours and os.path.samestat(name.stat(), os.fstat(lock.lockfile.fileno()))
+        yield ours
     finally:
         if ours:
             with suppress(OSError):
-                lock.release()
-        if free:
+                name.unlink()  # while it is held, or another's might be removed;
+        if lock.acquired:
+            lock.release()
+            if os.name == "nt":
+                with suppress(OSError):
+                    name.unlink()  # but Windows removes no open files
+        elif lock.lockfile is not None:
+            lock.lockfile.close()
+        if not taken:
             with _turn:
                 _held.discard(folder)
 

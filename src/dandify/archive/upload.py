@@ -11,7 +11,7 @@ from typing import Any
 
 from dandify.archive.aftermath import FieldChange, Verdict, differences, send, verdict
 from dandify.archive.client import Target, find_archive, quiet_dandi, reason, session
-from dandify.archive.local import Record, read_record, survey
+from dandify.archive.local import Record, Survey, read_record, survey
 from dandify.archive.permission import require_permission
 from dandify.archive.send import AssetUpload, ProgressCallback, Sender
 from dandify.archive.unfinished import Begun, Unfinished, begun, settle
@@ -141,11 +141,12 @@ def upload(
         with session(target, token) as client, begun(root, target.api_url) as open_uploads:
             remote, created = None, False
             require_permission(client, target, root, record.identifier)
+            found = survey(root)
+            _require_something(found, root, record)
             if record.identifier is not None or not dry_run:
                 remote, created = _remote(client, target, root, record, embargo)
             if not dry_run:
                 open_uploads.watch(client)
-            found = survey(root)
             jobs = max(1, jobs)
             sender = Sender(remote, root, validate, progress, jobs=jobs, dry_run=dry_run)
             with ThreadPoolExecutor(max_workers=_THREADS_PER_JOB * jobs) as pool:
@@ -197,6 +198,16 @@ def _require_one_way(root: Path, record: Record, create: bool, embargo: bool) ->
             place="identifier",
             remedy="upload without --embargo; or remove the line and upload with --create --embargo",
         )
+
+
+def _require_something(found: Survey, root: Path, record: Record) -> None:
+    """Refuse to create a dandiset in which nothing would be."""
+    if record.identifier is None and not found.assets:
+        more = f" ({len(found.left)} file(s) are none that dandi takes)" if found.left else ""
+        raise BadRequest(
+            f"nothing in it can be uploaded{more}, and no dandiset is created for nothing", file=root,
+            remedy="dandify validate says of each file why; dandify organize puts files into a dandiset",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
