@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -138,15 +139,15 @@ def upload(
     _require_one_way(root, record, create, embargo)
     with quiet_dandi(to):
         target = find_archive(to)
-        with session(target, token) as client, begun(root, target.api_url) as open_uploads:
+        noted = nullcontext(Begun(None, target.api_url)) if dry_run else begun(root, target.api_url)
+        with session(target, token) as client, noted as open_uploads:
             remote, created = None, False
             require_permission(client, target, root, record.identifier)
             found = survey(root)
             _require_something(found, root, record)
             if record.identifier is not None or not dry_run:
                 remote, created = _remote(client, target, root, record, embargo)
-            if not dry_run:
-                open_uploads.watch(client)
+            open_uploads.watch(client)
             jobs = max(1, jobs)
             sender = Sender(remote, root, validate, progress, jobs=jobs, dry_run=dry_run)
             with ThreadPoolExecutor(max_workers=_THREADS_PER_JOB * jobs) as pool:

@@ -20,6 +20,9 @@ Layout = Literal["dandi", "bids"]
 Rows = Sequence[Mapping[str, str]]
 
 BIDS_VERSION: Final = "1.11.1"  # of the schema that bids-validator-deno 3.0.2 brings
+TABLES: Final = frozenset(f"{n}.{end}" for n in ("participants", "sessions", "samples") for end in ("tsv", "json"))
+"""What the layout of DANDI may have of them, at the top, beside images."""
+TABLE_STAYS: Final = "dandi uploads tables only in a BIDS dataset; what it says is in the records of the assets"
 ABSENT: Final = "n/a"
 """What a cell says that has nothing to say, in BIDS."""
 _SEXES: Final = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}  # BIDS has no unknown one
