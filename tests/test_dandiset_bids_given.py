@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 
 from dandify.archive.local import survey
@@ -97,6 +98,16 @@ def test_what_dandi_would_refuse_is_not_taken_over(tmp_path: Path, row: str, kep
     said = (report.dandiset / "participants.tsv").read_text() if kept else ""
     rows = [dict(zip(*(line.split("\t") for line in said.splitlines()), strict=True))] if said else [{}]
     assert {k: v for k, v in rows[0].items() if k in ("species", "sex", "strain")} == kept
+
+
+def test_what_the_user_takes_away_stays_away(tmp_path: Path) -> None:
+    source = bids(tmp_path / "in")
+    nwb = source / "sub-m1/ses-1/ecephys/sub-m1_ses-1_ecephys.nwb"
+    with h5py.File(nwb, "r+") as file:
+        file["general/subject/sex"][()] = "hen"
+    said = table(tmp_path, "path,sex", f"{nwb.relative_to(tmp_path)},n/a")
+    report = flat(nwb, tmp_path / "out", table=said)
+    assert "sex" not in read_facts(report.dandiset / report.files[0].path, "nwb").subject
 
 
 def test_a_day_is_no_time(tmp_path: Path) -> None:

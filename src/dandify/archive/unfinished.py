@@ -166,9 +166,10 @@ def settle(client: Any, identifier: str, known: Begun) -> Unfinished:
     import requests
 
     place = f"/dandisets/{identifier}/uploads/"
+    ours = known.ids
     try:
         there = list(client.paginate(place))
-        if all(one["upload_id"] in known.ids for one in there):
+        if all(one["upload_id"] in ours for one in there):
             if there:
                 client.delete(place)
             known.forget()

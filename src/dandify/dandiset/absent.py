@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from dandify.dandiset.layout import Placement
@@ -60,8 +60,8 @@ def without_absent(
         If nothing is left.
     """
     refused: list[Refused] = []
-    gone: set[int] = set()
-    for number, placement in enumerate(placements):
+    gone: set[PurePosixPath] = set()
+    for placement in placements:
         missing = [m for m in placement.media if not m.source.is_file()]
         if not missing:
             continue
@@ -69,9 +69,8 @@ def without_absent(
         if target.exists() and all((root / m.target).is_file() for m in missing) and holds(placement, target):
             continue
         refused.append(Refused(placement.source, _what(missing), _REMEDY))
-        lost = {m.target for m in placement.media}
-        gone |= {number, *(i for i, p in enumerate(placements) if p.kind == "media" and p.target in lost)}
-    kept = tuple(p for i, p in enumerate(placements) if i not in gone)
+        gone |= {placement.target, *(m.target for m in placement.media)}
+    kept = tuple(p for p in placements if p.target not in gone)
     if refused and all(p.kind == "table" for p in kept):
         lines = [f"  {one.path}: {one.reason}" for one in refused[:_MAX_LISTED]]
         more = [f"  and {len(refused) - _MAX_LISTED} more"] if len(refused) > _MAX_LISTED else []

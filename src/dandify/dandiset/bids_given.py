@@ -71,14 +71,14 @@ def _told(facts: Facts, tables: Context) -> Facts:
     of_session: Row = tables.session(subject, session) if subject and session else {}
     said = {**subject_of_row(row), **subject_of_row(of_session)}
     if "sex" in said:
-        said["sex"] = _SEXES.get(said["sex"].lower(), "U")
+        said["sex"] = _SEXES.get(said["sex"].lower(), said["sex"])
     if "species" in said and (known := find_species(said["species"])):
         said["species"] = known.name
     refused = {problem.key for problem in problems_of(said, {})}
     born = facts.subject.get("date_of_birth")
     said = {
         key: value for key, value in said.items()
-        if key not in refused and not stated_of(facts, key) and not (key == "age" and born)
+        if key not in refused and key not in facts.given and not stated_of(facts, key) and not (key == "age" and born)
     }  # fmt: skip
     if facts.kind in ("nwb", "nwb-zarr"):
         return with_given(facts, said)

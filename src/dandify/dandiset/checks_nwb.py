@@ -248,14 +248,8 @@ def nwb_zarr(path: Path) -> Iterator[Finding]:
                     )
                 )  # fmt: skip
         except Exception as error:  # hdmf raises many kinds; each means that nobody can read it
-            yield Finding(
-                "dandify.unreadable",
-                "hdmf-zarr",
-                "file",
-                "ERROR",
-                f"not readable as NWB: {without_builder(str(error))}",
-                path,
-            )
+            said = f"not readable as NWB: {without_builder(str(error))}"
+            yield Finding("dandify.unreadable", "hdmf-zarr", "file", "ERROR", said, path)
             return
     for wrong in errors:
         yield Finding(

@@ -277,8 +277,8 @@ def _add(content: Any, added: Mapping[str, Any], *, overwrite: bool) -> bool:
     """Put entries to the lists of a document; return whether that changed it."""
     changed = False
     for key, entries in added.items():
-        if not isinstance(content.get(key), list):
-            content[key] = []
+        if not isinstance(content.get(key), list):  # one alone, or nothing
+            content[key] = [] if content.get(key) is None else [content[key]]
         there = content[key]
         for entry in entries:
             if entry in there:
