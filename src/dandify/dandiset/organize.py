@@ -134,8 +134,8 @@ def organize(
 
     Names depend on each file alone, so files can be added at any time. What is in its place already is left alone; a
     run that was stopped is continued by running it again. NWB files whose media are gone are named, and the others
-    organized. The given files are not changed: an NWB file that refers to
-    media, or of whose subject the table says what it lacks, is copied, and the copy is changed.
+    organized. The given files are not changed: an NWB file that refers to media, or of whose subject the table says
+    what it lacks, is copied, and the copy is changed.
 
     Parameters
     ----------

@@ -34,9 +34,9 @@ def print_upload(report: UploadReport, console: Console) -> None:
     if report.verdict is not None:
         table.add_column("archive")
     table.add_column("message", overflow="fold")
-    only_there = [asset for asset in report.assets if asset.status == "kept"]
-    unlisted = only_there[_SHOWN:]  # who adds one file to a large dandiset has a folder with nothing else in it
-    for asset in (asset for asset in report.assets if asset not in unlisted):
+    only_there = [asset.path for asset in report.assets if asset.status == "kept"]
+    unlisted = set(only_there[_SHOWN:])  # who adds one file to a large dandiset has a folder with nothing else in it
+    for asset in (asset for asset in report.assets if asset.path not in unlisted):
         said = [f"[{_COLORS[asset.archive]}]{asset.archive.lower()}[/]" if asset.archive else ""]
         table.add_row(
             escape(asset.path),
