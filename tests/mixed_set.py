@@ -38,6 +38,7 @@ subjects:
   sima: {{species: Mus musculus, sex: M, age: P70D}}
   scitif: {{species: Mus musculus, sex: M, age: P70D}}
   photometry: {{species: Mus musculus, sex: M, age: P70D}}
+  ndtiff: {{species: Mus musculus, sex: F, age: P100D}}
   EPM_11: {{species: Mus musculus, sex: M, age: P70D}}
 sessions:
   - subject_id: mouse_video
@@ -86,6 +87,7 @@ sessions:
   - {{subject_id: fly-cells, session_id: cellprofiler, sources: [DATA/microscopy/immuno_cellprofiler]}}
   - {{subject_id: lif01, session_id: lif, sources: [DATA/microscopy/lif]}}
   - {{subject_id: yeast, session_id: nd2, sources: [DATA/microscopy/nd2]}}
+  - {{subject_id: ndtiff, session_id: ndtiff, sources: [DATA/microscopy/ndtiff]}}
   - {{subject_id: oib_1, session_id: oib, sources: [DATA/microscopy/oib]}}
   - subject_id: serial2p
     session_id: brain
@@ -114,6 +116,7 @@ sessions:
       - DATA/ophys/tiff_misc_scitif/1536355916.608.tif
       - DATA/ophys/tiff_misc_scitif/fluo-3ch-8bit-composite.tif
       - DATA/ophys/tiff_misc_scitif/LineScan-06092017-1414-623-Cycle00002-Window2-Ch1-8bit-Reference.tif
+      - DATA/ophys/tiff_misc_scitif/ZSeries-06082017-1213-682_Cycle00001_Ch1_MIP.tif
   - subject_id: photometry
     session_id: "1"
     metadata: {{session_start_time: {START}}}
@@ -177,7 +180,7 @@ ROWS: Sequence[Mapping[str, str]] = (
 
 _MADE_BY = {
     "bruker": "2PE", "sima": "2PE", "scitif": "2PE", "cellprofiler": "FLUO", "imagexpress": "FLUO", "nd2": "FLUO",
-    "tiff": "FLUO", "czi": "CONF", "lif": "CONF", "oib": "CONF", "brain": "SPIM", "2026": "SPIM",
+    "ndtiff": "FLUO",    "tiff": "FLUO", "czi": "CONF", "lif": "CONF", "oib": "CONF", "brain": "SPIM", "2026": "SPIM",
 }  # fmt: skip
 
 
