@@ -10,7 +10,7 @@ from dandify.dandiset.check import check
 from dandify.dandiset.organize import organize
 from dandify.dandiset.validate import validate
 from dandify.errors import UnknownFormat
-from dandiset_cases import session, write
+from dandiset_cases import add_units, session, write
 
 
 @pytest.mark.parametrize("name", ["x.ome.zarr.zip", "x.ozx", "x.nwb.gz", "X.NWB.ZARR.TAR.GZ"])
