@@ -8,7 +8,14 @@ from dandischema.models import Dandiset
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from dandify.dandiset.describe import DandisetMetadata, document_of, problems_in, read_description, write_description
+from dandify.dandiset.describe import (
+    DandisetMetadata,
+    document_of,
+    problems_in,
+    read_description,
+    unsaid,
+    write_description,
+)
 from dandify.dandiset.people import mistyped, parse_contributor, parse_related
 from dandify.dandiset.validate import validate
 from dandify.errors import BadRequest, BadSource
@@ -131,6 +138,49 @@ def test_what_a_person_wrote_is_kept(tmp_path: Path) -> None:
     assert write_description(tmp_path, {"name": "Yours"}, overwrite=True) == "updated"
     assert (read_description(tmp_path) or {})["name"] == "Yours"
     assert "# ours" in file.read_text(encoding="utf-8")
+
+
+HAND_MADE = """\
+# by hand
+name: Mine
+contributor:
+  # the boss
+  - {name: "Doe, Jane", email: j@example.org, schemaKey: Person, roleName: ["dcite:ContactPerson"]}
+keywords: [rats]  # not mice
+"""
+
+
+def test_entries_of_lists_are_put_to_those_of_a_person(tmp_path: Path) -> None:
+    file = tmp_path / "dandiset.yaml"
+    file.write_text("\ufeff" + HAND_MADE, encoding="utf-8")  # as Windows' editors save it
+    added = {
+        "keywords": ["rats", "mice"],
+        "funders": [{"name": "NIH", "award_number": "R01"}, {"name": "NIH", "award_number": "R02"}],
+        "contributors": [{"name": "Doe, Jane", "email": "new@example.org"}, {"name": "Roe, R."}],
+    }
+    assert write_description(tmp_path, None, add=added) == "updated"
+    text = file.read_text(encoding="utf-8")
+    assert "# the boss" in text
+    assert "# not mice" in text
+    found = read_description(tmp_path) or {}
+    assert found["keywords"] == ["rats", "mice"]
+    assert [(c["name"], c.get("email")) for c in found["contributor"]] == [
+        ("Doe, Jane", "j@example.org"), ("Roe, R.", None), ("NIH", None), ("NIH", None),
+    ]  # fmt: skip
+    assert unsaid(found, added) == ("contributor",)
+    assert write_description(tmp_path, None, add=added) == "unchanged"
+    assert write_description(tmp_path, None, add=added, overwrite=True) == "updated"
+    found = read_description(tmp_path) or {}
+    assert [c.get("email") for c in found["contributor"]] == ["new@example.org", None, None, None]
+    assert unsaid(found, added) == ()
+
+
+def test_a_slip_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "dandiset.yaml").write_text("name: A\n\tlicense: x\n", encoding="utf-8")
+    with pytest.raises(BadSource, match="cannot start any token") as caught:
+        read_description(tmp_path)
+    assert caught.value.place == "line 2, column 1"
+    assert "\n" not in caught.value.cause
 
 
 @pytest.mark.parametrize("text", ["a: [1", "- 1\n"], ids=["damaged", "list"])

@@ -10,6 +10,7 @@ import pytest
 
 from dandify.archive.serve import running_archive
 from dandify.archive.upload import upload
+from dandify.dandiset.check import check
 from dandify.dandiset.describe import write_description
 from dandify.dandiset.organize import organize
 from dandify.dandiset.validate import validate
@@ -91,3 +92,15 @@ def test_what_is_no_nwb_is_said_in_one_line(tmp_path: Path) -> None:
     said = {f.id: f.message for f in validate(tmp_path).errors}
     assert said["NWBI.unreadable"].startswith("pynwb cannot read it: ValueError: Unable to read file")
     assert all("\n" not in message for message in said.values())
+
+
+def test_a_file_that_links_lead_to_as_well_is_organized_once(tmp_path: Path) -> None:
+    """Also where a link leads back to a folder that it lies in."""
+    nwb = write(add_units(session("m1", "1")), tmp_path / "raw" / "a.nwb")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, target in (("b.nwb", nwb), ("raw", nwb.parent), ("again", folder)):
+        (folder / name).symlink_to(target)
+    report = organize(folder, tmp_path / "out")
+    assert [(f.path.as_posix(), f.source.name) for f in report.files] == [("sub-m1/sub-m1_ses-1_ecephys.nwb", "b.nwb")]
+    assert [f.path.name for f in check(folder).files if f.kind == "nwb"] == ["b.nwb"]

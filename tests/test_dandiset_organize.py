@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import h5py
 import pytest
@@ -122,14 +123,6 @@ def test_one_video_of_two_series_comes_once(mixed: Path, tmp_path: Path) -> None
     assert external(copy) == external(copy, "processing/behavior/eye")
 
 
-def test_missing_media_are_all_named_before_any_work(tmp_path: Path) -> None:
-    write(add_units(session("m0")), tmp_path / "in" / "a.nwb")
-    write(with_video(["gone.mp4", "away.mp4"]), tmp_path / "in" / "x.nwb")
-    with pytest.raises(BadSource, match=r"(?s)gone\.mp4.*away\.mp4"):
-        organize(tmp_path / "in", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
 # Ids
 
 
@@ -155,6 +148,15 @@ def test_what_would_share_a_name_is_refused(
         organize(second if added_later else [first, second], tmp_path / "out")
     if not (added_later and what == "two files"):  # there the file that is in the way is named
         caught.match(what if what.startswith("two") else f"(?i){what}|{'.*'.join(reversed(what.split('.*')))}")
+
+
+def test_ids_in_two_forms_of_unicode_are_told_from_one_another(tmp_path: Path) -> None:
+    """They print alike."""
+    for i, subject in enumerate((normalize("NFC", "Zoë"), normalize("NFD", "Zoë"))):
+        write(add_units(session(subject, str(i))), tmp_path / "in" / f"{i}.nwb")
+    with pytest.raises(BadRequest, match=r"sub-Zoe.*'Zoë'") as caught:
+        organize(tmp_path / "in", tmp_path / "out")
+    assert "two forms of Unicode" in str(caught.value.remedy)
 
 
 def test_ids_that_no_file_states_are_asked_for_at_once(tmp_path: Path) -> None:
@@ -311,6 +313,27 @@ def test_move_across_file_systems_copies_first(mixed: Path, tmp_path: Path, monk
     organize(mixed, tmp_path / "out", mode="move")
     assert not (mixed / "c.nwb").exists()
     assert digests(tmp_path / "out")["sub-m3/sub-m3_ses-s1_ophys.nwb"] == before
+
+
+def test_what_may_not_be_moved_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from a folder that may only be read: of such a one the system lets nothing be renamed or removed."""
+    closed = write(add_units(session("m1", "1")), tmp_path / "closed" / "a.nwb")
+    other = write(add_units(session("m2", "1")), tmp_path / "open" / "b.nwb")
+
+    def unless_closed(real: Callable[..., Any]) -> Callable[..., Any]:
+        def refuse(path: Any, *more: Any, **how: Any) -> Any:
+            if Path(path) == closed:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return real(path, *more, **how)
+
+        return refuse
+
+    for name in ("rename", "replace", "unlink", "remove"):
+        monkeypatch.setattr(os, name, unless_closed(getattr(os, name)))
+    report = organize([closed, other], tmp_path / "out", mode="move", metadata={"name": "x"})
+    assert [f.status for f in report.files] == ["copied", "moved"]
+    assert report.description == "created"
+    assert (closed.exists(), other.exists()) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,22 @@ from pathlib import Path
 
 import h5py
 import pytest
+from click.testing import CliRunner
 from pynwb import NWBHDF5IO
 
+from dandify.cli.main import main
 from dandify.dandiset.facts import read_facts
 from dandify.dandiset.organize import organize
 from dandify.errors import BadRequest, BadSource
 from dandiset_cases import (
     add_ecephys,
+    add_units,
     movie,
     session,
     video,
     write,
 )
-from organize_cases import external, statuses, with_video
+from organize_cases import external, names, statuses, with_video
 
 
 def test_a_list_of_mixed_kinds_keeps_its_order(tmp_path: Path) -> None:
@@ -164,3 +167,45 @@ def test_media_of_one_name_are_both_named(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match=r"a/clip\.mp4 and .*b/CLIP\.mp4"):
         organize(nwb, tmp_path / "out", media=[tmp_path / "now"])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_whose_media_are_gone_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    write(add_units(session("m0", "1")), tmp_path / "in" / "a.nwb")
+    nwb = write(with_video(["gone.mp4", "away.mp4"]), tmp_path / "in" / "x.nwb")
+    video(tmp_path / "in" / "away.mp4")
+    for dry_run in (True, False):
+        report = organize(tmp_path / "in", tmp_path / "out", dry_run=dry_run)
+        [refused] = report.refused
+        assert (refused.path, refused.reason) == (
+            nwb, "/acquisition/video/external_file refers to gone.mp4, which is not there"
+        )  # fmt: skip
+        assert "--media FOLDER" in refused.remedy
+        assert names(report) == ["sub-m0/sub-m0_ses-1_ecephys.nwb"]
+        assert (tmp_path / "out" / "sub-m0").exists() is not dry_run
+    assert not (tmp_path / "out" / "sub-m1").exists()
+    done = CliRunner().invoke(main, ["organize", str(tmp_path / "in"), "--dandiset", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert "1 unchanged, 1 failed" in done.output
+    video(tmp_path / "in" / "gone.mp4")
+    report = organize(tmp_path / "in", tmp_path / "out")
+    assert (report.refused, len(report.changed), len(report.files)) == ((), 3, 4)
+
+
+def test_all_media_that_are_gone_are_named_if_nothing_can_be_organized(tmp_path: Path) -> None:
+    write(with_video(["gone.mp4", "away.mp4"]), tmp_path / "in" / "x.nwb")
+    with pytest.raises(BadSource, match=r"(?s)gone\.mp4.*away\.mp4"):
+        organize(tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_organized_needs_the_original_media_no_more(tmp_path: Path) -> None:
+    write(add_units(session("m0", "1")), tmp_path / "in" / "a.nwb")
+    clip = video(tmp_path / "raw" / "cam.mp4")
+    write(with_video(["../raw/cam.mp4"]), tmp_path / "in" / "x.nwb")
+    before = organize(tmp_path / "in", tmp_path / "out")
+    clip.unlink()
+    again = organize(tmp_path / "in", tmp_path / "out")
+    assert (again.refused, statuses(again), names(again)) == ((), {"unchanged"}, names(before))
+    copy = next(f for f in before.files if f.kind == "media")
+    (tmp_path / "out" / copy.path).unlink()
+    assert [one.path.name for one in organize(tmp_path / "in", tmp_path / "out").refused] == ["x.nwb"]

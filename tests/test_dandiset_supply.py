@@ -90,7 +90,7 @@ def test_the_tree_shows_what_copies_say_now(tmp_path: Path) -> None:
     write(nwb_of_nobody(), tmp_path / "x.nwb")
     options = ["--dandiset", str(tmp_path / "out"), "--subject-id", "m1"]
     done = CliRunner().invoke(main, ["organize", str(tmp_path / "x.nwb"), *options])
-    assert "copied; told by you: subject_id" in done.output, done.output
+    assert "copied; filled in: subject_id" in done.output, done.output
 
 
 def test_the_same_copy_is_made_again_byte_for_byte(tmp_path: Path) -> None:

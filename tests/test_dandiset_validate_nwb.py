@@ -252,3 +252,16 @@ def test_the_subject_of_nwb_in_bids_is_that_of_its_path(tmp_path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file["general/subject/subject_id"][()] = "m2"
     assert "m2" in found(validate(tmp_path / "out"), "dandify.subject_mismatch").message
+
+
+def test_a_file_that_pynwb_refuses_is_told_in_a_line(tmp_path: Path) -> None:
+    """Some tools write a list of one as that one; hdmf then prints the whole file."""
+    nwb = write(add_units(session("m1", "1")), tmp_path / "sub-m1" / "sub-m1_ses-1_ecephys.nwb")
+    with h5py.File(nwb, "r+") as file:
+        del file["general/keywords"]
+        file["general/keywords"] = "test"
+    said = {f.id: f.message for f in validate(tmp_path).findings if f.path == nwb}
+    for code in ("NWBI.unreadable", "dandify.extraction"):
+        assert "incorrect type for 'keywords' (got 'str'" in said[code]
+        assert said[code].endswith("[root]")
+        assert len(said[code]) < 350

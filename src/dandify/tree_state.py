@@ -31,6 +31,11 @@ def missing_target(path: Path) -> str | None:
     return os.readlink(path) if path.is_symlink() and not path.exists() else None
 
 
+def leads_back(path: Path) -> bool:
+    """Whether a path is a link to a folder that it lies in: who followed it would never come to an end."""
+    return path.is_symlink() and path.resolve() in path.parent.resolve().joinpath("x").parents
+
+
 def files_below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Yield the files in a folder at any depth by their names below it, with slashes, and their sizes and times.
 

@@ -35,6 +35,7 @@ _SUMS = """,
      WHERE va.version_id = v.id AND n.errors <> '[]') AS invalid,
     (SELECT count(*) FROM version_assets va JOIN assets s ON s.asset_id = va.asset_id
      WHERE va.version_id = v.id AND s.zarr_id IS NOT NULL) AS zarrs,
+    (SELECT count(*) FROM uploads u WHERE u.dandiset = v.dandiset) AS uploads,
     (SELECT p.version FROM versions p WHERE p.dandiset = v.dandiset AND p.published IS NOT NULL
      ORDER BY p.published DESC LIMIT 1) AS newest,
     (SELECT count(*) FROM versions p WHERE p.dandiset = v.dandiset AND p.published_from = v.modified) AS unchanged

@@ -59,7 +59,7 @@ def version(archive: Archive, row: sqlite3.Row) -> Json:
         "version": row["version"],
         "name": row["name"],
         "asset_count": row["files"],
-        "active_uploads": 0,
+        "active_uploads": 0 if row["published"] else row["uploads"],
         "size": row["bytes"],
         "created": row["created"],
         "modified": row["modified"],
@@ -216,6 +216,14 @@ def zarr_file(row: sqlite3.Row) -> Json:
 def blob(row: sqlite3.Row) -> Json:
     """Return the summary of a blob."""
     return {"blob_id": row["blob_id"], "etag": row["etag"], "sha256": row["sha256"], "size": row["size"]}
+
+
+def upload(row: sqlite3.Row) -> Json:
+    """Return the summary of an upload that is not finished."""
+    return {
+        "created": row["created"], "blob": blob_key(row["upload_id"]), "upload_id": row["upload_id"],
+        "etag": row["etag"], "size": row["size"],
+    }  # fmt: skip
 
 
 def _citation(metadata: Json, title: str, name: str, url: str) -> str:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from dandify.dandiset.describe import YAML, read_description
+from dandify.dandiset.tables import TABLE_STAYS, TABLES
 from dandify.dandiset.texts import PARTIAL
 from dandify.errors import BadRequest, BadSource
 
 _MANIFEST = ".manifest.json"
+_GENERIC = "dandi uploads this kind of file only in a BIDS dataset"
 
 # The archive states these itself, also who may read it, which an embargo decides (dandi-archive, Version.strip_metadata
 # and _populate_metadata). They are not sent: `dandi download` writes them into dandiset.yaml, maybe of another archive.
@@ -76,7 +78,7 @@ def survey(dandiset: Path) -> Survey:
         elif name.endswith(_MANIFEST):
             left.append(Left(name, _size(found.filepath), "dandify's record of a conversion stays with you"))
         elif type(found) is GenericAsset:  # subclasses are files of a BIDS dataset, which are uploaded
-            left.append(Left(name, _size(found.filepath), "dandi uploads this kind of file only in a BIDS dataset"))
+            left.append(Left(name, _size(found.filepath), TABLE_STAYS if name in TABLES else _GENERIC))
         else:
             assets.append(found)
     reason = "unfinished; dandify convert completes it"

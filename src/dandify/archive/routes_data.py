@@ -63,6 +63,25 @@ async def validate_upload(request: Request) -> Response:
     return JSONResponse(documents.blob(row))
 
 
+async def list_uploads(request: Request) -> Response:
+    """List the uploads of a dandiset that are not finished."""
+    user, archive = required_user(request), archive_of(request)
+
+    def fetch(limit: int, offset: int) -> tuple[int, list[Json]]:
+        with archive.db.reading() as c:
+            count, rows = uploads.listing(c, request.path_params["dandiset"], user, limit=limit, offset=offset)
+            return count, [documents.upload(row) for row in rows]
+
+    return await run_in_threadpool(paginated, request, fetch)
+
+
+async def delete_uploads(request: Request) -> Response:
+    """Remove all uploads of a dandiset that are not finished."""
+    user = required_user(request)
+    await run_in_threadpool(uploads.remove_all, archive_of(request), request.path_params["dandiset"], user)
+    return Response(status_code=204)
+
+
 async def put_part(request: Request) -> Response:
     """Receive a part of an upload."""
     archive = archive_of(request)
@@ -241,6 +260,8 @@ ROUTES: list[Route] = [
     *routes("/api/uploads/initialize", begin_upload, "POST"),
     *routes("/api/uploads/{upload}/complete", complete_upload, "POST"),
     *routes("/api/uploads/{upload}/validate", validate_upload, "POST"),
+    *routes("/api/dandisets/{dandiset}/uploads", list_uploads, "GET"),
+    *routes("/api/dandisets/{dandiset}/uploads", delete_uploads, "DELETE"),
     *routes("/api/zarr", list_zarrs, "GET"),
     *routes("/api/zarr", create_zarr, "POST"),
     *routes("/api/zarr/{zarr}", get_zarr, "GET"),

@@ -21,7 +21,7 @@ from dandify.dandiset.digests import ZARR_CHECKSUM, forget_digest, manifest_dige
 from dandify.errors import DandifyError
 from dandify.tree_state import missing_target
 
-Status = Literal["uploaded", "skipped", "failed", "planned"]
+Status = Literal["uploaded", "skipped", "failed", "planned", "kept"]
 _STOPPED: Final = "stopped; upload again to go on"
 _LOST: Final = "not tried: the archive does not answer any more; upload again to go on"
 _MAX_LISTED: Final = 5
@@ -41,7 +41,7 @@ class AssetUpload:
         Its size.
     status
         ``uploaded``; ``skipped`` (the archive has it, or does not take such files); ``failed``; ``planned`` (it would
-        be uploaded).
+        be uploaded); ``kept`` (only the archive has it).
     message
         Why it was skipped or failed, or what is planned; empty where there is nothing to say.
     archive

@@ -53,7 +53,11 @@ class Serving:
 
 
 def serve(
-    folder: Path, *, host: str = "127.0.0.1", port: int | None = None, ready: Callable[[Serving], None] | None = None
+    folder: Path | str,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    ready: Callable[[Serving], None] | None = None,
 ) -> None:
     """Serve the archive kept in ``folder`` until Ctrl-C.
 
@@ -76,7 +80,7 @@ def serve(
         Another server has the folder.
     """
     with _listening(host, port) as listener:
-        server, serving, archive = _prepare(folder, listener, host)
+        server, serving, archive = _prepare(Path(folder), listener, host)
         watcher = threading.Thread(target=_announce, args=(server, serving, ready), daemon=True)
         watcher.start()
         try:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dandify.archive.aftermath import FieldChange, Verdict, differences, send, verdict
 from dandify.archive.client import Target, find_archive, quiet_dandi, reason, session
-from dandify.archive.local import Record, read_record, survey
+from dandify.archive.local import Record, Survey, read_record, survey
 from dandify.archive.permission import require_permission
 from dandify.archive.send import AssetUpload, ProgressCallback, Sender
+from dandify.archive.unfinished import Begun, Unfinished, begun, settle
 from dandify.dandiset.describe import YAML, write_identifier
 from dandify.errors import BadRequest, DandifyError
 
 WAIT_SECONDS = 150.0  # for the archive to check what has arrived; DANDI looks once a minute what there is to check
+ONLY_THERE = "only at the archive; nothing is deleted there"
+_NONE = Unfinished()
 _THREADS_PER_JOB = 8  # those above one are of assets that only wait for the archive
 
 
@@ -34,7 +38,7 @@ class UploadReport:
     archive
         The archive's name, as dandi calls it.
     assets
-        One record for every file or Zarr of the folder, ordered by path.
+        One record for every file or Zarr of the folder, and for each that only the archive has, ordered by path.
     bytes_sent
         Bytes of data that went to the archive.
     seconds
@@ -49,6 +53,8 @@ class UploadReport:
         What the archive says of the draft; None where nobody waited for it.
     trouble
         Why the archive could not be asked or told at the end; empty if it could.
+    unfinished
+        Uploads of files that were begun at some time and never finished.
     """
 
     dandiset_id: str
@@ -62,6 +68,7 @@ class UploadReport:
     changed: bool = False
     verdict: Verdict | None = None
     trouble: str = ""
+    unfinished: Unfinished = _NONE
 
     @property
     def failed(self) -> tuple[AssetUpload, ...]:
@@ -70,7 +77,7 @@ class UploadReport:
 
 
 def upload(
-    dandiset: Path,
+    dandiset: Path | str,
     *,
     to: str,
     token: str | None = None,
@@ -127,17 +134,20 @@ def upload(
         The archive cannot be reached, or does not go together with the client.
     """
     started = time.monotonic()
-    root = dandiset.absolute()
+    root = Path(dandiset).absolute()
     record = read_record(root)
     _require_one_way(root, record, create, embargo)
     with quiet_dandi(to):
         target = find_archive(to)
-        with session(target, token) as client:
+        noted = nullcontext(Begun(None, target.api_url)) if dry_run else begun(root, target.api_url)
+        with session(target, token) as client, noted as open_uploads:
             remote, created = None, False
             require_permission(client, target, root, record.identifier)
+            found = survey(root)
+            _require_something(found, root, record)
             if record.identifier is not None or not dry_run:
                 remote, created = _remote(client, target, root, record, embargo)
-            found = survey(root)
+            open_uploads.watch(client)
             jobs = max(1, jobs)
             sender = Sender(remote, root, validate, progress, jobs=jobs, dry_run=dry_run)
             with ThreadPoolExecutor(max_workers=_THREADS_PER_JOB * jobs) as pool:
@@ -150,9 +160,12 @@ def upload(
             if remote is not None and not end.trouble:
                 failed = [asset.path for asset in results if asset.status == "failed"]
                 end = _aftermath(client, remote, record, compare=not created, tell=metadata and not dry_run,
-                                 wait=0 if dry_run else wait, sender=sender, failed=failed)  # fmt: skip
+                                 wait=0 if dry_run else wait, sender=sender, failed=failed,
+                                 known={a.path for a in results} | {item.path for item in found.left},
+                                 open_uploads=None if dry_run else open_uploads)  # fmt: skip
+    results += end.only_there
     if end.verdict is not None:
-        states = end.verdict.states(r.path for r in results if r.status in ("uploaded", "skipped"))
+        states = end.verdict.states(r.path for r in results if r.status in ("uploaded", "skipped", "kept"))
         results = [replace(r, archive=states.get(r.path, "")) for r in results]
     results.extend(AssetUpload(left.path, left.size, "skipped", left.reason) for left in found.left)
     return UploadReport(
@@ -167,6 +180,7 @@ def upload(
         changed=end.changed,
         verdict=end.verdict,
         trouble=end.trouble,
+        unfinished=end.unfinished,
     )
 
 
@@ -187,6 +201,16 @@ def _require_one_way(root: Path, record: Record, create: bool, embargo: bool) ->
         )
 
 
+def _require_something(found: Survey, root: Path, record: Record) -> None:
+    """Refuse to create a dandiset in which nothing would be."""
+    if record.identifier is None and not found.assets:
+        more = f" ({len(found.left)} file(s) are none that dandi takes)" if found.left else ""
+        raise BadRequest(
+            f"nothing in it can be uploaded{more}, and no dandiset is created for nothing", file=root,
+            remedy="dandify validate says of each file why; dandify organize puts files into a dandiset",
+        )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class _Aftermath:
     """What followed the transfer; the fields are those of `UploadReport`."""
@@ -195,23 +219,47 @@ class _Aftermath:
     changed: bool = False
     verdict: Verdict | None = None
     trouble: str = ""
+    unfinished: Unfinished = _NONE
+    only_there: tuple[AssetUpload, ...] = ()
 
 
 def _aftermath(
     client: Any, remote: Any, record: Record, *, compare: bool, tell: bool, wait: float, sender: Sender,
-    failed: Sequence[str],
+    failed: Sequence[str], known: Collection[str], open_uploads: Begun | None,
 ) -> _Aftermath:  # fmt: skip
-    """Compare and tell the dandiset's metadata, and ask what the archive says; if that fails, the files are sent."""
+    """Compare and tell the dandiset's metadata, and ask what the archive has and says; if that fails, files are sent.
+
+    Parameters
+    ----------
+    client, remote, record
+        The client, the draft, and what ``dandiset.yaml`` says.
+    compare, tell
+        Whether to compare the metadata of the two, and to give the archive what differs.
+    wait
+        Seconds to wait at most for the archive's own checks.
+    sender
+        Has sent the assets.
+    failed
+        Paths of assets that did not arrive.
+    known
+        Paths of all that lies in the folder.
+    open_uploads
+        What was begun from the folder; None to leave the archive as it is.
+    """
     import requests
 
     end = _Aftermath()
     try:
         if compare:
             there = remote.get_raw_metadata()
-            end = _Aftermath(differences(record, there))
+            end = replace(end, changes=differences(record, there))
             if end.changes and tell:
                 send(remote, end.changes, there)
                 end = replace(end, changed=True)
+            others = (a for a in remote.get_assets() if a.path not in known)
+            end = replace(end, only_there=tuple(AssetUpload(a.path, a.size, "kept", ONLY_THERE) for a in others))
+        if open_uploads is not None:
+            end = replace(end, unfinished=settle(client, remote.identifier, open_uploads))
         if wait > 0:
             said = verdict(client, remote.identifier, wait, sender.tell_status, incomplete=failed)
             end = replace(end, verdict=said)

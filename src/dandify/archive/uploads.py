@@ -147,11 +147,14 @@ def assemble(archive: Archive, upload_id: str, body: str) -> str:
             c.execute("UPDATE uploads SET state = 'open' WHERE upload_id = ?", (upload_id,))
         raise
     with archive.db.writing() as c:
-        c.execute(
+        known = c.execute(
             "UPDATE uploads SET state = 'assembled', actual_etag = ?, sha256 = ? WHERE upload_id = ?",
             (actual, sha256, upload_id),
-        )
+        ).rowcount
     archive.bucket.discard_upload(upload_id)
+    if not known:  # it was removed meanwhile
+        archive.bucket.remove(blob_key(upload_id))
+        raise Refused(404, f"No upload {upload_id}.")
     return _COMPLETED.format(key=blob_key(upload_id), etag=actual)
 
 
@@ -186,6 +189,31 @@ def validate(archive: Archive, upload_id: str, user: str) -> sqlite3.Row:
         raise Refused(409, "The same bytes have come in another upload; begin again to learn which blob they are.")
     assert isinstance(blob, sqlite3.Row)
     return blob
+
+
+def listing(
+    c: sqlite3.Connection, dandiset: object, user: str, *, limit: int, offset: int
+) -> tuple[int, list[sqlite3.Row]]:
+    """Return how many uploads of a dandiset are not finished, and a page of them, for its owner only."""
+    number = dandisets.owned(c, dandiset, user)
+    count = c.execute("SELECT count(*) FROM uploads WHERE dandiset = ?", (number,)).fetchone()[0]
+    rows = c.execute(
+        "SELECT * FROM uploads WHERE dandiset = ? ORDER BY created, upload_id LIMIT ? OFFSET ?",
+        (number, limit, offset),
+    ).fetchall()
+    return count, rows
+
+
+def remove_all(archive: Archive, dandiset: object, user: str) -> None:
+    """Remove all unfinished uploads of a dandiset with what has come of them, also those that somebody is sending."""
+    with archive.db.writing() as c:
+        number = dandisets.owned(c, dandiset, user)
+        gone = c.execute("SELECT upload_id, state FROM uploads WHERE dandiset = ?", (number,)).fetchall()
+        c.execute("DELETE FROM uploads WHERE dandiset = ?", (number,))
+    for row in gone:
+        archive.bucket.discard_upload(row["upload_id"])
+        if row["state"] == "assembled":
+            archive.bucket.remove(blob_key(row["upload_id"]))
 
 
 def _find(c: sqlite3.Connection, upload_id: str) -> sqlite3.Row:

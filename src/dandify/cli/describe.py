@@ -54,8 +54,8 @@ def command(
 ) -> None:  # fmt: skip
     """Write or complete what describes DANDISET: dandiset.yaml, README.md and, as far as its layout has them, tables.
 
-    What is written there already is kept. Exit status is 0 also where something is still missing for a DOI: it is
-    listed.
+    What is written there already is kept; people, keywords and other entries of lists are put to it. Exit status is 0
+    also where something is still missing for a DOI: it is listed.
     """
     import dandify
     from dandify.cli.console import out, print_json
@@ -71,21 +71,25 @@ def command(
         "funders": [parse_funder(text) for text in funders],
         "related": [parse_related(text) for text in related],
     }
-    metadata |= {key: list(value) if isinstance(value, tuple) else value for key, value in given.items() if value}
+    stated = {key: list(value) if isinstance(value, tuple) else value for key, value in given.items() if value}
+    added = {key: value for key, value in stated.items() if isinstance(value, list)}
+    metadata |= {key: value for key, value in stated.items() if key not in added}
     if ask:
-        metadata = _asked(dandiset, metadata)
-    report = dandify.describe(dandiset, metadata or None, layout=layout, overwrite=overwrite, nidm=nidm)
+        metadata = _asked(dandiset, metadata, added)
+    report = dandify.describe(
+        dandiset, metadata or None, layout=layout, overwrite=overwrite, nidm=nidm, add=added or None
+    )
     if as_json:
         print_json(report)
     else:
         print_description(report, out())
 
 
-def _asked(dandiset: Path, metadata: dict[str, Any]) -> dict[str, Any]:
+def _asked(dandiset: Path, metadata: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
     """Ask for what neither the file nor the options say; an empty answer leaves it open, a wrong one is asked again."""
     from dandify.dandiset.describe import document_of, read_description
 
-    there = {**document_of(metadata), **(read_description(dandiset) or {})}
+    there = {**document_of(metadata), **document_of(added or None), **(read_description(dandiset) or {})}
     click.echo("An empty answer leaves it open.")
     answers: dict[str, Any] = {}
     for key, question in (

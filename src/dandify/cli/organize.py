@@ -84,3 +84,5 @@ def command(
         print_json(report)
     else:
         print_organize(report, out())
+    if report.refused:
+        raise SystemExit(1)

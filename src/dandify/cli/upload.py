@@ -31,7 +31,7 @@ import click
 def command(
     dandiset: Path, to: str, create: bool, embargo: bool, metadata: bool, wait: float, dry_run: bool, as_json: bool
 ) -> None:
-    """Upload DANDISET with the dandi client. What is there already is not sent again.
+    """Upload DANDISET with the dandi client. What is there already is not sent again, and nothing is deleted there.
 
     The API key is taken from the environment or the keyring, as the dandi client does; it is never printed or stored.
     """

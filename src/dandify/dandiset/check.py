@@ -17,6 +17,7 @@ from dandify.dandiset.found import is_ignored
 from dandify.dandiset.labels import label_conflicts
 from dandify.dandiset.layout import Placement, needs_of, place_of, shared_names
 from dandify.dandiset.names import MAX_NAME, MAX_PATH, image_path, nwb_path
+from dandify.dandiset.plain import PACKED_REMEDY, is_packed
 from dandify.dandiset.supply import once_filled
 from dandify.dandiset.table import Table, read_table
 from dandify.dandiset.validate import FileVerdict, ValidationReport
@@ -28,6 +29,7 @@ from dandify.project.opened import Found, Opened, describe_session, early, shift
 from dandify.project.rules import label, problems_of
 from dandify.project.scan import scan
 from dandify.sources import Source, Stream
+from dandify.tree_state import leads_back
 
 _MEDIUM: Final = "/01234567-0123-0123-0123-0123456789ab_external_file_0.mp4"
 # What `organize` puts right: names, folders, media elsewhere; missing media are found here, wherever they should be.
@@ -142,11 +144,13 @@ class _Checked:
         self._named: list[Facts] = []
         self._placed: list[Placement] = []
         self._zarrs: list[Path] = []
+        self._reached: set[Path] = set()
 
     def path(self, path: Path, ignore: tuple[str, ...]) -> None:
         """Check what is given: files that are converted already, and the sessions of a scan."""
         for file in _converted(path):
-            if not is_ignored(file, path, ignore):
+            if not is_ignored(file, path, ignore) and (real := file.resolve()) not in self._reached:  # by a link, too
+                self._reached.add(real)
                 self._file(file)
         if path in self.files:
             return
@@ -375,7 +379,7 @@ class _Checked:
                 self.findings.append(
                     Finding(
                         "dandify.not_converted", "dandify", "file", "HINT", "no converter knows it: it stays behind",
-                        path,
+                        path, PACKED_REMEDY if is_packed(path) else None,
                     )
                 )  # fmt: skip
 
@@ -398,7 +402,7 @@ def _converted(path: Path) -> Iterator[Path]:
         yield path
     elif path.is_dir() and path.suffix not in (".zarr", ".ngff"):
         for child in sorted(path.iterdir()):
-            if not child.name.startswith("."):
+            if not child.name.startswith(".") and not leads_back(child):
                 yield from _converted(child)
 
 

@@ -154,12 +154,18 @@ def _bids_line(message: str) -> str:
 def inspector_failure(code: str, message: str) -> tuple[str, str]:
     """Shorten what nwbinspector says where reading or a check of its own fails: a traceback, with a sentence as id."""
     if code.startswith("NWBI.During io.read()"):
-        return "NWBI.unreadable", f"pynwb cannot read it: {message.strip().splitlines()[-1]}"
+        return "NWBI.unreadable", f"pynwb cannot read it: {without_builder(message.strip().splitlines()[-1])}"
     found = re.match(r"NWBI\.During evaluation of '(\w+)' - (.*)", code, re.DOTALL)
     if found is None:
         return code, message
     lines = (found[2] if "Traceback" in found[2] else message).strip().splitlines()
     return f"NWBI.{found[1]}", f"nwbinspector's own check failed: {lines[-1]}"
+
+
+def without_builder(message: str) -> str:
+    """Return what hdmf says where it cannot make an object, without the whole content of the group, and its place."""
+    found = re.search(r"\((?P<place>\S+) (?:Group|Dataset)Builder \{.*\}, ([\"'])(?P<said>.*)\2\)", message, re.DOTALL)
+    return f"{found['said']} [{found['place']}]" if found else message
 
 
 def path_rules(path: Path, base: Path) -> Iterator[Finding]:
@@ -231,7 +237,8 @@ def dandiset(base: Path, *, assets: int, zarrs: int, doi: bool = False) -> Itera
     try:
         document = read_description(base)
     except BadSource as error:
-        yield Finding("dandify.dandiset_yaml", "dandify", "dandiset", "ERROR", error.cause, file, remedy=error.remedy)
+        said = f"{error.place}: {error.cause}" if error.place else error.cause
+        yield Finding("dandify.dandiset_yaml", "dandify", "dandiset", "ERROR", said, file, remedy=error.remedy)
         return
     if document is None:
         yield Finding(

@@ -18,6 +18,7 @@ from dandify.dandiset.checks import (
     of_asset,
     quiet_dandi,
     translate,
+    without_builder,
 )
 from dandify.dandiset.facts import Facts, Kind, read_facts, unsafe_arrays
 from dandify.dandiset.names import ids_in_name
@@ -209,7 +210,8 @@ def extraction(facts: Facts, file: OpenedNwb | None = None) -> Iterator[Finding]
         except Exception as error:  # whatever it is, the upload would fail of it in the same way
             yield Finding(
                 "dandify.extraction", "dandi", "file", "ERROR",
-                f"the client cannot extract its metadata, so it cannot be uploaded: {error}", facts.path,
+                f"the client cannot extract its metadata, so it cannot be uploaded: {without_builder(str(error))}",
+                facts.path,
             )  # fmt: skip
     if unlisted:
         yield Finding(
@@ -246,7 +248,8 @@ def nwb_zarr(path: Path) -> Iterator[Finding]:
                     )
                 )  # fmt: skip
         except Exception as error:  # hdmf raises many kinds; each means that nobody can read it
-            yield Finding("dandify.unreadable", "hdmf-zarr", "file", "ERROR", f"not readable as NWB: {error}", path)
+            said = f"not readable as NWB: {without_builder(str(error))}"
+            yield Finding("dandify.unreadable", "hdmf-zarr", "file", "ERROR", said, path)
             return
     for wrong in errors:
         yield Finding(

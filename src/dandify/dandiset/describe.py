@@ -221,7 +221,11 @@ def read_description(dandiset: Path) -> dict[str, Any] | None:
 
 
 def write_description(
-    dandiset: Path, metadata: DandisetMetadata | Mapping[str, Any] | None, *, overwrite: bool = False
+    dandiset: Path,
+    metadata: DandisetMetadata | Mapping[str, Any] | None,
+    *,
+    overwrite: bool = False,
+    add: DandisetMetadata | Mapping[str, Any] | None = None,
 ) -> Change:
     """Write or complete ``dandiset.yaml``; what it says already is kept, comments and order too.
 
@@ -235,6 +239,9 @@ def write_description(
         What to say; None for nothing more than that it is a dandiset.
     overwrite
         Replace values that are there and differ.
+    add
+        People, keywords and other entries of lists that are put to those that are there. One of a name, identifier or
+        address that an entry has is that entry: it stays, or with ``overwrite`` takes its place.
 
     Raises
     ------
@@ -246,17 +253,52 @@ def write_description(
     from ruamel.yaml.comments import CommentedMap
 
     file = dandiset / YAML
-    values = document_of(metadata)
+    values, added = document_of(metadata), document_of(add)
     if file.is_file():
         content = _load(file, "rt")
         new = {k: v for k, v in values.items() if k not in content or (overwrite and content[k] != v)}
-        if not new:
-            return "unchanged"
         content.update(new)
+        if not _add(content, added, overwrite=overwrite) and not new:
+            return "unchanged"
     else:
         content = CommentedMap({"schemaKey": "Dandiset", **values})
+        _add(content, added, overwrite=overwrite)
         content.yaml_set_start_comment(_HEADER)
     return write_text(file, _yaml_text(content))
+
+
+def unsaid(stated: Mapping[str, Any], added: DandisetMetadata | Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return the fields in which metadata do not say what was to be added, because an entry says something else."""
+    wanted = document_of(added)
+    return tuple(key for key, entries in wanted.items() if any(entry not in stated.get(key, ()) for entry in entries))
+
+
+def _add(content: Any, added: Mapping[str, Any], *, overwrite: bool) -> bool:
+    """Put entries to the lists of a document; return whether that changed it."""
+    changed = False
+    for key, entries in added.items():
+        if not isinstance(content.get(key), list):  # one alone, or nothing
+            content[key] = [] if content.get(key) is None else [content[key]]
+        there = content[key]
+        for entry in entries:
+            if entry in there:
+                continue
+            twin = next((i for i, other in enumerate(there) if _is_same(entry, other)), None)
+            if twin is None:
+                there.append(entry)
+            elif overwrite:
+                there[twin] = entry
+            changed = changed or twin is None or overwrite
+    return changed
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two entries are of the same person or thing."""
+    if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+        return False
+    if one.get("awardNumber") != other.get("awardNumber"):  # a funder stands there once for each award
+        return False
+    return any(one.get(key) and one.get(key) == other.get(key) for key in ("identifier", "name", "url"))
 
 
 def write_identifier(dandiset: Path, identifier: str) -> None:
@@ -293,12 +335,17 @@ def document_of(metadata: DandisetMetadata | Mapping[str, Any] | None) -> dict[s
 
 
 def _load(file: Path, kind: Literal["rt", "safe"]) -> Any:
-    from ruamel.yaml.error import YAMLError
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        found = _parser(kind).load(file.read_text(encoding="utf-8"))
+        found = _parser(kind).load(file.read_text(encoding="utf-8-sig"))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else None
+        cause = " ".join((error.problem or str(error)).split())
+        raise BadSource(f"not YAML: {cause}", file=file, place=place, remedy="mend the line") from error
     except (YAMLError, UnicodeDecodeError) as error:
-        raise BadSource(f"not YAML: {error}", file=file, remedy="mend the line that is named") from error
+        raise BadSource(f"not YAML: {' '.join(str(error).split())}", file=file, remedy="save it as UTF-8") from error
     if found is None:
         from ruamel.yaml.comments import CommentedMap
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,13 +12,14 @@ from typing import Final
 from dandify.dandiset.facts import MANIFEST, Facts, kind_of, read_facts
 from dandify.dandiset.media import look_for
 from dandify.dandiset.names import ids_in_name
-from dandify.dandiset.plain import plain_facts, plain_kind, sidecar_of
+from dandify.dandiset.plain import PACKED_REMEDY, is_packed, plain_facts, plain_kind, sidecar_of
 from dandify.dandiset.table import Table
 from dandify.dandiset.texts import PARTIAL
 from dandify.errors import BadRequest, BadSource, UnknownFormat
-from dandify.tree_state import missing_target
+from dandify.tree_state import leads_back, missing_target
 
 _MAX_LISTED: Final = 10
+UNUSED: Final = "none of the files that dandify places, and no NWB file refers to it"
 _WHOSE: Final = "no NWB file refers to it, and neither its name nor --table says which subject it is of"
 
 
@@ -72,6 +73,7 @@ def find(
     broken: list[BadSource] = []
     left: dict[Path, LeftFile] = {}
     ignored: list[Path] = []
+    reached: set[Path] = set()
     for given in inputs:
         if not given.exists():
             if continued:
@@ -87,7 +89,8 @@ def find(
                 ignored.append(path)
             elif reason:
                 left.setdefault(path, LeftFile(path, reason))
-            elif path not in facts:
+            elif (real := path.resolve()) not in reached:  # by a link, too
+                reached.add(real)
                 try:
                     if (said := _read(path)) is not None:
                         facts[path] = said
@@ -99,7 +102,7 @@ def find(
     referred = {e.resolve(f.path) for f in facts.values() for e in f.external_files if not e.is_url}
     taken = [f for f in facts.values() if f.path not in referred]
     if not taken and not continued:
-        raise _nothing(inputs, [item for item in left.values() if item.reason == _WHOSE])
+        raise _nothing(inputs, left.values())
     sidecars = {sidecar_of(f.path) for f in taken if f.kind in ("image", "ome-zarr")}
     kept = [item for item in left.values() if item.path not in referred and item.path not in sidecars]
     return (table.supply(taken, ignored, continued=continued) if table else taken), kept
@@ -127,7 +130,11 @@ def _read(path: Path) -> Facts | None:
 def _refuse_broken(broken: Sequence[BadSource]) -> None:
     """Raise what is wrong with the files, all of it at once."""
     if len(broken) == 1:
-        raise broken[0]
+        [error] = broken
+        remedy = f"{error.remedy}; or pass it over with --ignore" if error.remedy else "pass it over with --ignore"
+        if "--ignore" in (error.remedy or ""):
+            raise error
+        raise BadSource(error.cause, file=error.file, place=error.place, remedy=remedy) from error
     if broken:
         lines = [f"  {error.file}: {error.cause}" for error in broken[:_MAX_LISTED]]
         more = [f"  and {len(broken) - _MAX_LISTED} more"] if len(broken) > _MAX_LISTED else []
@@ -138,8 +145,15 @@ def _refuse_broken(broken: Sequence[BadSource]) -> None:
         )
 
 
-def _nothing(inputs: Sequence[Path], plain: Sequence[LeftFile]) -> UnknownFormat:
+def _nothing(inputs: Sequence[Path], left: Collection[LeftFile]) -> UnknownFormat:
     file = inputs[0] if len(inputs) == 1 else None
+    plain = [item for item in left if item.reason == _WHOSE]
+    packed = [item for item in left if item.reason == PACKED_REMEDY]
+    if packed and not plain:
+        return UnknownFormat(
+            f"no NWB file and no OME-Zarr is here but packed ones, such as {packed[0].path.name}", file=file,
+            remedy=PACKED_REMEDY,
+        )  # fmt: skip
     if plain:
         return UnknownFormat(
             f"images and videos, such as {plain[0].path.name}, cannot be placed: {_WHOSE}", file=file,
@@ -166,7 +180,7 @@ def _walk(path: Path, root: Path, table: Table | None) -> Iterator[tuple[Path, s
         yield path, "unfinished; run dandify convert again"
     elif path.is_dir() and path.suffix not in (".zarr", ".ngff"):
         for child in sorted(path.iterdir()):
-            if not child.name.startswith("."):
+            if not child.name.startswith(".") and not leads_back(child):
                 yield from _walk(child, root, table)
     elif kind_of(path) is not None:
         yield path, ""
@@ -174,8 +188,10 @@ def _walk(path: Path, root: Path, table: Table | None) -> Iterator[tuple[Path, s
         yield path, "dandify's record of a conversion stays with you"
     elif path.is_dir():
         yield path, "neither an OME-Zarr nor NWB"
+    elif is_packed(path):
+        yield path, PACKED_REMEDY
     elif plain_kind(path) is None:
-        yield path, "no NWB file refers to it"
+        yield path, UNUSED
     elif ids_in_name(path.name)[0] or (table is not None and table.rows_of(path)):
         yield path, ""
     else:

@@ -99,7 +99,7 @@ def _of_nwb(path: Path, held: Path, context: Context) -> AssetFacts:
     named = entities_of(path.relative_to(context.dandiset))
     label = content.subject.get("subject_id") or named.get("sub")
     row = context.participant(label) if label else {}
-    subject = {**_subject_of_row(row), **content.subject}
+    subject = {**subject_of_row(row), **content.subject}
     if not subject.get("subject_id") and label:
         subject["subject_id"] = label
     return AssetFacts(
@@ -130,7 +130,7 @@ def _of_other(path: Path, held: Path, kind: Kind | None, context: Context, detai
     relatives = [*filter(None, (owner,)), *(context.relatives(label, label_of_session) if label else ())]
     same_session = [r for r in relatives if r is owner or _is_session(r, label_of_session)]
     row = context.session(label, label_of_session) if label and label_of_session else {}
-    in_tables = {**_subject_of_row(context.participant(label) if label else {}), **_subject_of_row(row)}
+    in_tables = {**subject_of_row(context.participant(label) if label else {}), **subject_of_row(row)}
     subject = _other_subject(label, stated, in_tables, relatives, same_session)
     relative = same_session[0] if same_session else None
     image = read_image(held) if kind == "ome-zarr" else read_tiff(held) if held.suffix.lower() in TIFFS else None
@@ -179,7 +179,7 @@ def _other_subject(
     return {**found, **in_tables, **stated}
 
 
-def _subject_of_row(row: Row) -> dict[str, str]:
+def subject_of_row(row: Row) -> dict[str, str]:
     """Return a row of participants.tsv by NWB's keys. BIDS states ages in years."""
     found = {key: row[key] for key in ("species", "sex", "strain", "genotype") if key in row}
     if "age_iso8601" in row:

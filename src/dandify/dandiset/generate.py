@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -20,6 +21,7 @@ from dandify.dandiset.describe import (
     document_of,
     problems_in,
     read_description,
+    unsaid,
     write_description,
 )
 from dandify.dandiset.ephys_files import ephys_documents
@@ -66,6 +68,7 @@ def describe(
     layout: Layout | Literal["auto"] = "auto",
     overwrite: bool = False,
     nidm: bool = False,
+    add: DandisetMetadata | Mapping[str, Any] | None = None,
 ) -> DescribeReport:
     """Write or complete the files that describe a dandiset, out of what its assets and ``dandiset.yaml`` say.
 
@@ -74,8 +77,8 @@ def describe(
     sidecar of each image, and what the draft BEP032 wants beside electrical recordings: a sidecar, and tables of
     probes, electrodes and channels. In that of DANDI, whose archive takes no tables, ``participants.tsv`` and
     ``sessions.tsv`` are written only if there are images: these cannot say themselves whose they are, and the tables
-    keep it for the upload. What is in a file already is kept; only what it lacks is added. README.md is written anew
-    until a person changes it.
+    keep it for the upload; so does ``samples.tsv``, of samples whose kind `organize` was told. What is in a file
+    already is kept; only what it lacks is added. README.md is written anew until a person changes it.
 
     Parameters
     ----------
@@ -89,6 +92,9 @@ def describe(
         Replace values of ``dandiset.yaml`` and ``dataset_description.json`` that differ.
     nidm
         Write ``derivatives/nidm/nidm.ttl`` as well; for its checksums every file is read.
+    add
+        People, keywords and other entries of lists that are put to those that are there, see
+        `dandify.dandiset.describe.write_description`.
 
     Raises
     ------
@@ -104,8 +110,9 @@ def describe(
         layout = "bids" if (root / _DESCRIPTION).is_file() else "dandi"
     before, given = read_description(root) or {}, document_of(metadata)
     kept = () if overwrite else tuple(key for key in given if key in before and before[key] != given[key])
-    done: dict[str, Change] = {YAML: write_description(root, metadata, overwrite=overwrite)}
+    done: dict[str, Change] = {YAML: write_description(root, metadata, overwrite=overwrite, add=add)}
     stated = read_description(root) or {}
+    kept = tuple(dict.fromkeys((*kept, *unsaid(stated, add))))
     assets = list(_gathered(Context(root), _walk(root), {}))
     present = next((text for name in _READMES if (text := read_text(root / name)) is not None), None)
     if present is None or is_ours(present):
@@ -162,10 +169,11 @@ def write_tables(
     BadSource
         If a table that is there is damaged.
     """
+    told = {*given, *(path for path, said in named.items() if said.get("sample_type"))}
     # NWB files say themselves whose they are
     wanted = [
         p for p in origins
-        if layout == "bids" or (not p.name.endswith((".nwb", ".nwb.zarr")) and (p in given or p.suffix in _ZARRS))
+        if layout == "bids" or (not p.name.endswith((".nwb", ".nwb.zarr")) and (p in told or p.suffix in _ZARRS))
     ]  # fmt: skip
     alone = Context(dandiset, alone=True)
     assets = [
@@ -175,7 +183,7 @@ def write_tables(
     beside = ephys_documents(dandiset, origins, replaced) if layout == "bids" else ()
     return {
         path: write_text(dandiset / path, text, dry_run=dry_run)
-        for path, text in chain(_documents(dandiset, assets, layout, given, named), beside)
+        for path, text in chain(_documents(dandiset, assets, layout, told, named), beside)
         if PurePosixPath(path) not in origins
     }
 
@@ -185,8 +193,10 @@ def _told(asset: Described, given: Mapping[str, str | None]) -> Described:
         return asset
     said = {**asset.facts.subject, **given}
     session_id = said.pop("session_id", None) or asset.facts.session_id
+    start = said.pop("session_start_time", None)
     subject = {key: value for key, value in said.items() if value}
-    return replace(asset, facts=replace(asset.facts, subject=subject, session_id=session_id))
+    began = datetime.fromisoformat(start) if start else asset.facts.start
+    return replace(asset, facts=replace(asset.facts, subject=subject, session_id=session_id, start=began))
 
 
 def _write_nidm(root: Path, stated: Mapping[str, Any], assets: Sequence[Described]) -> dict[str, Change]:
@@ -216,7 +226,7 @@ def _documents(
     images = [a for a in assets if a.facts.image is not None]
     if layout == "dandi":
         assets = [a for a in assets if a.facts.image is not None or a.path in told]
-    rows = tables.sessions(assets)
+    rows = tables.sessions(assets, years=layout == "dandi")
     if layout == "bids" or assets:
         subjects = tables.participants(assets, ages=layout == "bids")
         subjects = [row for row in subjects if layout == "bids" or len(row) > 1]  # else a name says it all
@@ -225,6 +235,8 @@ def _documents(
         flat = [{"participant_id": f"sub-{subject}", **row} for subject, found in rows.items() for row in found]
         flat = [row for row in flat if len(row) > 2]
         yield from _table(root, "sessions.tsv", flat, ("participant_id", "session_id"))
+        kinds = [row for row in tables.samples(assets, named) if row["sample_type"] != tables.ABSENT]
+        yield from _table(root, "samples.tsv", kinds, ("sample_id", "participant_id"))
     elif layout == "bids":
         yield from _table(root, "samples.tsv", tables.samples(assets, named), ("sample_id", "participant_id"))
         for subject, found in rows.items():

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
+from unicodedata import normalize
 
 from dandify.dandiset.facts import Facts, kind_of, read_facts
 from dandify.dandiset.names import sanitize_label, session_label
@@ -51,11 +52,15 @@ def _claim(
 ) -> Iterator[BadRequest]:
     other, where = seen.setdefault(key, (stated, path))
     if other != stated:
+        remedy = "names keep letters, digits and '+' only, and no file system is trusted with their case; change one"
+        if normalize("NFC", other) == normalize("NFC", stated):
+            remedy = (
+                "these are the same letters in two forms of Unicode: macOS writes accents as signs of their own; write "
+                "one of the two again"
+            )
         yield BadRequest(
-            f"two {what} would both be {name}: {other!r} ({where}) and {stated!r}", file=path,
-            remedy="names keep letters, digits and '+' only, and no file system is trusted with their case; "
-            "change one of the ids",
-        )  # fmt: skip
+            f"two {what} would both be {name}: {other!r} ({where}) and {stated!r}", file=path, remedy=remedy
+        )
 
 
 def _present(dandiset: Path | None, labels: set[str], copies: set[tuple[int, int]]) -> Iterator[Facts]:

@@ -140,7 +140,7 @@ def plan_layout(
     BadRequest
         If two ids, or two files, would get one name.
     BadSource
-        If media are missing, or data are in other files.
+        If data are in other files.
     """
     stated = [_supplied(f, subject_id, session_id) for f in files]
     needs = [need for f in stated for need in needs_of(f, layout)]
@@ -154,7 +154,6 @@ def plan_layout(
     for facts in stated:
         placed += _places(facts, layout)
     _refuse_long_names(placed)
-    _refuse_missing(placed)
     _refuse_shared_names(placed, layout)
     return tuple(placed)
 
@@ -275,20 +274,6 @@ def _refuse_long_names(placed: Sequence[Placement]) -> None:
             )  # fmt: skip
 
 
-def _refuse_missing(placed: Sequence[Placement]) -> None:
-    missing = [(p.source, m) for p in placed for m in p.media if not m.source.is_file()]
-    if not missing:
-        return
-    lines = [f"  {nwb}: {m.reference.dataset} refers to {m.reference.name}" for nwb, m in missing[:_MAX_LISTED]]
-    if len(missing) > _MAX_LISTED:
-        lines.append(f"  and {len(missing) - _MAX_LISTED} more")
-    raise BadSource(
-        "\n".join(["files that an NWB file refers to are not there:", *lines]), file=missing[0][1].source,
-        remedy="say with --media FOLDER where they are now, or put them where the NWB file says; or leave these NWB "
-        "files out with --ignore",
-    )  # fmt: skip
-
-
 def shared_names(placed: Sequence[Placement], layout: Layout) -> Iterator[BadRequest]:
     """Yield an error for each place that several files would have."""
     by_place: dict[str, list[Placement]] = {}
@@ -319,8 +304,9 @@ def _told_apart(sharing: Sequence[Placement], layout: Layout) -> str:
             else ("acquisition, run or sample_id", "acquisition")
         )  # fmt: skip
         return (
-            f"they state the same subject and session, and hold the same kind of data: a column {columns} of --table "
-            f"tells them apart (path,{example} / a.nwb,raw / b.nwb,sorted); or leave one out with --ignore"
+            "they state the same subject and session (or, without one, the same start), and hold the same kind of "
+            f"data: a column {columns} of --table tells them apart (path,{example} / a.nwb,raw / b.nwb,sorted); or "
+            "leave one out with --ignore"
         )
     columns = "sample_id, stain, acquisition, run or chunk"
     if layout == "bids" and "video" in kinds:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from dandify.dandiset.absent import Refused, without_absent
 from dandify.dandiset.bids_files import DESCRIPTION, plan_sidecars, stated_description, write_bids_files
+from dandify.dandiset.bids_given import told_by_datasets, with_reasons
 from dandify.dandiset.bids_names import companion_path
 from dandify.dandiset.describe import DandisetMetadata, document_of, read_description, write_description
 from dandify.dandiset.digests import manifest_digest, record_digests
@@ -80,6 +82,8 @@ class OrganizeReport:
         Files that were written or completed: descriptions, tables, JSON beside images and recordings.
     dry_run
         Whether nothing was done.
+    refused
+        NWB files that refer to media which are not there: they are no part of the dandiset yet.
     """
 
     dandiset: Path
@@ -90,6 +94,7 @@ class OrganizeReport:
     because: str
     generated: tuple[Path, ...] = ()
     dry_run: bool = False
+    refused: tuple[Refused, ...] = ()
 
     @property
     def changed(self) -> tuple[OrganizedFile, ...]:
@@ -128,8 +133,9 @@ def organize(
     """Lay NWB files, images and videos out as a dandiset, with the media that the NWB files refer to.
 
     Names depend on each file alone, so files can be added at any time. What is in its place already is left alone; a
-    run that was stopped is continued by running it again. The given files are not changed: an NWB file that refers to
-    media, or of whose subject the table says what it lacks, is copied, and the copy is changed.
+    run that was stopped is continued by running it again. NWB files whose media are gone are named, and the others
+    organized. The given files are not changed: an NWB file that refers to media, or of whose subject the table says
+    what it lacks, is copied, and the copy is changed.
 
     Parameters
     ----------
@@ -170,7 +176,7 @@ def organize(
     BadRequest
         If two ids or two files would get one name.
     dandify.errors.BadSource
-        If a file is damaged, or media are missing.
+        If a file is damaged, or all of them refer to media that are not there.
     OutputExists
         If a file is there that differs, and ``overwrite`` is not set.
     DandifyError
@@ -186,10 +192,11 @@ def organize(
         media=[Path(os.path.abspath(folder)) for folder in media], continued=continued,
     )  # fmt: skip
     plan = _plan(found, left, root, layout, subject_id=subject_id, session_id=session_id)
-    placements, chosen = plan.placements, plan.layout
+    placements, refused = without_absent(plan.placements, root, _holds)
+    chosen = plan.layout
     unchanged = _settled(placements, root, overwrite=overwrite)
     todo = [p for p in placements if p.target not in unchanged]
-    sizes = {p.target: size_of(p.source) for p in placements}
+    sizes = {p.target: size_of(p.source if p.source.exists() else root / p.target) for p in placements}
     generated: tuple[Path, ...] = ()
     if not dry_run and mode == "copy":
         _require_room(root, sum(sizes[p.target] for p in todo))
@@ -225,6 +232,7 @@ def organize(
         because=plan.because,
         generated=tuple(dict.fromkeys(path.relative_to(root) for path in generated)),
         dry_run=dry_run,
+        refused=refused,
     )  # fmt: skip
 
 
@@ -252,6 +260,8 @@ def _plan(
     chosen, because = choose_layout(layout, found, root)
     reasons = {f.path: reason for f in found if (reason := unplaceable(f, chosen))}
     facts = [f for f in found if f.path not in reasons]
+    if chosen == "dandi":
+        facts = told_by_datasets(facts)
     if reasons and not facts:
         path, reason = next(iter(reasons.items()))
         raise UnknownFormat(f"nothing can be organized: {reason}", file=path)
@@ -260,7 +270,8 @@ def _plan(
         placements = plan_layout(facts, root, layout=chosen, subject_id=subject_id, session_id=session_id)
         jsons = {sidecar_of(f.path) for f in found if f.kind in ("image", "ome-zarr")}
         reason = "dandi uploads JSON only in a BIDS dataset (--layout bids)"
-        return _Plan(chosen, because, placements, [*left, *(LeftFile(p, reason) for p in jsons if p)], {})
+        left = [*with_reasons(left), *(LeftFile(p, reason) for p in jsons if p)]
+        return _Plan(chosen, because, placements, left, {})
     companions = {item.path: place for item in left if (place := companion_path(item.path))}
     left = [item for item in left if item.path not in companions and item.path.name != DESCRIPTION]
     placements = plan_layout(
@@ -311,7 +322,8 @@ def _settled(placements: Sequence[Placement], root: Path, *, overwrite: bool) ->
 
 def _holds(placement: Placement, target: Path) -> bool:
     if not placement.is_edited:
-        return same(placement.source, target)
+        gone = placement.kind == "media" and not placement.source.exists()  # and the copy that refers to it is there
+        return gone or same(placement.source, target)
     # The copy differs from its source in what was changed in it, and has the time of its source's last change.
     kind = kind_of(target)
     if kind is None or target.is_dir() != placement.source.is_dir():

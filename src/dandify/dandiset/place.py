@@ -61,7 +61,8 @@ def put(source: Path, target: Path, *, mode: Mode, edit: Callable[[Path], None] 
     mode
         ``hardlink`` falls back to a copy where the file system cannot link, ``symlink`` to a hard link and then a copy:
         Windows lets only some users make symbolic links. Of a Zarr every file is a link and the folders are not,
-        because dandi takes no folder that is a link. ``move`` across file systems copies first.
+        because dandi takes no folder that is a link. ``move`` across file systems copies first; of what may not be
+        removed it makes a copy.
     edit
         Changes the copy before it gets its final name; such a file is always copied, and the source is kept.
 
@@ -94,7 +95,10 @@ def _move(source: Path, target: Path) -> Action:
     except OSError:  # another file system
         with _partial(target) as temporary:
             _copy(source, temporary)
-        remove(source)
+        try:
+            remove(source)
+        except OSError:  # it may only be read; the copy is whole
+            return "copied"
     return "moved"
 
 

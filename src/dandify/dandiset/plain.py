@@ -13,7 +13,10 @@ PICTURES: Final = (".png", ".jpg", ".jpeg", ".gif")
 MICROSCOPY: Final = (".tif", ".tiff", ".btf")
 """Image files that DANDI takes only as a part of a BIDS dataset."""
 
+PACKED_REMEDY: Final = "unpack it: dandi takes NWB files and Zarrs as they are"
+
 _ZARRS: Final = (".zarr", ".ngff")
+_PACKERS: Final = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z")
 _BIG_TIFF: Final = (b"II\x2b\x00", b"MM\x00\x2b")
 _SUFFIXES: Final = (*VIDEOS, *PICTURES, *MICROSCOPY, *_ZARRS)
 
@@ -24,6 +27,12 @@ def plain_kind(path: Path) -> Literal["image", "video"] | None:
     if suffix in VIDEOS:
         return "video"
     return "image" if suffix in (*PICTURES, *MICROSCOPY) else None
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is an NWB file or a Zarr in an archive file, by its name; ``.ozx`` is a zipped OME-Zarr."""
+    name = path.name.lower()
+    return name.endswith(".ozx") or (name.endswith(_PACKERS) and any(s in name for s in (*_ZARRS, ".nwb")))
 
 
 def plain_facts(path: Path, kind: Literal["image", "video"]) -> Facts:

@@ -6,6 +6,7 @@ import csv
 import os
 import posixpath
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -37,6 +38,7 @@ BIDS's: SPIM, CONF; so is ``sample_type``: tissue, cell line; ``pixel_size_um`` 
 
 
 _NUMBER: Final = r"(?=[0-9.]*[1-9])(\d+\.?\d*|\.\d+)"
+_SEPARATOR: Final = re.compile("sep=([;,\t])")  # by which Excel tells itself
 _SIZES: Final = re.compile(rf"{_NUMBER}( +{_NUMBER}){{1,2}}")
 
 
@@ -123,7 +125,9 @@ class Table:
             return self._nwb(facts, own, {key: line for key, (_, line) in said.items()})
         subject = {k: v for k, v in own.items() if k in SUBJECT and v != UNKNOWN}
         ids = {k: v for k, v in own.items() if k in _IDS}
-        return replace(facts, subject={**facts.subject, **subject}, given=subject, **ids)
+        start = own.get("session_start_time")
+        given = {**subject, "session_start_time": start.isoformat()} if start else subject
+        return replace(facts, subject={**facts.subject, **subject}, given=given, **ids)
 
     def _require_taken(self, facts: Facts, own: Mapping[str, Any], lines: Mapping[str, int]) -> None:
         """Refuse what DANDI would: a row is to mend metadata, not to break them."""
@@ -157,36 +161,41 @@ class Table:
 def read_table(path: Path) -> Table:
     """Read a CSV or TSV file with a header of `COLUMNS`; ids stay the text they are.
 
+    What spreadsheets make of one is read: a byte order mark, semicolons or tabs for commas, UTF-16 ("Unicode text"), a
+    first line ``sep=;``, names in capitals, empty columns at the end, backslashes in paths.
+
     Raises
     ------
     BadRequest
         If there is no ``path`` column, one of an unknown name, or a value that cannot be.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"not UTF-8: {error}", file=path, remedy="save it as CSV in UTF-8") from None
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in text.partition("\n")[0] else ","
+    text, before, delimiter = _text(path)
     reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
-    header = [name.strip() for name in next(reader, [])]
+    header = [name.strip().lower() for name in next(reader, [])]
+    while header and not header[-1]:
+        header.pop()
     for name in header:
         if name not in COLUMNS:
             near = get_close_matches(name, COLUMNS, n=1)
             raise BadRequest(
                 f"unknown column {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""), file=path,
-                place="line 1", remedy=f"columns are {', '.join(COLUMNS)}",
+                place=f"line {before + 1}", remedy=f"columns are {', '.join(COLUMNS)}",
             )  # fmt: skip
     if "path" not in header:
         raise BadRequest(
-            "there is no column 'path'", file=path, place="line 1", remedy="it says of which file a row is"
+            "there is no column 'path'",
+            file=path,
+            place=f"line {before + 1}",
+            remedy="it says of which file a row is",
         )
     rows = []
     for cells in reader:
         values = {name: cell.strip() for name, cell in zip(header, cells, strict=False) if cell.strip()}
         if not values:
             continue
-        where = f"line {reader.line_num}"
-        if "path" not in values or len(cells) > len(header):
+        line = before + reader.line_num
+        where = f"line {line}"
+        if "path" not in values or any(cell.strip() for cell in cells[len(header) :]):
             wrong = "no path" if "path" not in values else f"{len(cells)} cells under {len(header)} names"
             raise BadRequest(f"a row with {wrong}", file=path, place=where)
         _require_time(values.get("session_start_time"), path, where)
@@ -201,13 +210,32 @@ def read_table(path: Path) -> Table:
                 f"sample_type {kind!r} is none that BIDS knows", file=path, place=where,
                 remedy=f"did you mean {near[0]!r}?" if near else f"it has {', '.join(SAMPLE_TYPES)}",
             )  # fmt: skip
-        rows.append(_row(reader.line_num, Path(os.path.abspath(path)).parent, values))
+        rows.append(_row(line, Path(os.path.abspath(path)).parent, values))
     return Table(path, tuple(rows))
+
+
+def _text(path: Path) -> tuple[str, int, str]:
+    """Return a table's text from its header on, how many lines stand before that, and what stands between its cells."""
+    content = path.read_bytes()
+    encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise BadRequest(
+            f"not UTF-8: {error}", file=path, remedy="save it as CSV in UTF-8, which Excel calls CSV UTF-8"
+        ) from None
+    first, _, rest = text.partition("\n")
+    if stated := _SEPARATOR.fullmatch(first.strip()):
+        return rest, 1, stated[1]
+    tabs = path.suffix.lower() == ".tsv" or "\t" in first
+    return text, 0, "\t" if tabs else ";" if ";" in first else ","
 
 
 def _row(line: int, folder: Path, values: Mapping[str, str]) -> Row:
     """Make a row of cells; only what stands in its ``path`` is a pattern, and not the folder of the table."""
     named = Path(values["path"])
+    if "\\" in values["path"] and not (folder / named).exists():  # written on Windows
+        named = Path(values["path"].replace("\\", "/"))
     pattern = None
     if has_magic(values["path"]):
         before = "" if named.is_absolute() else f"{escape(folder.as_posix())}/"

@@ -20,7 +20,11 @@ Layout = Literal["dandi", "bids"]
 Rows = Sequence[Mapping[str, str]]
 
 BIDS_VERSION: Final = "1.11.1"  # of the schema that bids-validator-deno 3.0.2 brings
-_ABSENT: Final = "n/a"
+TABLES: Final = frozenset(f"{n}.{end}" for n in ("participants", "sessions", "samples") for end in ("tsv", "json"))
+"""What the layout of DANDI may have of them, at the top, beside images."""
+TABLE_STAYS: Final = "dandi uploads tables only in a BIDS dataset; what it says is in the records of the assets"
+ABSENT: Final = "n/a"
+"""What a cell says that has nothing to say, in BIDS."""
 _SEXES: Final = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}  # BIDS has no unknown one
 _DURATION: Final = re.compile(r"P(?:([\d.]+)Y)?(?:([\d.]+)M)?(?:([\d.]+)W)?(?:([\d.]+)D)?(?:T.*)?")
 _LINE: Final = re.compile(r"\r\n|\r|\n")  # and no other sign at which `str.splitlines` breaks, as a cell may have them
@@ -65,8 +69,16 @@ def participants(assets: Sequence[Described], *, ages: bool = True) -> Rows:
     return [_participant(label, facts, ages) for label, facts in sorted(by_label.items())]
 
 
-def sessions(assets: Sequence[Described]) -> Mapping[str, Rows]:
-    """Return the rows of each subject's ``sessions.tsv``, by the subject's label; only of files named by a session."""
+def sessions(assets: Sequence[Described], *, years: bool = False) -> Mapping[str, Rows]:
+    """Return the rows of each subject's ``sessions.tsv``, by the subject's label; only of files named by a session.
+
+    Parameters
+    ----------
+    assets
+        The subjects' files.
+    years
+        State ages that are a number of years, too: those that ``participants.tsv`` does not hold.
+    """
     found: dict[str, dict[str, dict[str, str]]] = {}
     for asset in assets:
         subject, session = _subject_label(asset), _entities(asset).get("ses")
@@ -77,7 +89,7 @@ def sessions(assets: Sequence[Described]) -> Mapping[str, Rows]:
         age = age_at(facts.subject, facts.start)
         stated = {
             "acq_time": _bids_time(facts.start) if facts.start and not _of_one_image(facts) else None,
-            "age_iso8601": age[0] if age and age[1] == "Birth" and not _in_years(age[0]) else None,
+            "age_iso8601": age[0] if age and age[1] == "Birth" and (years or not _in_years(age[0])) else None,
             "description": facts.session_description,
         }
         for key, value in stated.items():
@@ -105,7 +117,7 @@ def samples(
             found[subject, sample] = {
                 "sample_id": f"sample-{sample}", "participant_id": f"sub-{subject}",
                 "sample_type": named.get(asset.path, {}).get("sample_type")
-                or found.get((subject, sample), {}).get("sample_type", _ABSENT),
+                or found.get((subject, sample), {}).get("sample_type", ABSENT),
             }  # fmt: skip
     return [found[key] for key in sorted(found)]
 
@@ -191,7 +203,7 @@ def merge_table(
             known[place] = {}
             there.append(known[place])
         for column, value in row.items():
-            if known[place].get(column) in (None, "", _ABSENT):
+            if known[place].get(column) in (None, "", ABSENT):
                 known[place][column] = value
     if was_sorted:  # else a person has an order of their own
         there.sort(key=lambda row: _place(row, keys))
@@ -226,15 +238,13 @@ def withdraw_rows(text: str, rows: Rows, keys: Sequence[str]) -> str:
     past = {_place(row, keys): row for row in rows}
     for row in there:
         said = past.get(_place(row, keys), {})
-        row.update(
-            {column: _ABSENT for column in columns if column not in keys and row.get(column) == said.get(column)}
-        )
+        row.update({column: ABSENT for column in columns if column not in keys and row.get(column) == said.get(column)})
     left = [
         row for row in there
-        if _place(row, keys) not in past or any(row.get(c, _ABSENT) != _ABSENT for c in columns if c not in keys)
+        if _place(row, keys) not in past or any(row.get(c, ABSENT) != ABSENT for c in columns if c not in keys)
     ]  # fmt: skip
     ours = {column for row in rows for column in row} - set(keys)
-    kept = [c for c in columns if c not in ours or any(row.get(c, _ABSENT) != _ABSENT for row in left)]
+    kept = [c for c in columns if c not in ours or any(row.get(c, ABSENT) != ABSENT for row in left)]
     return _text(kept, left)
 
 
@@ -295,7 +305,7 @@ def _bids_time(start: datetime) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()) or _ABSENT
+    return " ".join(text.split()) or ABSENT
 
 
 def _place(row: Mapping[str, str], keys: Sequence[str]) -> tuple[str, ...]:
@@ -303,7 +313,7 @@ def _place(row: Mapping[str, str], keys: Sequence[str]) -> tuple[str, ...]:
 
 
 def _text(columns: Sequence[str], rows: Rows) -> str:
-    lines = [columns, *([row.get(column) or _ABSENT for column in columns] for row in rows)]
+    lines = [columns, *([row.get(column) or ABSENT for column in columns] for row in rows)]
     return "".join("\t".join(line) + "\n" for line in lines)
 
 

@@ -15,7 +15,8 @@ from dandify.dandiset import checks, checks_nwb
 from dandify.dandiset.describe import YAML
 from dandify.dandiset.duplicates import duplicates
 from dandify.dandiset.facts import MANIFEST, kind_of
-from dandify.dandiset.plain import PICTURES, VIDEOS, plain_kind
+from dandify.dandiset.plain import PACKED_REMEDY, PICTURES, VIDEOS, is_packed, plain_kind
+from dandify.dandiset.tables import TABLE_STAYS, TABLES
 from dandify.dandiset.texts import PARTIAL
 from dandify.errors import BadRequest
 from dandify.findings import Finding
@@ -231,7 +232,7 @@ def _findings(job: _Job) -> Iterator[Finding]:
             remedy="put the folder itself there; dandify organize --mode symlink links file by file",
         )  # fmt: skip
     elif job.kind == "unknown":
-        yield _unknown(path)
+        yield _unknown(path, base)
     if job.kind not in _ASSETS:
         return
     yield from checks.path_rules(path, base)
@@ -253,16 +254,19 @@ def _holds_data(verdict: FileVerdict) -> bool:
     return verdict.kind != "bids" or plain_kind(verdict.path) is not None
 
 
-def _unknown(path: Path) -> Finding:
+def _unknown(path: Path, base: Path) -> Finding:
     if path.suffix.lower() in (".nwb", *VIDEOS, *PICTURES):
         return Finding(
             "dandify.suffix_case", "dandify", "file", "ERROR",
             f"dandi does not upload {path.suffix}, in capitals", path,
             remedy=f"rename it to {path.suffix.lower()}; dandify organize does so and mends what refers to it",
         )  # fmt: skip
+    ours = path.parent == base and path.name in TABLES
+    said = TABLE_STAYS if ours else "dandi uploads such files only in a BIDS dataset"
     return Finding(
-        "dandify.not_uploaded", "dandify", "file", "HINT", "dandi uploads such files only in a BIDS dataset", path
-    )
+        "dandify.not_uploaded", "dandify", "file", "HINT", said, path,
+        remedy=PACKED_REMEDY if is_packed(path) else None,
+    )  # fmt: skip
 
 
 def _is_folder(path: Path) -> bool:

@@ -36,7 +36,7 @@ def print_plan(plans: Sequence[SessionPlan], console: Console) -> None:
 def written_table(written: Iterable[WriteReport]) -> Table:
     """One row per output: sizes, ratio, speed, whether it was compared with its source."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("output")
+    table.add_column("output", overflow="fold")
     for name in ("raw", "written", "ratio", "MB/s", "time"):
         table.add_column(name, justify="right")
     table.add_column("verified")

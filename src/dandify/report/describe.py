@@ -14,7 +14,7 @@ def print_description(report: DescribeReport, console: Console) -> None:
     changed = {path: change for path, change in report.files.items() if change != "unchanged"}
     for path, change in changed.items():
         console.print(f"{change:9} {escape(path)}", soft_wrap=True)
-    if not changed:
+    if not changed and not report.kept:
         console.print("nothing to add: it says all of that already")
     if report.kept:
         console.print(f"[yellow]kept[/]      {', '.join(report.kept)}: --overwrite replaces it", soft_wrap=True)

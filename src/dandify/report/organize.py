@@ -31,8 +31,14 @@ def print_organize(report: OrganizeReport, console: Console) -> None:
         names = [left.path.name for left in report.left if left.reason == reason]
         shown = ", ".join(names[:_SHOWN]) + (f" and {number - _SHOWN} more" if number > _SHOWN else "")
         console.print(f"[yellow]left out:[/] {escape(shown)} ({escape(reason)})", soft_wrap=True)
+    for refused in report.refused:
+        console.print(f"[red]FAILED[/] {escape(str(refused.path))}: {escape(refused.reason)}", soft_wrap=True)
+    for remedy in dict.fromkeys(refused.remedy for refused in report.refused):
+        console.print(f"  remedy: {escape(remedy)}", soft_wrap=True)
     counts = Counter(file.status for file in report.files)
-    counted = ", ".join(f"{number} {status}" for status, number in counts.items()) or "nothing is left to organize"
+    said = [f"{number} {status}" for status, number in counts.items()]
+    said += [f"{len(report.refused)} failed"] if report.refused else []
+    counted = ", ".join(said) or "nothing is left to organize"
     trial = "dry run, nothing was changed; it would be: " if report.dry_run else ""
     console.print(
         f"{trial}{counted}; dandiset.yaml {report.description}: {escape(str(report.dandiset))}", soft_wrap=True
@@ -42,4 +48,4 @@ def print_organize(report: OrganizeReport, console: Console) -> None:
 
 
 def _status(file: OrganizedFile) -> str:
-    return f"{file.status}; told by you: {', '.join(file.filled)}" if file.filled else str(file.status)
+    return f"{file.status}; filled in: {', '.join(file.filled)}" if file.filled else str(file.status)

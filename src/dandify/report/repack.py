@@ -16,7 +16,7 @@ from dandify.report import text
 def print_repack(report: Repacked, console: Console) -> None:
     """Print the datasets that were encoded anew, and the size of both files."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("dataset")
+    table.add_column("dataset", overflow="fold")
     for name in ("raw", "stored", "ratio"):
         table.add_column(name, justify="right")
     for dataset in report.written.datasets:

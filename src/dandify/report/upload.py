@@ -19,7 +19,7 @@ from dandify.report import text
 
 _SHOWN = 20
 _COLORS = {
-    "uploaded": "green", "skipped": "dim", "failed": "red", "planned": "cyan",
+    "uploaded": "green", "skipped": "dim", "failed": "red", "planned": "cyan", "kept": "dim",
     "Valid": "green", "Invalid": "red", "Pending": "yellow",
 }  # fmt: skip
 _VALUE_CHARACTERS = 60
@@ -27,13 +27,16 @@ _VALUE_CHARACTERS = 60
 
 def print_upload(report: UploadReport, console: Console) -> None:
     """Print a row per asset, what was sent, how metadata differ, what the archive says, and where to look at it."""
-    table = Table("asset", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("asset", overflow="fold")  # names are wanted whole, however narrow the terminal is
     table.add_column("size", justify="right")
     table.add_column("status")
     if report.verdict is not None:
         table.add_column("archive")
-    table.add_column("message")
-    for asset in report.assets:
+    table.add_column("message", overflow="fold")
+    only_there = [asset.path for asset in report.assets if asset.status == "kept"]
+    unlisted = set(only_there[_SHOWN:])  # who adds one file to a large dandiset has a folder with nothing else in it
+    for asset in (asset for asset in report.assets if asset.path not in unlisted):
         said = [f"[{_COLORS[asset.archive]}]{asset.archive.lower()}[/]" if asset.archive else ""]
         table.add_row(
             escape(asset.path),
@@ -43,6 +46,8 @@ def print_upload(report: UploadReport, console: Console) -> None:
             escape(asset.message),
         )
     console.print(table)
+    if unlisted:
+        console.print(f"and {len(unlisted)} more, only at the archive (all of them: --json)")
     if report.changes:
         done = "sent" if report.changed else "different; --metadata sends them"
         console.print(f"dandiset.yaml and the archive: {len(report.changes)} field(s): {done}")
@@ -61,6 +66,7 @@ def print_upload(report: UploadReport, console: Console) -> None:
             console.print(f"  and {len(errors) - _SHOWN} more, on the page")
     if report.trouble:
         console.print(f"[red]the archive could not be asked[/]: {escape(report.trouble)}", soft_wrap=True)
+    _print_unfinished(report, console)
     planned = sum(asset.status == "planned" for asset in report.assets)
     if planned:
         console.print(f"{planned} asset(s) would be uploaded to {report.archive}; nothing was sent")
@@ -75,6 +81,19 @@ def print_upload(report: UploadReport, console: Console) -> None:
         console.print("the next upload sends only what has not arrived", soft_wrap=True)
     elif report.failed:
         console.print("dandify validate says what mends what failed; the next upload sends only that", soft_wrap=True)
+
+
+def _print_unfinished(report: UploadReport, console: Console) -> None:
+    found = report.unfinished
+    if found.removed:
+        console.print(f"removed at the archive: {found.removed} unfinished upload(s) that this folder had begun")
+    if found.left and found.embargoed:
+        console.print(
+            f"at the archive {len(found.left)} upload(s) are unfinished, since {found.left[0][:16]} (UTC), not all of "
+            "them begun from this folder. Until they end, the embargo cannot be lifted; those that nobody is sending "
+            "can be removed on the dandiset's page",
+            soft_wrap=True,
+        )
 
 
 @contextmanager
