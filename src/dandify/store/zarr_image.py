@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from dandify.store.bit_frames import encode_bits, fits
+from dandify.store.bit_frames import DTYPES, block_of, encode_bits
 from dandify.store.flush import Flusher
 from dandify.store.frames import blosc_block
 from dandify.store.md5 import Hasher
@@ -30,7 +30,6 @@ COMPRESSIONS: Final = {
 BITS: Final = "-bits"  # ends the name of what shuffles bits whether or not samples become smaller by it
 
 Shuffle = Literal["noshuffle", "shuffle", "bitshuffle"]
-_WORDS: Final = ("<u2", "<i2")  # whose bits are shuffled here
 _SHUFFLES: Final[dict[Shuffle, int]] = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 
 
@@ -71,7 +70,7 @@ class BloscCodec:
     @property
     def block_bytes(self) -> int:
         """What is compressed at one go; 0 for Blosc's own choice."""
-        return blosc_block(self.inner, bits=self.shuffle == "bitshuffle")
+        return blosc_block(self.inner, bits_of=self.itemsize if self.shuffle == "bitshuffle" else 0)
 
     @cached_property
     def _codec(self) -> Any:
@@ -88,9 +87,10 @@ class BloscCodec:
 
     def encode(self, chunk: np.ndarray[Any, Any]) -> bytes:
         """Encode a contiguous chunk, without the GIL."""
-        if self.inner == "zstd" and self.shuffle == "bitshuffle" and chunk.dtype.str in _WORDS:
-            raw = chunk.reshape(-1).view(np.uint8)
-            if fits(raw.size, self.block_bytes) and (frame := encode_bits(raw, self.block_bytes, self._zstd)):
+        if self.inner == "zstd" and self.shuffle == "bitshuffle" and chunk.dtype.str in DTYPES:
+            raw, size = chunk.reshape(-1).view(np.uint8), self.itemsize
+            step = block_of(raw.size, self.block_bytes, size)
+            if step and (frame := encode_bits(raw, size, step, self._zstd)):
                 return frame
         return bytes(self._codec.encode(chunk))
 
@@ -115,13 +115,13 @@ class BloscCodec:
 
 
 def bits_pay(pieces: Sequence[np.ndarray[Any, Any]], compression: str) -> bool:
-    """Whether contiguous pieces of an image become no larger if bits are shuffled in place of bytes."""
+    """Whether contiguous pieces of an image become no larger if bits are shuffled in place of bytes, or of nothing."""
     itemsize = pieces[0].dtype.itemsize
     bytewise, bitwise = (
         sum(len(codec.encode(piece)) for piece in pieces)
         for codec in (BloscCodec.named(compression, itemsize, bits=bits) for bits in (False, True))
     )
-    return itemsize > 1 and bitwise <= bytewise
+    return bitwise <= bytewise
 
 
 @dataclass(frozen=True)
