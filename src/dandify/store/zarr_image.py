@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,6 +20,7 @@ from dandify.store.bit_frames import DTYPES, block_of, encode_bits
 from dandify.store.flush import Flusher
 from dandify.store.frames import blosc_block
 from dandify.store.md5 import Hasher
+from dandify.store.raw_file import write_new
 from dandify.store.shard import ShardFile
 from dandify.store.target import Place
 
@@ -152,12 +154,12 @@ class ImageArray:
     codec: BloscCodec
     separator: Literal["/", "."] = "/"
 
-    @property
+    @cached_property
     def grid(self) -> Index:
         """Number of chunks of each axis."""
         return tuple(-(-n // c) for n, c in zip(self.shape, self.chunks, strict=True))
 
-    @property
+    @cached_property
     def per_file(self) -> Index:
         """Number of chunks along each axis that share a file."""
         return tuple(o // c for o, c in zip(self.shards or self.chunks, self.chunks, strict=True))
@@ -235,7 +237,7 @@ class Sink:
         self._folder = folder
         self._turn = threading.Lock()
         self._growing: dict[Index, ShardFile] = {}
-        self._made: set[Path] = set()
+        self._made: set[str] = set()
         folder.mkdir(parents=True)
         name, content = array.document()
         self.files[name] = write_json(folder / name, content)
@@ -265,6 +267,12 @@ class Sink:
         """
         if self._growing:
             raise RuntimeError(f"{len(self._growing)} shards of {self._folder} are incomplete")
+        if self._flusher is not None:
+            self._flusher.hurry()
+        self._hasher.close()
+
+    def catch_up(self) -> None:
+        """Take in what waits for its MD5, which nobody has to wait for at the end then."""
         self._hasher.close()
 
     def _grown(self, path: Path, size: int) -> None:
@@ -274,10 +282,10 @@ class Sink:
     def _put_file(self, index: Index, payload: bytes) -> None:
         name = self.array.file_of(index)
         path = self._folder / name
-        if path.parent not in self._made:
+        if (folder := name.rpartition("/")[0]) not in self._made:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._made.add(path.parent)
-        path.write_bytes(payload)
+            self._made.add(folder)
+        write_new(path, payload)
         self._grown(path, len(payload))
         self._hasher.note(path, [payload], partial(self._finished, name))
         self._hasher.work()
@@ -288,7 +296,9 @@ class Sink:
     def _put_in_shard(self, index: Index, payload: bytes) -> int:
         per = self.array.per_file
         place = tuple(i // p for i, p in zip(index, per, strict=True))
-        slot = int(np.ravel_multi_index([i % p for i, p in zip(index, per, strict=True)], per))
+        slot = 0
+        for i, p in zip(index, per, strict=True):
+            slot = slot * p + i % p
         name = self.array.file_of(index)
         with self._turn:
             shard = self._growing.get(place)
@@ -296,9 +306,7 @@ class Sink:
                 inside = (
                     min(p, n - q * p) for p, n, q in zip(per, self.array.grid, place, strict=True)
                 )  # fmt: skip
-                shard = ShardFile(
-                    self._folder / name, int(np.prod(per)), int(np.prod(tuple(inside))), self._hasher
-                )  # fmt: skip
+                shard = ShardFile(self._folder / name, prod(per), prod(inside), self._hasher)
                 self._growing[place] = shard
         start, last = shard.add(slot, payload, partial(self._finished, name))
         self._grown(shard.path, len(payload))
