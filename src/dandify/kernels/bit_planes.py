@@ -108,7 +108,7 @@ def split_bits(raw: NDArray[np.uint8], itemsize: int, planes: NDArray[np.uint8])
 
 
 @compiled
-def _kind(counts: NDArray[np.int64], taken: int, own: Any, zeros: Any, ones: Any, long: Any) -> tuple[int, float]:
+def _kind(counts: NDArray[np.int64], taken: Any, own: Any, zeros: Any, ones: Any, long: Any) -> tuple[int, float]:
     """Tell what a plane is that is not empty, and what part of its length a code would leave of it.
 
     Parameters
@@ -166,7 +166,7 @@ def judge(planes: NDArray[np.uint8], bits: Any, kinds: NDArray[np.uint8]) -> Non
             continue
         counts[:] = 0
         from_plane[:] = 0
-        taken, zeros, ones, long = 0, np.int64(0), np.int64(0), np.int64(0)
+        taken, zeros, ones, long = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
         for place in range(plane * size, plane * size + size - _RUN + 1, _EVERY):
             before = zeros + ones
             for at in range(place, place + _RUN, 8):
@@ -181,9 +181,9 @@ def judge(planes: NDArray[np.uint8], bits: Any, kinds: NDArray[np.uint8]) -> Non
                     counts[0, word & np.uint64(255)] += np.uint32(1)
                     counts[1, word >> np.uint64(8) & np.uint64(255)] += np.uint32(1)
                     word >>= np.uint64(16)
-            taken += _RUN
+            taken += np.int64(_RUN)
             if zeros + ones == before + _RUN // 8:
-                long += _RUN // 8
+                long += np.int64(_RUN // 8)
         for value in range(256):
             total[value] = np.int64(counts[0, value]) + counts[1, value]
         kinds[plane], part = _kind(total, taken, from_plane[plane], zeros, ones, long)

@@ -94,7 +94,7 @@ def _count(data: NDArray[np.uint8], counts: NDArray[np.uint32]) -> None:
 
 
 @compiled
-def _put_weights(weights: NDArray[np.uint8], count: int, out: NDArray[np.uint8], start: int) -> int:
+def _put_weights(weights: NDArray[np.uint8], count: Any, out: NDArray[np.uint8], start: Any) -> Any:
     """Write the description of a Huffman code from a byte on (RFC 8878, 4.2.1); its bytes, 0 if it is too long.
 
     Weights are coded from the last to the first, by two states in turn.
@@ -211,13 +211,13 @@ def literals_block(data: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
     counts = np.empty((_STREAMS, 256), np.uint32)
     _count(data, counts)
     total = np.empty(256, np.int64)
-    last = 0
+    last = np.int64(0)
     for symbol in range(256):
         total[symbol] = np.int64(counts[0, symbol]) + counts[1, symbol] + counts[2, symbol] + counts[3, symbol]
         if total[symbol]:
-            last = symbol
+            last = np.int64(symbol)
     lengths = np.empty(256, np.uint8)
-    code_lengths(total, _LONGEST, lengths)
+    code_lengths(total, np.int64(_LONGEST), lengths)
     longest = np.uint8(0)
     for symbol in range(256):
         longest = max(longest, lengths[symbol])
@@ -225,16 +225,17 @@ def literals_block(data: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
     for symbol in range(256):
         if lengths[symbol]:
             weights[symbol] = longest + 1 - lengths[symbol]
-    tree = _put_weights(weights, last, out, _HEAD) if last else 0  # the last one's follows from the others
+    tree = _put_weights(weights, last, out, np.int64(_HEAD)) if last else 0  # the last one's follows from the others
     if not tree or total[last] == data.size:
         return 0
     sizes = np.zeros(_STREAMS, np.int64)
+    packed = tree + _JUMPS
     for stream in range(_STREAMS):
         bits: Any = 0
         for symbol in range(256):
             bits += np.int64(counts[stream, symbol]) * lengths[symbol]
         sizes[stream] = bits // 8 + 1
-    packed = tree + _JUMPS + sizes.sum()
+        packed += sizes[stream]
     size = _HEAD + packed + 1
     if size >= data.size:
         return 0
