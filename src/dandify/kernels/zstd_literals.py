@@ -72,7 +72,10 @@ def _table(counts: tuple[int, ...], log: int) -> _Fse:
         shift.append(total - count)
         total += count
     return _Fse(
-        np.frombuffer(_described(counts, log), np.uint8), states.astype(np.uint16), np.array(bits), np.array(shift)
+        np.frombuffer(_described(counts, log), np.uint8),
+        states.astype(np.uint16),
+        np.array(bits, np.int64),
+        np.array(shift, np.int64),
     )
 
 
