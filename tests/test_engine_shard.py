@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dandify.store import flush, md5
+from dandify.store import flush, md5, raw_file
 from dandify.store.flush import Flusher
 from dandify.store.md5 import Hasher
 from dandify.store.shard import MISSING, ShardFile, read_index
@@ -87,6 +88,30 @@ def test_what_was_flushed_is_known_until_it_grows(tmp_path: Path, monkeypatch: p
     flusher.grown(b, 1)
     flusher.close()
     assert not flusher.flushed
+
+
+def test_little_is_flushed_when_no_more_will_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[Path] = []
+    monkeypatch.setattr(flush, "flush_file", flushed.append)
+    with Flusher() as flusher:
+        flusher.hurry()  # there is nothing
+        flusher.grown(tmp_path / "a", 1)
+        flusher.hurry()
+        while flusher.flushed != {tmp_path / "a"}:
+            time.sleep(0.001)
+        flusher.grown(tmp_path / "b", 1)
+    assert flushed == [tmp_path / "a"]
+
+
+def test_bytes_go_where_they_belong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, write = tmp_path / "a", os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, bytes(data[:3])))  # as on pipes
+    for _ in range(2):
+        raw_file.write_new(file, b"0123456789\r\n")
+    raw_file.write_at(file, 4, b"abcde\n")
+    assert file.read_bytes() == b"0123abcde\n\r\n"
+    with pytest.raises(FileNotFoundError):
+        raw_file.write_at(tmp_path / "b", 0, b"x")
 
 
 def test_a_failed_flush_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

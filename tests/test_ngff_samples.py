@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from numpy.typing import NDArray
 
 from dandify import plan_ome_zarr, write_ome_zarr
@@ -21,6 +22,13 @@ def camera() -> NDArray[np.uint16]:
     """Return an uneven background with the noise of a camera, whose low bits say nothing."""
     background = 200 + 4 * np.arange(140) + 3 * np.arange(150)[:, None]
     return np.random.default_rng(1).normal(background, 20, (80, 150, 140)).clip(0, 4095).astype(np.uint16)
+
+
+def photons(dtype: str) -> NDArray[Any]:
+    """Return a few photons for each pixel, more in cells, as a confocal microscope counts them."""
+    y, x = np.mgrid[:150, :140]
+    expected = 2 + 6 * np.maximum(0, np.sin(y / 9) * np.sin(x / 11) - 0.3)
+    return np.random.default_rng(2).poisson(np.broadcast_to(expected, (80, 150, 140))).astype(dtype)
 
 
 def drawn() -> NDArray[np.uint16]:
@@ -39,7 +47,9 @@ def all_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         pytest.param(camera(), "bitshuffle", id="noise"),
         pytest.param(drawn(), "shuffle", id="ramp"),
-        pytest.param(camera().astype(np.uint8), "noshuffle", id="bytes"),
+        pytest.param(photons("uint8"), "bitshuffle", id="noise of bytes"),
+        pytest.param(photons("int8"), "bitshuffle", id="noise of signed bytes"),
+        pytest.param((drawn() // 40).astype(np.uint8), "noshuffle", id="ramp of bytes"),
         pytest.param(camera().astype(np.int32), "bitshuffle", id="int32"),
     ],
 )
@@ -57,6 +67,13 @@ def test_what_is_smaller_is_taken_and_read_back(
         codecs = json.loads((path / "0" / "zarr.json").read_text())["codecs"][0]["configuration"]["codecs"]
         assert codecs[1]["configuration"]["shuffle"] == expected
     assert ("bit shuffle" in planned.encoder) == (expected == "bitshuffle")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_zarr_python_reads_bits(tmp_path: Path, dtype: str) -> None:
+    path, values = tmp_path / "a.ome.zarr", photons(dtype)
+    write_ome_zarr(values, path, axes="zyx", scale=SCALE, version="0.4", compression="blosc-zstd-bits")
+    np.testing.assert_array_equal(zarr.open_array(path / "0", mode="r")[...], values)
 
 
 def test_bits_are_smaller_where_they_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -275,6 +275,23 @@ def test_a_browser_shows_a_real_image(tmp_path: Path) -> None:
     assert len(np.unique(found.reshape(-1, 3), axis=0)) > 20
 
 
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(("version", "dtype"), [("0.4", "uint8"), ("0.5", "uint16")])
+def test_a_browser_reads_sorted_bits(version: str, dtype: str, tmp_path: Path) -> None:
+    """Frames that are put together here: planes of noise, of uneven bytes, and what is left to Zstandard."""
+    values = np.random.default_rng(1).poisson(4, (2, 256, 256)).astype(dtype)
+    values[:, :, 128:] += 200
+    path = tmp_path / "bits.ome.zarr"
+    write_ome_zarr(
+        values, path, axes="zyx", scale={"z": 1.0, "y": 1.0, "x": 1.0}, version=version, verify=False,
+        compression="blosc-zstd-bits", channels=[Channel("few", color="00FF00")],
+    )  # fmt: skip
+    green = picture(path, tmp_path)[:, :, 1]
+    middle = green.shape[1] // 2
+    left, right = green[250:350, middle - 90 : middle - 10], green[250:350, middle + 10 : middle + 90]
+    assert left.max() < 60 < 180 < right.min()
+
+
 def test_the_command_says_what_it_shows_and_where(tmp_path: Path) -> None:
     path = write(tmp_path, "0.5")
     arguments = [sys.executable, "-m", "dandify", "view", str(path), "--no-browser"]

@@ -42,21 +42,45 @@ def _mixed(builder: Any, round_number: int, b: Any, c: Any, d: Any) -> Any:
     return builder.xor(c, builder.or_(b, builder.xor(d, _constant(0xFFFFFFFF))))
 
 
+def _words(builder: Any, rows: list[Any]) -> list[Any]:
+    """Turn eight words of each lane into eight vectors of one word of all lanes."""
+    nothing = ir.IntType(32)
+
+    def mixed(pairs: Any, order: list[int]) -> list[Any]:
+        mask = ir.Constant(ir.VectorType(nothing, LANES), order)
+        return [builder.shuffle_vector(one, other, mask) for one, other in pairs]
+
+    for distance, low in ((1, [0, 8, 1, 9, 4, 12, 5, 13]), (2, [0, 1, 8, 9, 4, 5, 12, 13]),
+                          (4, [0, 1, 2, 3, 8, 9, 10, 11])):  # fmt: skip
+        firsts = [k for k in range(LANES) if not k & distance]
+        pairs = [(rows[k], rows[k + distance]) for k in firsts]
+        high = [k + (4 if distance == 4 else 2) for k in low]
+        for k, one, other in zip(firsts, mixed(pairs, low), mixed(pairs, high), strict=True):
+            rows[k], rows[k + distance] = one, other
+    return [rows[k] for k in (0, 2, 1, 3, 4, 6, 5, 7)]  # where these steps leave words 0 to 7
+
+
 @intrinsic
-def _take_block(typing: Any, states: Any, words: Any) -> Any:
-    """Take a block of every lane into the states: (4, 8) and (16, 8) uint32, contiguous."""
+def _take_block(typing: Any, states: Any, data: Any, byte: Any) -> Any:
+    """Take a block of every lane, from a byte on, into the states, (4, 8) uint32, contiguous."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        first, block = (
-            builder.bitcast(cgutils.create_struct_proxy(kind)(context, builder, array).data, _VECTOR.as_pointer())
-            for kind, array in zip(signature.args, args, strict=True)
-        )
+        kinds = list(signature.args[1])
+        streams = [
+            builder.gep(cgutils.create_struct_proxy(kind)(context, builder, array).data, [args[2]])
+            for kind, array in zip(kinds, cgutils.unpack_tuple(builder, args[1]), strict=True)
+        ]
+        first = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0]).data
+        first = builder.bitcast(first, _VECTOR.as_pointer())
 
         def place(base: Any, number: int) -> Any:
             return builder.gep(base, [ir.Constant(ir.IntType(64), number)])
 
         before = [builder.load(place(first, k), align=4) for k in range(4)]
-        message = [builder.load(place(block, k), align=4) for k in range(_WORDS)]
+        message: list[Any] = []
+        for half in range(2):
+            rows = [builder.bitcast(stream, _VECTOR.as_pointer()) for stream in streams]
+            message += _words(builder, [builder.load(place(row, half), align=1) for row in rows])
         a, b, c, d = before
         for step in range(64):
             number, turn = step // 16, _TURNS[step // 16][step % 4]
@@ -70,19 +94,7 @@ def _take_block(typing: Any, states: Any, words: Any) -> Any:
             builder.store(builder.add(old, new), place(first, k), align=4)
         return context.get_dummy_value()
 
-    return types.void(states, words), generate
-
-
-@intrinsic
-def _word(typing: Any, data: Any, byte: Any) -> Any:
-    """Four bytes of an array, from any byte on, as a word."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0])
-        place = builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(32).as_pointer())
-        return builder.load(place, align=1)
-
-    return types.uint32(data, byte), generate
+    return types.void(states, data, types.int64), generate
 
 
 @compiled
@@ -98,10 +110,5 @@ def take_in(states: NDArray[np.uint32], data: Any, blocks: Any) -> None:
     blocks
         How many blocks of each are taken, from their beginning.
     """
-    words = np.empty((16, 8), np.uint32)
     for block in range(blocks):
-        for lane in range(8):
-            stream = data[lane]
-            for k in range(16):
-                words[k, lane] = _word(stream, 64 * block + 4 * k)
-        _take_block(states, words)
+        _take_block(states, data, np.int64(64 * block))

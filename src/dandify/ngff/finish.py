@@ -22,8 +22,8 @@ PACKAGES: Final = ("numcodecs", "numba", "numpy", "tensorstore", "yaozarrs")
 
 
 def finish(
-    path: Path, filled: Sequence[Filled], stored: Mapping[str, StoredFile], *, sources: Sequence[SourceFile],
-    mode: Verify, details: Mapping[str, Any], notes: tuple[str, ...], started: float,
+    path: Path, filled: Sequence[Filled], stored: Mapping[str, StoredFile], checksum: str, *,
+    sources: Sequence[SourceFile], mode: Verify, details: Mapping[str, Any], notes: tuple[str, ...], started: float,
 ) -> WriteReport:  # fmt: skip
     """Write the manifest of an output that has its name, and report.
 
@@ -35,6 +35,8 @@ def finish(
         Its pyramids.
     stored
         Every file by its path within it.
+    checksum
+        Of these, see `checksum_of`.
     sources
         Raw files.
     mode
@@ -56,7 +58,9 @@ def finish(
             datasets=tuple(d for one in filled for d in one.datasets(verified=verified)),
             details={
                 "backend": "ome-zarr", "ome_zarr_version": filled[0].request.version, "verify": mode, **details,
-                "files": {n: asdict(f) for n, f in sorted(stored.items())}, "digest": _digest(path, stored),
+                "files": {n: asdict(f) for n, f in sorted(stored.items())}, "digest": {
+                    "algorithm": "dandi:dandi-zarr-checksum", "value": checksum, "state": state_of(path),
+                },
             },
         ),
     )  # fmt: skip
@@ -72,9 +76,12 @@ def finish(
     )
 
 
-def _digest(path: Path, stored: Mapping[str, StoredFile]) -> dict[str, str]:
-    """Return the checksum that DANDI makes of those of the files, and the state of the files that it holds for."""
+def checksum_of(stored: Mapping[str, StoredFile]) -> str:
+    """Return the checksum that DANDI makes of those of the files.
+
+    Best taken while the files are on their way to the disk.
+    """
     tree = ZarrChecksumTree()
     for name, file in stored.items():
         tree.add_leaf(Path(name), file.size, file.md5)
-    return {"algorithm": "dandi:dandi-zarr-checksum", "value": str(tree.process()), "state": state_of(path)}
+    return str(tree.process())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dandify.errors import BadRequest
 from dandify.kernels.shrink import Method
 from dandify.ngff.fill import array_places, fill, prove, write_group
-from dandify.ngff.finish import finish
+from dandify.ngff.finish import checksum_of, finish
 from dandify.ngff.labels import decided
 from dandify.ngff.metadata import in_order, plate_document, row_document, well_document
 from dandify.ngff.plan import OMEZarrPlan, plan_of, sampled_ratios
@@ -161,9 +161,10 @@ def write_ome_zarr_plate(
             stored |= write_group(root, one.place, version, image_document(one.request, one.written))
         for place, content in groups.items():  # the plate's own is the last: half a plate is none
             stored |= write_group(root, place, version, content)
+        checksum = checksum_of(stored)
     deepest = max(requests.values(), key=lambda r: r.depth)
     return finish(
-        path, filled, stored, sources=files, mode=mode, started=started,
+        path, filled, stored, checksum, sources=files, mode=mode, started=started,
         details={
             "fields": {
                 p.rstrip("/"): {"downsample": r.downsample, "plan": r.plan.reason} for p, r in requests.items()

@@ -142,12 +142,14 @@ class Pyramid:
         self._turn = threading.Lock()
         self._busy: deque[tuple[NDArray[Any], list[Future[None]], int]] = deque()  # parts of level 0, and their jobs
         self._spare: list[NDArray[Any]] = []
+        self._catching_up: list[Future[None]] = []  # with checksums of files
         self._taken_rows = 0  # of the slab of level 0
         self._nothing = np.empty((0, 0, 0), dtype)
         self._filled = [0] * len(plan.levels)  # planes that wait in each level's buffer
         self._base = [0] * len(plan.levels)  # planes of each level that are done, in this volume or band
         self._arrays = (room or Room()).arrays(self._wanted(), dtype)
         self._kept = self._arrays.get("kept")
+        self._kept_axes = [k for k, axis in enumerate("tczyx") if sinks and axis in sinks[0].array.names]
 
     def run(self) -> Written:
         """Read, and write every level.
@@ -176,6 +178,8 @@ class Pyramid:
                 self._take(task, slab, pool)
                 self._settle(self._plan.slabs - 2)
             self._settle()
+            for job in self._catching_up:
+                job.result()
         finally:
             self._decoder.shutdown(wait=False, cancel_futures=True)  # whom the reader waits for
             reader.shutdown(wait=True, cancel_futures=True)
@@ -303,7 +307,6 @@ class Pyramid:
             part = self._kept[z : z + depth]
             region = (t, c, slice(z, z + len(part)), slice(0, ny), slice(0, nx))
             self._base[number] = z
-            self._record(number, region, crc32(part))
             self._flush(number, part, region, pool)
         self._filled, self._base = [0] * len(self._levels), [0] * len(self._levels)
 
@@ -313,7 +316,12 @@ class Pyramid:
     def _flush(self, number: int, values: NDArray[Any], region: Region5, pool: ThreadPoolExecutor) -> None:
         """Encode the chunks of a slab and make its part of the next level; let that go on when its slab is full."""
         target, finer = self._next(number, region, region[3])
-        for job in self._begin(number, values, region, target, finer, pool):
+        crc = pool.submit(crc32, values)
+        jobs = self._begin(number, values, region, target, finer, pool)
+        if self._sinks and tuple(s.stop for s in region[:3]) == self._levels[number].shape[:3]:
+            self._catching_up.append(pool.submit(self._sinks[number].catch_up))  # while there are few chunks to encode
+        self._record(number, region, crc.result())
+        for job in jobs:
             job.result()
         if finer and target.size:
             self._pass_on(number + 1, len(target), region, finer, pool)
@@ -379,8 +387,7 @@ class Pyramid:
         rows = slice(y.start // step[1], min(-(-y.stop // step[1]), level.shape[3]))
         region = (t, c, slice(start, stop), rows, slice(0, level.shape[4]))
         size = (stop - start, rows.stop - rows.start, level.shape[4])
-        values = self._arrays[number, 0].reshape(-1)[: int(np.prod(size))].reshape(size)
-        self._record(number, region, crc32(values))
+        values = self._arrays[number, 0].reshape(-1)[: math.prod(size)].reshape(size)
         self._base[number], self._filled[number] = stop, 0
         self._flush(number, values, region, pool)
 
@@ -397,7 +404,7 @@ class Pyramid:
         level: Level = self._levels[number]
         chunks = level.chunks[2:]
         block = values[:, place[0] : place[0] + chunks[1], place[1] : place[1] + chunks[2]]
-        raw = scratch("chunk", int(np.prod(chunks, dtype=object)) * self._dtype.itemsize)
+        raw = scratch("chunk", math.prod(chunks) * self._dtype.itemsize)
         full = raw.view(self._dtype).reshape(chunks)
         counted = number == 0 and self._counted
         part = None if step is None or target is None else share_of(target, block.shape, step)
@@ -436,8 +443,7 @@ class Pyramid:
             self._written.changed += found is None and earlier.changed(index, checksum)
 
     def _without_absent(self, index: tuple[int, ...]) -> tuple[int, ...]:
-        names = self._sinks[0].array.names
-        return tuple(i for i, axis in zip(index, "tczyx", strict=True) if axis in names)
+        return tuple(index[k] for k in self._kept_axes)
 
     def _counts_of(self, channel: int) -> NDArray[np.int64]:
         """Give this thread's histogram of a channel; that of the one before is added to what is known."""

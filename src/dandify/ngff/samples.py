@@ -68,15 +68,15 @@ def bits_are_smaller(image: ImageInput, plan: PyramidPlan, compression: str) -> 
     """Whether samples become no larger if bits are sorted before compression, in place of bytes.
 
     Bits of noise are left alone then, which makes encoding and decoding faster. Images without noise become larger.
-    Of values of single bytes, of images that are written in no time, and of sources whose decoded planes are kept, the
-    bytes are sorted, and nothing is read; of all others some planes are read twice.
+    Of images that are written in no time, and of sources whose decoded planes are kept, the bytes are sorted (those of
+    single bytes are left as they are), and nothing is read; of all others some planes are read twice.
 
     Raises
     ------
     BadSource
         If the source cannot be read.
     """
-    if image.dtype.itemsize == 1 or image.raw_bytes < _WORTH_BYTES or plan.keep != "nowhere":
+    if image.raw_bytes < _WORTH_BYTES or plan.keep != "nowhere":
         return False
     if compression.endswith(BITS):
         return True

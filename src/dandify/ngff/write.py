@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dandify.errors import BadRequest
 from dandify.kernels.shrink import Method
 from dandify.ngff.fill import array_places, fill, prove, write_group
-from dandify.ngff.finish import finish
+from dandify.ngff.finish import checksum_of, finish
 from dandify.ngff.label_request import LabelsRequest, labelled_of, request_labels
 from dandify.ngff.label_values import Labels
 from dandify.ngff.labelled import LABELS
@@ -169,12 +169,14 @@ def write_ome_zarr(
             stored |= write_group(root, f"{LABELS}/", version, listed)
         stored |= write_group(root, "", version, image_document(request, filled[0].written))
         stored |= keep_original(root, original)
+        checksum = checksum_of(stored)
     said = {
         one.place.rstrip("/"): {**labels_record(one, f), "verify": mode}
         for one, f in zip(labelled, of_labels, strict=True)
     }  # fmt: skip
     return finish(
-        path, filled, stored, sources=[*files, *(f for some in of_labels for f in some)], mode=mode, started=started,
+        path, filled, stored, checksum, sources=[*files, *(f for some in of_labels for f in some)], mode=mode,
+        started=started,
         details={
             "downsample": request.downsample, "plan": request.plan.reason, **(details or {}),
             **({"labels": said} if said else {}),

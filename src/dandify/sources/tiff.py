@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from dandify.store.region import Region, extent
 
 _AGAIN = "copy the file again from the microscope's computer"
 _NONE = -1
+_NATIVE = "<" if sys.byteorder == "little" else ">"
 
 
 class PageRef(NamedTuple):
@@ -113,7 +115,19 @@ class TiffPages(Array):
     def read_into(self, region: Region, out: NDArray[Any]) -> None:
         """Read into an array; raises as `read` does."""
         with _Reader(self) as reader:
-            gather_into(out, region, self.leading, self.samples, self.channel_axis, reader.fill)
+            if self.samples == 1 and out.flags.c_contiguous and extent(region[-1:]) == (self.width,):
+                self._read_rows(reader, region, out)
+            else:
+                gather_into(out, region, self.leading, self.samples, self.channel_axis, reader.fill)
+
+    def _read_rows(self, reader: _Reader, region: Region, out: NDArray[Any]) -> None:
+        """Read whole rows of pages of one sample: of each page a run of bytes, unless it has to be decoded."""
+        lead, rows, columns = region[:-2], region[-2], region[-1]
+        numbers = np.arange(math.prod(self.leading)).reshape(self.leading)[lead].reshape(-1)
+        planes = out.reshape(-1, rows.stop - rows.start, self.width)
+        for number, plane in zip(numbers.tolist(), planes, strict=True):
+            if not reader.fill_run(plane, number, rows):
+                reader.fill(plane[..., None], number, rows, columns, slice(0, 1))
 
 
 class _Reader:
@@ -133,6 +147,18 @@ class _Reader:
                 held[1].close()
         self.open = self.decoder = None
 
+    def fill_run(self, target: NDArray[Any], index: int, rows: slice) -> bool:
+        """Put whole rows of a page into ``target`` (y, x) if they lie in the file as they would in memory."""
+        array, ref = self.array, self.array.pages[index]
+        if ref.file < 0 or ref.data < 0 or ref.order != _NATIVE:
+            return False
+        path = array.files[ref.file]
+        try:
+            _into(self._file(path), target, ref.data + rows.start * array.width * array.dtype.itemsize)
+        except (OSError, EOFError) as error:
+            raise _unread(path, ref, error) from None
+        return True
+
     def fill(self, target: NDArray[Any], index: int, rows: slice, columns: slice, samples: slice) -> None:
         """Put a part of a page into ``target`` (y, x, samples)."""
         ref = self.array.pages[index]
@@ -148,9 +174,7 @@ class _Reader:
             try:
                 self._raw(self._file(path), ref, target, rows, columns, samples)
             except (OSError, EOFError) as error:
-                raise BadSource(
-                    f"cannot be read: {error}", file=path, place=_page_at(path, ref.ifd), remedy=_AGAIN
-                ) from None
+                raise _unread(path, ref, error) from None
             return
         try:
             self._decoded(self._tiff(path), ref, target, rows, columns, samples)
@@ -253,6 +277,10 @@ def require_form(path: Path, page: Page, form: tuple[int, int, int, str], *, pla
             f"is {_words(page.form)}; the pages of this image are {_words(form)}", file=path, place=place,
             remedy="move it to another folder if it does not belong to the image, else export it again",
         )  # fmt: skip
+
+
+def _unread(path: Path, ref: PageRef, error: Exception) -> BadSource:
+    return BadSource(f"cannot be read: {error}", file=path, place=_page_at(path, ref.ifd), remedy=_AGAIN)
 
 
 def tiff_pages(

@@ -1,21 +1,24 @@
-"""Blosc frames of 16-bit values whose bits are shuffled: planes of noise are stored, and not searched for matches.
+"""Blosc frames of pixels whose bits are shuffled: matches are searched for only in planes where they save something.
 
+Planes of noise are stored, empty ones repeated, and those with uneven bytes are coded here; the rest is Zstandard's.
 Sources: the format of Blosc 1 frames (c-blosc, README_CHUNK_FORMAT), RFC 8878 for the Zstandard frame in each.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dandify.kernels.bit_planes import EMPTY, GROUP, NOISE, OTHER, PLANES, judge, split_bits
+from dandify.kernels.bit_planes import EMPTY, GROUP, NOISE, OTHER, UNEVEN, judge, split_bits
+from dandify.kernels.zstd_literals import MOST, SPARE, literals_blocks
 from dandify.store.encode import scratch
 
-_BLOCK: Final = 128 * 1024  # the most that a block of Zstandard holds
+DTYPES: Final = ("|u1", "|i1", "<u2", "<i2")
+"""Of pixels that are encoded here."""
 _LEAST: Final = 8 * 1024  # bytes of a plane: of smaller ones the sample would say nothing
 # Version of the format and of Zstandard's, flags, bytes of a value; of all, of a block, of the code.
 _HEAD = struct.Struct("<BBBBIII")
@@ -24,36 +27,46 @@ _FLAGS: Final = 0x94  # Zstandard, a block is not split, bits are shuffled
 _NUMBER = struct.Struct("<I")
 _MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _SINGLE: Final = 0xA0  # one segment, its size in four bytes; no dictionary, no checksum
-_STORED, _REPEATED = 0, 1
+_STORED, _REPEATED, _COMPRESSED = 0, 1, 2
 _SIZES: Final = (1, 2, 4, 8)  # bytes of a frame's size; none of the first kind, unless it is one segment
 _DICTIONARIES: Final = (0, 1, 2, 4)
 
 
-def fits(size: int, block: int) -> bool:
-    """Whether 16-bit values of so many bytes can be encoded here, ``block`` of them at one go."""
-    step = min(size, block)
-    return step > 0 and size % step == 0 and step % (2 * GROUP) == 0 and _LEAST <= step // PLANES <= _BLOCK
+def block_of(size: int, most: int, itemsize: int) -> int:
+    """Bytes to shuffle at one go of a chunk of ``size``, no more than ``most`` and all alike; 0 if there is no such.
+
+    A chunk for which there is none is not encoded here.
+    """
+    least = -(-size // most)
+    for count in range(max(1, least), 2 * least + 1):
+        step = size // count
+        if size % count == 0 and step % (itemsize * GROUP) == 0 and _LEAST <= step // (8 * itemsize) <= MOST:
+            return step
+    return 0
 
 
-def encode_bits(raw: NDArray[np.uint8], block: int, zstd: Any) -> bytes | None:
+def encode_bits(raw: NDArray[np.uint8], itemsize: int, step: int, zstd: Any) -> bytes | None:
     """Encode a chunk as Blosc does with Zstandard; None where that would not be smaller.
 
     Parameters
     ----------
     raw
-        (bytes,) contiguous: 16-bit values, little-endian, of a size that `fits`.
-    block
-        Bytes that are shuffled and compressed at one go.
+        (bytes,) contiguous: values, little-endian.
+    itemsize
+        Bytes of a value, 1 or 2.
+    step
+        Bytes that are shuffled and compressed at one go, see `block_of`.
     zstd
-        Numcodecs' codec, for the planes that are neither noise nor empty.
+        Numcodecs' codec, for planes where it may find matches; for uneven bytes too, if its level is above 1.
     """
-    step = min(raw.size, block)
-    planes, kinds = scratch("bit planes", step), np.empty(PLANES, np.uint8)
+    planes, kinds = scratch("bit planes", step), np.empty(8 * itemsize, np.uint8)
     count = raw.size // step
     pieces: list[Any] = []
     starts, end = [], _HEAD.size + count * _NUMBER.size
     for start in range(0, raw.size, step):
-        judge(planes, split_bits(raw[start : start + step], planes), kinds)
+        judge(planes, split_bits(raw[start : start + step], itemsize, planes), kinds)
+        if zstd.level > 1:
+            kinds[kinds == UNEVEN] = OTHER
         frame = [_MAGIC, bytes((_SINGLE,)), _NUMBER.pack(step), *_blocks(planes, kinds, zstd)]
         size = sum(map(len, frame))
         if size >= step:
@@ -62,28 +75,56 @@ def encode_bits(raw: NDArray[np.uint8], block: int, zstd: Any) -> bytes | None:
         end += _NUMBER.size + size
         # the next block uses the same planes
         pieces += [_NUMBER.pack(size), *(frame if count == 1 else [b"".join(frame)])]
-    head = _HEAD.pack(*_VERSIONS, _FLAGS, 2, raw.size, step, end)
+    head = _HEAD.pack(*_VERSIONS, _FLAGS, itemsize, raw.size, step, end)
     return b"".join((head, *map(_NUMBER.pack, starts), *pieces))
 
 
 def _blocks(planes: NDArray[np.uint8], kinds: NDArray[np.uint8], zstd: Any) -> Iterator[Any]:
-    """Blocks of Zstandard: from the first plane that is neither noise nor empty to the last one, what it makes."""
-    size = planes.size // PLANES
-    others = np.flatnonzero(kinds == OTHER)
-    first, last = (int(others[0]), int(others[-1]) + 1) if others.size else (PLANES, PLANES)
-    if kinds[0] == EMPTY:  # the command line tool up to 1.4.3 refuses a frame that begins so
-        first, last = 0, max(last, 1) if others.size else 1
-    for plane in range(PLANES):
+    """Blocks of Zstandard, one for each plane.
+
+    What Zstandard makes begins with the first plane that is its own and ends with the last one: two frames of it in
+    one would each take the other's last distances for their own.
+    """
+    count, size = kinds.size, planes.size // kinds.size
+    coded = _coded(planes.reshape(count, size), kinds)
+    first, last = _of_zstd(kinds)
+    for plane in range(count):
         if plane == first:
-            yield from _compressed(zstd.encode(planes[first * size : last * size]), last=last == PLANES)
+            yield from _compressed(zstd.encode(planes[first * size : last * size]), last=last == count)
         elif first < plane < last:
             continue
+        elif kinds[plane] == UNEVEN:
+            yield _block(_COMPRESSED, len(coded[plane]), last=plane == count - 1)
+            yield coded[plane]
         elif kinds[plane] == NOISE:
-            yield _block(_STORED, size, last=plane == PLANES - 1)
+            yield _block(_STORED, size, last=plane == count - 1)
             yield planes[plane * size : (plane + 1) * size]
         else:
-            yield _block(_REPEATED, size, last=plane == PLANES - 1)
+            yield _block(_REPEATED, size, last=plane == count - 1)
             yield b"\0"
+
+
+def _of_zstd(kinds: NDArray[np.uint8]) -> tuple[int, int]:
+    """Give the first plane that Zstandard compresses, and the one behind the last."""
+    others = np.flatnonzero(kinds == OTHER)
+    first, last = (int(others[0]), int(others[-1]) + 1) if others.size else (kinds.size, kinds.size)
+    if kinds[0] == EMPTY:  # the command line tool up to 1.4.3 refuses a frame that begins so
+        first, last = 0, max(last, 1) if others.size else 1
+    return first, last
+
+
+def _coded(each: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> Mapping[int, Any]:
+    """Code the uneven planes, (planes, bytes), that Zstandard need not take; it takes those that become no smaller."""
+    first, last = _of_zstd(kinds)
+    chosen = np.array([k for k in np.flatnonzero(kinds == UNEVEN) if not first <= k < last], np.int64)
+    if not chosen.size:
+        return {}
+    width = each.shape[1] + SPARE
+    out = scratch("literals", chosen.size * width).reshape(chosen.size, width)
+    sizes = np.empty(chosen.size, np.int64)
+    literals_blocks(each, chosen, out, sizes)
+    kinds[chosen[sizes == 0]] = OTHER
+    return {int(k): row[:size] for k, row, size in zip(chosen, out, sizes, strict=True) if size}
 
 
 def _block(kind: int, size: int, *, last: bool) -> bytes:

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from dandify.store.raw_file import opened
+
 _SECONDS: Final = 0.05  # how often a growing file is looked at
 _BYTES: Final = 32_000_000  # by which a file, or all files together, have grown before they are flushed
 _FLUSHES: Final = 8  # files flushed at one time
@@ -17,8 +19,8 @@ _FLUSHES: Final = 8  # files flushed at one time
 
 def flush_file(path: Path) -> None:
     """Have the system put a file's bytes on the disk."""
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
+    with opened(path, os.O_RDWR) as descriptor:
+        os.fsync(descriptor)
 
 
 def flush_tree(path: Path, *, but: Collection[Path] = ()) -> None:
@@ -34,12 +36,10 @@ def flush_tree(path: Path, *, but: Collection[Path] = ()) -> None:
     if not path.is_dir():
         flush_file(path)
         return
-    folders, files = [path], []
-    for found in path.rglob("*"):
-        if found.is_dir():
-            folders.append(found)
-        elif found not in but:
-            files.append(found)
+    flushed, folders, files = {os.fspath(one) for one in but}, [], []
+    for folder, _, names in os.walk(path):
+        folders.append(Path(folder))
+        files += [Path(name) for name in (os.path.join(folder, n) for n in names) if name not in flushed]
     with ThreadPoolExecutor(_FLUSHES, thread_name_prefix="dandify-flush") as pool:
         for _ in pool.map(flush_file, files):
             pass
@@ -94,7 +94,7 @@ class Flusher:
         self._bytes = 0
         self._pool = ThreadPoolExecutor(1, "dandify-flush")
         self._many = ThreadPoolExecutor(_FLUSHES, "dandify-flush-file")  # file by file, each would wait for the disk
-        self._running = False
+        self._running = self._hurried = False
 
     @property
     def flushed(self) -> frozenset[Path]:
@@ -113,13 +113,22 @@ class Flusher:
             self._running = True
         self._pool.submit(self._flush)
 
+    def hurry(self) -> None:
+        """Begin to flush all that was noted, however little it is: no more will come for a while."""
+        with self._turn:
+            self._hurried = bool(self._grown)
+            if self._running or not self._hurried:
+                return
+            self._running = True
+        self._pool.submit(self._flush)
+
     def _flush(self) -> None:
         while True:
             with self._turn:
-                if self._bytes < _BYTES:
+                if self._bytes < _BYTES and not self._hurried:
                     self._running = False
                     return
-                paths, self._grown, self._bytes = self._grown, set(), 0
+                paths, self._grown, self._bytes, self._hurried = self._grown, set(), 0, False
             for _ in self._many.map(self._flush_one, paths):
                 pass
 

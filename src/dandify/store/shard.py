@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dandify.store.md5 import Done, Hasher
+from dandify.store.raw_file import write_at
 
 MISSING: Final = 2**64 - 1  # offset and length of an inner chunk that is not stored
 _CHECKSUM = struct.Struct("<I")
@@ -100,9 +101,7 @@ class ShardFile:
                 pieces.append(index + _CHECKSUM.pack(crc32c(index)))
             self._size += sum(map(len, pieces))
             self._hasher.note(self.path, pieces, done if last else None)
-        with self.path.open("r+b") as file:
-            file.seek(start)
-            file.write(b"".join(pieces) if last else payload)
+        write_at(self.path, start, b"".join(pieces) if last else payload)
         self._hasher.work()
         return start, last
 

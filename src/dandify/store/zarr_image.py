@@ -10,15 +10,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 
-from dandify.store.bit_frames import encode_bits, fits
+from dandify.store.bit_frames import DTYPES, block_of, encode_bits
 from dandify.store.flush import Flusher
 from dandify.store.frames import blosc_block
 from dandify.store.md5 import Hasher
+from dandify.store.raw_file import write_new
 from dandify.store.shard import ShardFile
 from dandify.store.target import Place
 
@@ -30,7 +32,6 @@ COMPRESSIONS: Final = {
 BITS: Final = "-bits"  # ends the name of what shuffles bits whether or not samples become smaller by it
 
 Shuffle = Literal["noshuffle", "shuffle", "bitshuffle"]
-_WORDS: Final = ("<u2", "<i2")  # whose bits are shuffled here
 _SHUFFLES: Final[dict[Shuffle, int]] = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 
 
@@ -71,7 +72,7 @@ class BloscCodec:
     @property
     def block_bytes(self) -> int:
         """What is compressed at one go; 0 for Blosc's own choice."""
-        return blosc_block(self.inner, bits=self.shuffle == "bitshuffle")
+        return blosc_block(self.inner, bits_of=self.itemsize if self.shuffle == "bitshuffle" else 0)
 
     @cached_property
     def _codec(self) -> Any:
@@ -88,9 +89,10 @@ class BloscCodec:
 
     def encode(self, chunk: np.ndarray[Any, Any]) -> bytes:
         """Encode a contiguous chunk, without the GIL."""
-        if self.inner == "zstd" and self.shuffle == "bitshuffle" and chunk.dtype.str in _WORDS:
-            raw = chunk.reshape(-1).view(np.uint8)
-            if fits(raw.size, self.block_bytes) and (frame := encode_bits(raw, self.block_bytes, self._zstd)):
+        if self.inner == "zstd" and self.shuffle == "bitshuffle" and chunk.dtype.str in DTYPES:
+            raw, size = chunk.reshape(-1).view(np.uint8), self.itemsize
+            step = block_of(raw.size, self.block_bytes, size)
+            if step and (frame := encode_bits(raw, size, step, self._zstd)):
                 return frame
         return bytes(self._codec.encode(chunk))
 
@@ -115,13 +117,13 @@ class BloscCodec:
 
 
 def bits_pay(pieces: Sequence[np.ndarray[Any, Any]], compression: str) -> bool:
-    """Whether contiguous pieces of an image become no larger if bits are shuffled in place of bytes."""
+    """Whether contiguous pieces of an image become no larger if bits are shuffled in place of bytes, or of nothing."""
     itemsize = pieces[0].dtype.itemsize
     bytewise, bitwise = (
         sum(len(codec.encode(piece)) for piece in pieces)
         for codec in (BloscCodec.named(compression, itemsize, bits=bits) for bits in (False, True))
     )
-    return itemsize > 1 and bitwise <= bytewise
+    return bitwise <= bytewise
 
 
 @dataclass(frozen=True)
@@ -152,12 +154,12 @@ class ImageArray:
     codec: BloscCodec
     separator: Literal["/", "."] = "/"
 
-    @property
+    @cached_property
     def grid(self) -> Index:
         """Number of chunks of each axis."""
         return tuple(-(-n // c) for n, c in zip(self.shape, self.chunks, strict=True))
 
-    @property
+    @cached_property
     def per_file(self) -> Index:
         """Number of chunks along each axis that share a file."""
         return tuple(o // c for o, c in zip(self.shards or self.chunks, self.chunks, strict=True))
@@ -235,7 +237,7 @@ class Sink:
         self._folder = folder
         self._turn = threading.Lock()
         self._growing: dict[Index, ShardFile] = {}
-        self._made: set[Path] = set()
+        self._made: set[str] = set()
         folder.mkdir(parents=True)
         name, content = array.document()
         self.files[name] = write_json(folder / name, content)
@@ -265,6 +267,12 @@ class Sink:
         """
         if self._growing:
             raise RuntimeError(f"{len(self._growing)} shards of {self._folder} are incomplete")
+        if self._flusher is not None:
+            self._flusher.hurry()
+        self._hasher.close()
+
+    def catch_up(self) -> None:
+        """Take in what waits for its MD5, which nobody has to wait for at the end then."""
         self._hasher.close()
 
     def _grown(self, path: Path, size: int) -> None:
@@ -274,10 +282,10 @@ class Sink:
     def _put_file(self, index: Index, payload: bytes) -> None:
         name = self.array.file_of(index)
         path = self._folder / name
-        if path.parent not in self._made:
+        if (folder := name.rpartition("/")[0]) not in self._made:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._made.add(path.parent)
-        path.write_bytes(payload)
+            self._made.add(folder)
+        write_new(path, payload)
         self._grown(path, len(payload))
         self._hasher.note(path, [payload], partial(self._finished, name))
         self._hasher.work()
@@ -288,7 +296,9 @@ class Sink:
     def _put_in_shard(self, index: Index, payload: bytes) -> int:
         per = self.array.per_file
         place = tuple(i // p for i, p in zip(index, per, strict=True))
-        slot = int(np.ravel_multi_index([i % p for i, p in zip(index, per, strict=True)], per))
+        slot = 0
+        for i, p in zip(index, per, strict=True):
+            slot = slot * p + i % p
         name = self.array.file_of(index)
         with self._turn:
             shard = self._growing.get(place)
@@ -296,9 +306,7 @@ class Sink:
                 inside = (
                     min(p, n - q * p) for p, n, q in zip(per, self.array.grid, place, strict=True)
                 )  # fmt: skip
-                shard = ShardFile(
-                    self._folder / name, int(np.prod(per)), int(np.prod(tuple(inside))), self._hasher
-                )  # fmt: skip
+                shard = ShardFile(self._folder / name, prod(per), prod(inside), self._hasher)
                 self._growing[place] = shard
         start, last = shard.add(slot, payload, partial(self._finished, name))
         self._grown(shard.path, len(payload))
