@@ -15,6 +15,7 @@ from dandify.project.metadata import Layer, Metadata, merge, missing, parse_star
 from dandify.project.scan import require_sources, scan, session_facts
 from dandify.sources import Source
 from dandify.sources.registry import by_name
+from dandify.sources.tiles import placed_alone
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def sources_of(planned: PlannedSource) -> Found:
     if planned.format:
         converter = by_name(planned.format)
         root = converter.claim(planned.path) or planned.path
-        return (converter.open(root, {**(filling if converter.fills else {}), **planned.options}),), ()
+        return (placed_alone(converter.open(root, {**(filling if converter.fills else {}), **planned.options})),), ()
     report = scan(planned.path, ignore=planned.ignore, missing=missing)
     sources = require_sources(report)
     unknown = tuple(u.path for u in report.unknown)
@@ -116,7 +117,7 @@ def sources_of(planned: PlannedSource) -> Found:
         )  # fmt: skip
     converter = by_name(sources[0].format)
     options = {**(filling if converter.fills else {}), **planned.options}
-    return (converter.open(sources[0].path, options),), unknown
+    return (placed_alone(converter.open(sources[0].path, options)),), unknown
 
 
 def timed(sources: Sequence[Source]) -> bool:
