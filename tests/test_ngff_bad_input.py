@@ -45,6 +45,10 @@ OPTIONS: dict[str, tuple[dict[str, Any], str, str]] = {
     "true levels": ({"levels": True}, "True levels", "1 or more"),
     "version as a number": ({"version": 0.5}, "no OME-Zarr version 0.5", "'0.4', '0.5'"),
     "axes of another array": ({"axes": "czyx"}, "4 axes", "each of its 3 dimensions"),
+    "axes of another order": ({"axes": "yxc", "scale": SCALE}, "axes y x c", "image.transpose(2, 0, 1)"),
+    "an axis twice": ({"axes": "zzx"}, "axes z z x", "say of each axis what it is"),
+    "odd chunks": ({"chunks": (1, 8, 8)}, "an odd length along z would cut through voxels of level 3", "for 3 levels"),
+    "a name for all channels": ({"axes": "cyx", "channels": "abcde"}, "channels 'abcde'", "a list of names"),
     "hardly any memory": ({"memory": "10KB"}, "0.01 MB of memory do not suffice", "--memory 1MB"),
 }  # fmt: skip
 
