@@ -129,6 +129,13 @@ def test_a_mosaic_made_of_the_tiles_is_no_tile(tmp_path: Path) -> None:
     assert places(scan(tmp_path))["fused"] == {}
 
 
+def test_a_configuration_of_other_images_is_told_of(tmp_path: Path) -> None:
+    configuration(tmp_path, tiles(tmp_path))
+    fused = write_imagej(tmp_path / "fused.tif", (20, 30), "YX", unit="um")
+    (source,) = scan(fused).sources
+    assert source.problems == ("TileConfiguration.txt names none of the images that are opened here: not used",)
+
+
 def test_tiles_of_two_configurations_in_a_folder(tmp_path: Path) -> None:
     left, right = tiles(tmp_path, stem="left"), tiles(tmp_path, stem="right")
     configuration(tmp_path, left, name="TileConfiguration_left.txt")

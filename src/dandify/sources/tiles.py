@@ -95,6 +95,9 @@ def _placed(
         raise _absent(tiles[absent[0]][0], absent)
     if whole:
         _require_all_named([i for i in images if i.path in named], [i for i in images if i.path not in named], used)
+    if not named and not absent:
+        unused = f"{' and '.join(path.name for path in used)} names none of the images that are opened here: not used"
+        return [replace(images[0], problems=(*images[0].problems, unused)), *images[1:]]
     out, told = [], False
     for image in images:
         if image.path not in named:
