@@ -175,6 +175,16 @@ def test_properties_that_json_cannot_hold(properties: Any, tmp_path: Path) -> No
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.ome.zarr", "a.ome.zarr.manifest.json"]
 
 
+def test_the_place_of_a_label_that_is_no_number_has_names_of_axes(tmp_path: Path) -> None:
+    """Of labels with a channel axis of length 1, too, which images of labels do without."""
+    labels = np.zeros((2, 1, *SHAPE), np.float32)
+    labels[1, 0, 3, 4, 5] = np.nan
+    image = np.zeros((2, 3, *SHAPE), np.uint8)
+    with pytest.raises(BadRequest, match="labels cells, t 1, c 0, z 3, y 4, x 5"):
+        write_ome_zarr(image, tmp_path / "a.ome.zarr", scale=SCALE, labels={"cells": labels})
+    assert not list(tmp_path.iterdir())
+
+
 def test_labels_that_are_no_npy_file(tmp_path: Path) -> None:
     path = tmp_path / "a.ome.zarr"
     write_ome_zarr(IMAGE, path, scale=SCALE)
