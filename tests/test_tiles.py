@@ -14,6 +14,9 @@ import tifffile
 
 from dandify import write_ome_zarr
 from dandify.errors import BadSource
+from dandify.project.config import PlannedSource
+from dandify.project.metadata import Layer
+from dandify.project.opened import sources_of
 from dandify.project.scan import ScanReport, require_sources, scan
 from dandify.sources.microscopy import ImageSource
 from tiff_makers import pixels, write_imagej, write_ome, write_plain, write_series
@@ -82,6 +85,17 @@ def test_registered_places_are_taken_unless_they_are_ignored(tmp_path: Path) -> 
     assert places(scan(tmp_path, ignore=["TileConfiguration*"])) == {"img_01": {}, "img_02": {}}
     (tmp_path / "TileConfiguration.txt").unlink()
     assert places(scan(tmp_path))["img_02"]["x"] == 7.75
+
+
+def test_a_source_of_a_stated_format_passes_over_the_same(tmp_path: Path) -> None:
+    """As ``format: ome_tiff`` and ``ignore:`` of dandify.yaml have it."""
+    named = tiles(tmp_path)
+    configuration(tmp_path, named)
+    configuration(tmp_path, {n: (x + 1, y) for n, (x, y) in named.items()}, name="TileConfiguration.registered.txt")
+    for ignore, x in ((), 7.75), (("*.registered.txt",), 7.25):
+        one = PlannedSource(tmp_path / "img_02.tif", "ome_tiff", {}, Layer("here", {}), ignore)
+        (source,), _ = sources_of(one)
+        assert source.streams[0].origin["x"] == x
 
 
 def test_a_pixel_size_that_is_supplied_gives_the_places(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def _specification(root: Path, *, assumed: str | None = None) -> Iterator[Proble
                 )  # fmt: skip
                 yield from _specification(root, assumed="0.4")
                 return
-            yield Problem("ngff.specification", "ERROR", root, f"states no {error.args[0]}", _MEND)
+            yield Problem("ngff.specification", "ERROR", root, f"lacks {_in_one_line(error) or 'a key'}", _MEND)
         except (ValueError, OSError, TypeError) as error:
             yield Problem("ngff.specification", "ERROR", root, _in_one_line(error) or type(error).__name__, _MEND)
     for warning in said:
@@ -160,9 +160,12 @@ def _group(root: Path, assumed: str | None = None) -> Any:
 
 
 def _versioned(content: bytes, version: str) -> bytes:
+    """Give a document whose multiscales all state a version."""
     document = json.loads(content)
-    for multiscale in document.get("multiscales", ()):
-        multiscale.setdefault("version", version)
+    multiscales = document.get("multiscales") if isinstance(document, dict) else None
+    for multiscale in multiscales if isinstance(multiscales, list) else ():
+        if isinstance(multiscale, dict):
+            multiscale.setdefault("version", version)
     return json.dumps(document).encode()
 
 

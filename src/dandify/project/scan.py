@@ -122,9 +122,9 @@ def scan(path: Path | str, *, ignore: Sequence[str] = (), missing: str | None = 
         raise BadRequest("no such file or folder", file=root)
     # An OME-Zarr that is named is one acquisition, and may have a million files.
     walked = root.is_dir() and not root.name.endswith(".zarr")
-    files = [f for f in _walk(root) if not _ignored(f, root, ignore)] if walked else [root]
+    files = [f for f in _walk(root) if not is_ignored(f, root, ignore)] if walked else [root]
     opened, broken, unknown = _open_all(files, root if walked else None, {"missing": missing} if missing else {})
-    opened, wrong = place_tiles(opened, whole=walked, missing=missing, ignored=lambda f: _ignored(f, root, ignore))
+    opened, wrong = place_tiles(opened, whole=walked, missing=missing, ignored=lambda f: is_ignored(f, root, ignore))
     broken += [Broken("tiles", Path(e.file or root), e) for e in wrong]
     owned = {file for source in opened for file in source.files} | {item.path for item in broken}
     unknown = [item for item in unknown if item.path not in owned]
@@ -174,7 +174,8 @@ def require_sources(report: ScanReport) -> tuple[Source, ...]:
     return report.sources
 
 
-def _ignored(file: Path, root: Path, patterns: Sequence[str]) -> bool:
+def is_ignored(file: Path, root: Path, patterns: Sequence[str]) -> bool:
+    """Whether a file, by its name or the path below a folder, fits a pattern of those to pass over."""
     below = file.relative_to(root) if file.is_relative_to(root) else Path(file.name)
     names = [below.as_posix(), *below.parts]
     return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)

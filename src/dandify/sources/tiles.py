@@ -62,15 +62,15 @@ def place_tiles(
     return placed, errors
 
 
-def placed_alone(source: Source) -> Source:
-    """Put the images of one source where a configuration beside it says.
+def placed_alone(source: Source, ignored: Callable[[Path], bool] = lambda _: False) -> Source:
+    """Put the images of one source where a configuration beside it says, but one that is to be passed over.
 
     Raises
     ------
     BadSource
         If that cannot be read, or does not fit.
     """
-    (placed,), errors = place_tiles([source])
+    (placed,), errors = place_tiles([source], ignored=ignored)
     if errors:
         raise errors[0]
     return placed
