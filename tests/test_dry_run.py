@@ -23,6 +23,7 @@ from dandify.nwb.write import write_nwb
 from dandify.store.manifest import read_manifest
 from dandify.store.shapes import parse_chunks
 from nwb_cases import ephys, everything, icephys, new_file, recording
+from tiff_makers import write_imagej
 
 FLAGS = (
     "--subject-id", "m1", "--species", "Mus musculus", "--sex", "F", "--age", "P60D", "--session-id", "s1",
@@ -197,6 +198,29 @@ def test_dry_run_of_images_in_words(version: str, opens: str, tmp_path: Path) ->
     ):  # fmt: skip
         assert words in done.output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_tells_what_a_run_would(tmp_path: Path) -> None:
+    """Where tiles lie and who says so, and what is left behind."""
+    (tmp_path / "tiles").mkdir()
+    for name in ("a.tif", "b.tif"):
+        write_imagej(tmp_path / "tiles" / name, (12, 16), "YX", unit="um")
+    lines = "dim = 2\na.tif; ; (0, 0)\nb.tif; ; (14.5, -2)\n"
+    (tmp_path / "tiles" / "TileConfiguration.txt").write_text(lines)
+    (tmp_path / "tiles" / "notes.pdf").write_bytes(b"%PDF")
+    order = ("convert", tmp_path / "tiles", "--out", tmp_path / "out", *FLAGS)
+    shown = run(*order, "--dry-run").output
+    assert "  voxels of y 0.5, x 0.5 um\n" in shown
+    assert "  voxels of y 0.5, x 0.5 um, the first at y -1, x 7.25 um\n" in shown
+    said = [line for line in shown.splitlines() if line.startswith(("note", "left behind"))]
+    assert said == [
+        "note a.tif: TileConfiguration.txt says where 2 images lie, in pixels",
+        "left behind, nobody knows them: notes.pdf",
+    ]
+    record = json.loads(run(*order, "--dry-run", "--json").stdout)
+    assert record["sessions"][0]["notes"] == [f"{tmp_path / 'tiles' / 'a.tif'}: {said[0].removeprefix('note a.tif: ')}"]
+    written = run(*order).output
+    assert all(line in written for line in said)
 
 
 def test_an_unknown_name_names_the_datasets(spikeglx: Path, tmp_path: Path) -> None:

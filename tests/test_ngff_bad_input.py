@@ -45,6 +45,10 @@ OPTIONS: dict[str, tuple[dict[str, Any], str, str]] = {
     "true levels": ({"levels": True}, "True levels", "1 or more"),
     "version as a number": ({"version": 0.5}, "no OME-Zarr version 0.5", "'0.4', '0.5'"),
     "axes of another array": ({"axes": "czyx"}, "4 axes", "each of its 3 dimensions"),
+    "axes of another order": ({"axes": "yxc", "scale": SCALE}, "axes y x c", "image.transpose(2, 0, 1)"),
+    "an axis twice": ({"axes": "zzx"}, "axes z z x", "say of each axis what it is"),
+    "odd chunks": ({"chunks": (1, 8, 8)}, "an odd length along z would cut through voxels of level 3", "for 3 levels"),
+    "a name for all channels": ({"axes": "cyx", "channels": "abcde"}, "channels 'abcde'", "a list of names"),
     "hardly any memory": ({"memory": "10KB"}, "0.01 MB of memory do not suffice", "--memory 1MB"),
 }  # fmt: skip
 
@@ -169,6 +173,16 @@ def test_properties_that_json_cannot_hold(properties: Any, tmp_path: Path) -> No
         write_ome_zarr_labels(IMAGE > 5, path, "x", properties=properties)
     assert caught.value.remedy
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.ome.zarr", "a.ome.zarr.manifest.json"]
+
+
+def test_the_place_of_a_label_that_is_no_number_has_names_of_axes(tmp_path: Path) -> None:
+    """Of labels with a channel axis of length 1, too, which images of labels do without."""
+    labels = np.zeros((2, 1, *SHAPE), np.float32)
+    labels[1, 0, 3, 4, 5] = np.nan
+    image = np.zeros((2, 3, *SHAPE), np.uint8)
+    with pytest.raises(BadRequest, match="labels cells, t 1, c 0, z 3, y 4, x 5"):
+        write_ome_zarr(image, tmp_path / "a.ome.zarr", scale=SCALE, labels={"cells": labels})
+    assert not list(tmp_path.iterdir())
 
 
 def test_labels_that_are_no_npy_file(tmp_path: Path) -> None:

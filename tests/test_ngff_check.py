@@ -137,6 +137,10 @@ DEFECTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "desktop": (lambda r: (r / ".DS_Store").write_bytes(b""), "ngff.stray", "WARNING"),
     "deep": (deep, "ngff.too_deep", "ERROR"),
     "large": (large, "ngff.too_large", "ERROR"),
+    "scale as text": (transformations(lambda t: t[0].update(scale=["1", 4, 1.3, 1.3])), "ngff.no_number", "ERROR"),
+    "level not named": (
+        lambda r: edit_metadata(r, lambda o: o["multiscales"][0]["datasets"].pop()), "ngff.level_unlisted", "WARNING",
+    ),
     "json": (lambda r: next((r / "1").glob("*zarr*")).write_text("{"), "ngff.document_damaged", "ERROR"),
 }  # fmt: skip
 
@@ -250,3 +254,14 @@ def test_brackets_in_a_path_are_no_pattern(version: str, sound: dict[str, Path],
     assert check_ome_zarr(root) == []
     edit_metadata(root, lambda ome: ome["multiscales"][0].pop("axes"))
     assert "ngff.specification" in {p.id for p in check_ome_zarr(root)}
+
+
+def test_an_image_without_a_version_is_held_against_the_last_that_allows_it(
+    sound: dict[str, Path], tmp_path: Path
+) -> None:
+    """OME-Zarr 0.4: multiscales SHOULD contain the field version. Hundreds of images on DANDI do not."""
+    root = Path(shutil.copytree(sound["0.4"], tmp_path / "a.ome.zarr"))
+    edit_metadata(root, lambda ome: ome["multiscales"][0].pop("version"))
+    assert [(p.id, p.severity) for p in check_ome_zarr(root)] == [("ngff.version", "WARNING")]
+    edit_metadata(root, lambda ome: ome["multiscales"][0].pop("axes"))
+    assert ("ngff.specification", "ERROR") in {(p.id, p.severity) for p in check_ome_zarr(root)}

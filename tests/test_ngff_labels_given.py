@@ -126,7 +126,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[DandifyError], str]] = {
     "too few axes": (objects(SHAPE[1:]), {"axes": "yx"}, BadRequest, r"2 axes \(y x\)"),
     "colour of four": (objects(SHAPE[1:]), {"colors": {1: (0, 0, 256)}}, BadRequest, "of label 1"),
     "compression": (objects(SHAPE[1:]), {"compression": "jpeg"}, BadRequest, "jpeg"),
-    "chunks": (objects(SHAPE[1:]), {"chunks": (1, 3, 4)}, BadRequest, "odd"),
+    "chunks": (objects(SHAPE[1:]), {"chunks": (1, 3, 4)}, BadRequest, "chunks that hold whole windows"),
     "no such file": (Path("nowhere.tif"), {}, BadRequest, "no such file"),
     "no such npy": (Path("nowhere.npy"), {}, BadRequest, "no such file"),
 }  # fmt: skip

@@ -107,6 +107,19 @@ def test_bands_make_the_same_levels(method: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize(("chunks", "made"), [((1, 64, 64), 3), ((5, 16, 32), 3), ((3, 7, 9), 1)], ids=str)
+def test_chunks_may_be_odd_where_no_level_halves(
+    chunks: tuple[int, ...], made: int, version: str, tmp_path: Path
+) -> None:
+    path, source = tmp_path / "a.ome.zarr", noise((9, 130, 150), "uint16")
+    scale = {"z": 2.0, "y": 0.25, "x": 0.25}
+    write_ome_zarr(source, path, axes="zyx", scale=scale, chunks=chunks, levels=made, version=version)
+    assert len(levels(path)) == made
+    assert_pyramid(path, source)
+    assert check_ome_zarr(path) == []
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_true_and_false_become_labels(version: str, tmp_path: Path) -> None:
     path = tmp_path / "a.ome.zarr"
     mask = np.random.default_rng(0).random((5, 40, 40)) < 0.3

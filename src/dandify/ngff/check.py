@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -87,6 +88,7 @@ def check_ome_zarr(path: Path | str, *, data: Share = "full", workers: int | Non
         problems.extend(found)
     for image in images:
         problems.extend(_image(image, arrays, missing))
+        problems.extend(_unlisted(image, arrays))
     problems.extend(check_labels(images, arrays))
     problems.extend(check_plate(root, images))
     if data != "none" and not proven:
@@ -95,20 +97,32 @@ def check_ome_zarr(path: Path | str, *, data: Share = "full", workers: int | Non
     return problems
 
 
-def _specification(root: Path) -> Iterator[Problem]:
-    """Ask yaozarrs: MUSTs are errors, SHOULDs warnings; what it does not know is no fault of the image."""
+def _specification(root: Path, *, assumed: str | None = None) -> Iterator[Problem]:
+    """Ask yaozarrs: MUSTs are errors, SHOULDs warnings; what it does not know is no fault of the image.
+
+    ``assumed`` is the version of multiscales that state none.
+    """
     import yaozarrs
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
-            yaozarrs.validate_zarr_store(_group(root) if has_magic(str(root)) else str(root))
+            yaozarrs.validate_zarr_store(_group(root, assumed) if assumed or has_magic(str(root)) else str(root))
         except NotImplementedError as error:
             yield Problem(
                 "ngff.version", "WARNING", root, f"its metadata were not held against the specification: {error}",
                 "write it again as OME-Zarr 0.4 or 0.5, which all viewers of DANDI know",
             )  # fmt: skip
-        except (ValueError, OSError, KeyError, TypeError) as error:
+        except KeyError as error:
+            if error.args == ("version",) and assumed is None and not (root / "zarr.json").exists():
+                yield Problem(
+                    "ngff.version", "WARNING", root, "states no version of OME-Zarr; it was held against that of 0.4",
+                    'write "version": "0.4" into each of its multiscales',
+                )  # fmt: skip
+                yield from _specification(root, assumed="0.4")
+                return
+            yield Problem("ngff.specification", "ERROR", root, f"lacks {_in_one_line(error) or 'a key'}", _MEND)
+        except (ValueError, OSError, TypeError) as error:
             yield Problem("ngff.specification", "ERROR", root, _in_one_line(error) or type(error).__name__, _MEND)
     for warning in said:
         if type(warning.message).__module__.startswith("yaozarrs"):
@@ -120,8 +134,11 @@ def _in_one_line(said: object) -> str:
     return "; ".join(dict.fromkeys(line.strip() for line in str(said).splitlines() if line.strip()))
 
 
-def _group(root: Path) -> Any:
-    """Open a group for yaozarrs, whose own way takes brackets in a path for a pattern: fsspec expands them."""
+def _group(root: Path, assumed: str | None = None) -> Any:
+    """Open a group for yaozarrs, whose own way takes brackets in a path for a pattern: fsspec expands them.
+
+    ``assumed`` is what it is told of the version where multiscales state none, which 0.4 says that they SHOULD.
+    """
     import yaozarrs
     from fsspec.implementations.local import LocalFileSystem
     from fsspec.mapping import FSMap
@@ -129,16 +146,27 @@ def _group(root: Path) -> Any:
     class Files(FSMap):  # type: ignore[misc]  # fsspec has no types
         def __getitem__(self, key: str, default: bytes | None = None) -> bytes | None:
             try:
-                return (root / key).read_bytes()
+                content = (root / key).read_bytes()
             except OSError as error:
                 if default is None:
                     raise KeyError(key) from error
                 return default
+            return content if assumed is None or not key.endswith(".zattrs") else _versioned(content, assumed)
 
         def getitems(self, keys: Sequence[str], on_error: str = "raise") -> dict[str, bytes]:
             return {key: found for key in keys if (found := self.get(key)) is not None}
 
     return yaozarrs.ZarrGroup(Files(str(root), LocalFileSystem()))
+
+
+def _versioned(content: bytes, version: str) -> bytes:
+    """Give a document whose multiscales all state a version."""
+    document = json.loads(content)
+    multiscales = document.get("multiscales") if isinstance(document, dict) else None
+    for multiscale in multiscales if isinstance(multiscales, list) else ():
+        if isinstance(multiscale, dict):
+            multiscale.setdefault("version", version)
+    return json.dumps(document).encode()
 
 
 def _dialect(root: Path, version: str) -> Problem:
@@ -175,6 +203,17 @@ def _image(
             near = found[number + 1] if number + 1 < len(found) else found[number - 1] if number else None
             if near is None or len(near.shape) == len(level.shape):
                 yield from lost_chunks(level, missing[level.path], near)
+
+
+def _unlisted(image: StoredImage, arrays: Mapping[Path, StoredArray]) -> Iterator[Problem]:
+    """Find arrays beside the levels that no metadata name: no viewer shows them, and DANDI keeps them."""
+    named = {image.path / str(d.get("path")) for _, datasets, _ in _multiscales(image, arrays) for d in datasets}
+    for folder in arrays:
+        if named and folder.parent == image.path and folder not in named:
+            yield Problem(
+                "ngff.level_unlisted", "WARNING", folder, "an array beside the levels, which the metadata do not name",
+                "name it in datasets, if it is a level; delete it if it is left over",
+            )  # fmt: skip
 
 
 def _multiscales(

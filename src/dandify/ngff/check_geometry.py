@@ -25,7 +25,7 @@ def transformed(dataset: Any, kind: str) -> list[float] | None:
     for transformation in transformations if isinstance(transformations, list) else ():
         if isinstance(transformation, dict) and transformation.get("type") == kind:
             values = transformation.get(kind)
-            if isinstance(values, list) and all(isinstance(v, int | float) for v in values):
+            if isinstance(values, list) and all(map(_is_number, values)):
                 return [float(v) for v in values]
     return None
 
@@ -34,12 +34,33 @@ def check_geometry(
     image: StoredImage, multiscale: Mapping[str, Any], datasets: Sequence[Any], levels: Sequence[StoredArray]
 ) -> Iterator[Problem]:
     """Yield what is wrong with the levels of an image, by its metadata and those of its arrays."""
+    yield from _numbers(image, datasets)
     yield from _types(levels)
     yield from _order(image, multiscale, levels)
     yield from _scales(image, multiscale, datasets, levels)
     yield from _translations(image, multiscale, datasets)
     if multiscale is image.metadata["multiscales"][0]:
         yield from _channels(image, multiscale, levels[0])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _numbers(image: StoredImage, datasets: Sequence[Any]) -> Iterator[Problem]:
+    """Find texts and other values in scales and translations, which yaozarrs reads as the numbers they spell."""
+    for dataset in datasets:
+        steps = dataset.get("coordinateTransformations")
+        for step in (s for s in steps if isinstance(s, dict)) if isinstance(steps, list) else ():
+            kind = str(step.get("type"))
+            values = step.get(kind)
+            wrong = [v for v in values if not _is_number(v)] if isinstance(values, list) else []
+            if wrong:
+                yield Problem(
+                    "ngff.no_number", "ERROR", image.path,
+                    f"level {dataset.get('path')}: its {kind} holds {wrong[0]!r}, which is no number",
+                    f"write numbers, without quotes: {kind} {values}".replace("'", ""),
+                )  # fmt: skip
 
 
 def _types(levels: Sequence[StoredArray]) -> Iterator[Problem]:

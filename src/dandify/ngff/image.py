@@ -182,9 +182,12 @@ def _axes(asked: Sequence[str] | str | None, shape: tuple[int, ...]) -> Axes:
         raise BadRequest(f"the axes of an array of {len(shape)} dimensions are not stated", remedy="give axes='czyx'")
     in_order = tuple(a for a in AXES if a in axes)
     if axes != in_order or axes[-2:] != ("y", "x"):
+        remedy = "say of each axis what it is, once: axes='zyx' for planes in depth"
+        if len(axes) == len(shape) and sorted(axes) == sorted(in_order) and {"y", "x"} <= set(axes):
+            order = tuple(axes.index(a) for a in in_order)
+            remedy = f"image.transpose{order} with axes='{''.join(in_order)}' is the same image, and copies nothing"
         raise BadRequest(
-            f"axes {' '.join(axes)}; OME-Zarr wants an ordered choice of t c z y x that ends in y x",
-            remedy="reorder the array: np.transpose, or dandify.sources",
+            f"axes {' '.join(axes)}; OME-Zarr wants an ordered choice of t c z y x that ends in y x", remedy=remedy
         )
     if len(axes) != len(shape):
         raise BadRequest(f"{len(axes)} axes ({' '.join(axes)}) for an array of shape {shape}",
@@ -239,6 +242,10 @@ def _voxel(
 def _channels(given: Sequence[Channel | str] | None, count: int) -> tuple[Channel, ...]:
     if not given:
         return (Channel(""),) * count
+    if isinstance(given, str | Channel):
+        raise BadRequest(
+            f"channels {given!r}", remedy="a list of names, one for each channel: channels=['DAPI', 'GFP']"
+        )
     channels = tuple(Channel(c) if isinstance(c, str) else c for c in given)
     if wrong := [c for c in channels if not isinstance(c, Channel)]:
         raise BadRequest(f"channel {wrong[0]!r}", remedy="a name, or dandify.sources.Channel(name, color='00FF00')")

@@ -85,7 +85,7 @@ def describe_labels(
         )  # fmt: skip
     _require_axes(named, image, shape, explicit=axes is not None, file=where, place=place)
     if values.dtype.kind not in "iub":
-        _refuse(values, named or image.axes, where, place)
+        _refuse(values, named or (AXES if len(shape) == len(AXES) else image.axes), where, place)
     fitted: Array | NDArray[Any]
     if isinstance(values, Array):
         fitted = values if shape == target else Fitted(values, target)

@@ -151,7 +151,7 @@ def plan_pyramid(
     Raises
     ------
     BadRequest
-        If the memory does not suffice, naming what would; or if levels like those cannot be made.
+        If the memory does not suffice, naming what would; or if levels like those, or such chunks, cannot be.
     """
     steps = None if like is None else _steps(like)
     least: PyramidPlan | None = None
@@ -159,6 +159,8 @@ def plan_pyramid(
         cut = chunks or chunk_shape(shape, depth, dtype.itemsize, smaller)
         if like is None or steps is None:
             levels = tuple(_levels(shape, voxel, cut, count))
+            if chunks is not None:
+                _require_whole_windows(levels, chunks)
         elif (given := _given(like, steps, cut)) is None:
             continue
         else:
@@ -216,22 +218,28 @@ def chunk_shape(shape: Shape5, depth: int, itemsize: int, smaller: int = 1) -> S
 
 
 def require_chunks(chunks: Shape5, shape: Shape5) -> Shape5:
-    """Clip chunks that were asked for to the image, and refuse what cannot be made in one pass.
+    """Clip chunks that were asked for to the image.
 
     Raises
     ------
     BadRequest
-        If one is not positive, holds several time points or channels, or is odd.
+        If one is not positive, or holds several time points or channels.
     """
     if min(chunks) < 1 or chunks[:2] != (1, 1):
         raise BadRequest(f"chunks {chunks} (t c z y x)", remedy="1 along t and c, positive along z, y and x")
-    clipped = tuple(min(c, n) for c, n in zip(chunks, shape, strict=True))
-    if any(c % 2 and c < n for c, n in zip(clipped[2:], shape[2:], strict=True)):
-        raise BadRequest(
-            f"chunks {chunks[2:]} (z y x): an odd length would cut through the voxels of the next level",
-            remedy="ask for even lengths, best powers of two",
-        )
-    return clipped  # type: ignore[return-value]  # zip of two fives is five long
+    return tuple(min(c, n) for c, n in zip(chunks, shape, strict=True))  # type: ignore[return-value]  # five of fives
+
+
+def _require_whole_windows(levels: Sequence[Level], chunks: Shape5) -> None:
+    """Refuse chunks that were asked for where voxels of two of them make one of the next level."""
+    for made, (above, level) in enumerate(pairwise(levels), start=1):
+        cut = [c % k and c < n for c, n, k in zip(above.chunks[2:], above.shape[2:], level.step, strict=True)]
+        if any(cut):
+            axes = " and ".join(a for a, wrong in zip(AXES[2:], cut, strict=True) if wrong)
+            raise BadRequest(
+                f"chunks {chunks[2:]} (z y x): an odd length along {axes} would cut through voxels of level {made}",
+                remedy=f"ask for even lengths there, best powers of two, or for {made} level{'s' * (made > 1)}",
+            )
 
 
 def _levels(shape: Shape5, voxel: tuple[float, ...], chunks: Shape5, count: int | Literal["auto"]) -> Iterator[Level]:

@@ -10,6 +10,7 @@ from typing import Any
 from dandify.errors import BadRequest, UnknownFormat
 from dandify.sources.contract import Source, Stream
 from dandify.sources.registry import Claim, claims
+from dandify.sources.tiles import placed_alone
 
 _ASKED = 20  # files of a folder; they are of one acquisition, or there is no single image in it
 
@@ -39,7 +40,7 @@ def open_image(
     claim = _claimed(path)
     if claim is None:
         raise UnknownFormat("no converter knows it", file=path, remedy="dandify formats lists what is known")
-    source: Source = claim.converter.open(claim.path)
+    source: Source = placed_alone(claim.converter.open(claim.path))
     supplied: dict[str, Any] = {}
     if axes is not None and any(n.key == "axes" for n in source.needs):
         supplied["axes"] = "".join(axes)

@@ -88,7 +88,7 @@ def write_ome_zarr(
     levels
         Their number, or ``auto``.
     chunks
-        Of the array's axes; 2 to 4 MiB by default. Even numbers.
+        Of the array's axes; 2 to 4 MiB by default. Even along axes that a level halves.
     shards
         Of the array's axes, multiples of the chunks: chunks that share a file, of version 0.5; 256 MiB of values by
         default.

@@ -12,9 +12,10 @@ from dandify.errors import BadRequest, Need
 from dandify.findings import Finding
 from dandify.project.config import PlannedSession, PlannedSource
 from dandify.project.metadata import Layer, Metadata, merge, missing, parse_start
-from dandify.project.scan import require_sources, scan, session_facts
+from dandify.project.scan import is_ignored, require_sources, scan, session_facts
 from dandify.sources import Source
 from dandify.sources.registry import by_name
+from dandify.sources.tiles import placed_alone
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,15 @@ def sources_of(planned: PlannedSource) -> Found:
     """
     missing = planned.options.get("missing", planned.missing)
     filling = {} if missing is None else {"missing": missing}
+
+    def passed_over(file: Path) -> bool:
+        return is_ignored(file, planned.path, planned.ignore)
+
     if planned.format:
         converter = by_name(planned.format)
         root = converter.claim(planned.path) or planned.path
-        return (converter.open(root, {**(filling if converter.fills else {}), **planned.options}),), ()
+        source = converter.open(root, {**(filling if converter.fills else {}), **planned.options})
+        return (placed_alone(source, passed_over),), ()
     report = scan(planned.path, ignore=planned.ignore, missing=missing)
     sources = require_sources(report)
     unknown = tuple(u.path for u in report.unknown)
@@ -116,7 +122,7 @@ def sources_of(planned: PlannedSource) -> Found:
         )  # fmt: skip
     converter = by_name(sources[0].format)
     options = {**(filling if converter.fills else {}), **planned.options}
-    return (converter.open(sources[0].path, options),), unknown
+    return (placed_alone(converter.open(sources[0].path, options), passed_over),), unknown
 
 
 def timed(sources: Sequence[Source]) -> bool:

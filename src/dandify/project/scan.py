@@ -14,6 +14,7 @@ from dandify.errors import BadRequest, DandifyError, Need, UnknownFormat
 from dandify.project.metadata import Layer, merge, missing
 from dandify.sources import Converter, Source
 from dandify.sources.registry import available
+from dandify.sources.tiles import place_tiles
 
 _NAMED = 3  # files that a message names beside the first
 _SKIPPED_SUFFIXES = (  # finished or half-finished outputs, not recordings
@@ -121,8 +122,12 @@ def scan(path: Path | str, *, ignore: Sequence[str] = (), missing: str | None = 
         raise BadRequest("no such file or folder", file=root)
     # An OME-Zarr that is named is one acquisition, and may have a million files.
     walked = root.is_dir() and not root.name.endswith(".zarr")
-    files = [f for f in _walk(root) if not _ignored(f, root, ignore)] if walked else [root]
+    files = [f for f in _walk(root) if not is_ignored(f, root, ignore)] if walked else [root]
     opened, broken, unknown = _open_all(files, root if walked else None, {"missing": missing} if missing else {})
+    opened, wrong = place_tiles(opened, whole=walked, missing=missing, ignored=lambda f: is_ignored(f, root, ignore))
+    broken += [Broken("tiles", Path(e.file or root), e) for e in wrong]
+    owned = {file for source in opened for file in source.files} | {item.path for item in broken}
+    unknown = [item for item in unknown if item.path not in owned]
     return ScanReport(root, _sessions(opened, root), tuple(broken), tuple(unknown), time.perf_counter() - begin)
 
 
@@ -169,8 +174,9 @@ def require_sources(report: ScanReport) -> tuple[Source, ...]:
     return report.sources
 
 
-def _ignored(file: Path, root: Path, patterns: Sequence[str]) -> bool:
-    below = file.relative_to(root)
+def is_ignored(file: Path, root: Path, patterns: Sequence[str]) -> bool:
+    """Whether a file, by its name or the path below a folder, fits a pattern of those to pass over."""
+    below = file.relative_to(root) if file.is_relative_to(root) else Path(file.name)
     names = [below.as_posix(), *below.parts]
     return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 

@@ -25,12 +25,22 @@ def print_plan(plans: Sequence[SessionPlan], console: Console) -> None:
     for plan in plans:
         for output in plan.outputs:
             console.print(f"converting to {escape(str(output))}", soft_wrap=True)
-        for path, problem in plan.problems:
-            console.print(f"[yellow]note[/] {escape(path.name)}: {escape(problem)}", soft_wrap=True)
-        if plan.unknown:
-            names = ", ".join(path.name for path in plan.unknown[:_SHOWN])
-            more = f" and {len(plan.unknown) - _SHOWN} more" if len(plan.unknown) > _SHOWN else ""
-            console.print(f"[yellow]left behind, nobody knows them:[/] {escape(names)}{more}", soft_wrap=True)
+        print_notes(plan, console)
+
+
+def print_notes(plan: SessionPlan, console: Console) -> None:
+    """Print what a session's files say that a person should know, and which of them stay behind."""
+    for path, problem in plan.problems:
+        console.print(f"[yellow]note[/] {escape(path.name)}: {escape(problem)}", soft_wrap=True)
+    if plan.unknown:
+        names = ", ".join(path.name for path in plan.unknown[:_SHOWN])
+        more = f" and {len(plan.unknown) - _SHOWN} more" if len(plan.unknown) > _SHOWN else ""
+        console.print(f"[yellow]left behind, nobody knows them:[/] {escape(names)}{more}", soft_wrap=True)
+
+
+def notes_record(plan: SessionPlan) -> list[str]:
+    """Return the notes of a session as JSON-ready values."""
+    return [f"{path}: {problem}" for path, problem in plan.problems]
 
 
 def written_table(written: Iterable[WriteReport]) -> Table:
@@ -82,7 +92,7 @@ def convert_record(report: ConvertReport) -> dict[str, Any]:
         "sessions": [
             {
                 "name": s.plan.name,
-                "notes": [f"{path}: {problem}" for path, problem in s.plan.problems],
+                "notes": notes_record(s.plan),
                 "error": None if s.error is None else str(s.error),
                 "skipped": [str(p) for p in s.skipped],
                 "outputs": [written_record(w) for w in s.written],

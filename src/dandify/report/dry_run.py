@@ -11,6 +11,7 @@ from dandify.ngff.plan import LevelPlan, OMEZarrPlan
 from dandify.ngff.plate import OMEZarrPlatePlan
 from dandify.nwb.plan import DatasetPlan, NWBPlan
 from dandify.report import text
+from dandify.report.convert import notes_record, print_notes
 from dandify.runs.convert import ConvertReport
 from dandify.runs.dry_run import PlannedOutputs
 
@@ -25,6 +26,7 @@ def print_dry_run(report: ConvertReport, console: Console) -> None:
                 _print_image(image, console)
             for plate in session.planned.plates:
                 _print_plate(plate, console)
+        print_notes(session.plan, console)
         for path in session.skipped:
             console.print(f"{escape(str(path))}: is there already, and would be left", soft_wrap=True)
         if session.error is not None:
@@ -40,6 +42,7 @@ def dry_run_record(report: ConvertReport) -> dict[str, Any]:
         "sessions": [
             {
                 "name": session.plan.name,
+                "notes": notes_record(session.plan),
                 "error": None if session.error is None else str(session.error),
                 "skipped": [str(p) for p in session.skipped],
                 **_planned_record(session.planned),
@@ -111,6 +114,7 @@ def print_levels(plan: OMEZarrPlan, console: Console) -> None:
         f"  OME-Zarr {plan.version}, {escape(plan.encoder)}, levels by {plan.downsample}; {escape(plan.reason)}",
         soft_wrap=True,
     )
+    console.print(f"  {_voxels(plan)}", soft_wrap=True)
     for level in plan.levels:
         shards = f" in shards of {_by(level.shards)}" if level.shards else ""
         console.print(
@@ -120,6 +124,15 @@ def print_levels(plan: OMEZarrPlan, console: Console) -> None:
         )
     for note in plan.notes:
         console.print(f"  {escape(note)}", soft_wrap=True)
+
+
+def _voxels(plan: OMEZarrPlan) -> str:
+    """Sizes of the voxels in micrometres, and where the first of them lies, if not at 0."""
+    finest = plan.levels[0]
+    sizes = [f"{a} {size:g}" for a, size in zip(plan.axes, finest.scale, strict=True) if a in "zyx"]
+    place = [f"{a} {start:g}" for a, start in zip(plan.axes, finest.translation, strict=True) if a in "zyx"]
+    there = f", the first at {', '.join(place)} um" if any(finest.translation) else ""
+    return f"voxels of {', '.join(sizes)} um{there}"
 
 
 def print_verdict(plan: OMEZarrPlan, console: Console) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -171,10 +171,17 @@ class ImageSource(Source):
     axes_stated
         The file says for certain what its axes are: ``axes`` that are supplied, for all files of a session or for one,
         are those of the others.
+    places_px
+        Place of the first pixel of images, by their names and by axis, in pixels: where a file beside states it so.
     """
 
     unlabelled: tuple[Unlabelled, ...] = ()
     axes_stated: bool = False
+    places_px: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def at_places(self) -> ImageSource:
+        """Return this source with its images at `places_px`, along the axes whose pixel size is known."""
+        return replace(self, streams=tuple(_at(s, self.places_px.get(s.name, {})) for s in self.streams))
 
     def with_facts(self, supplied: Mapping[str, Any]) -> ImageSource:
         """Return this source with what the user supplied in place of what the files state.
@@ -223,7 +230,12 @@ class ImageSource(Source):
         else:
             met = {*(f"pixel_size_um.{a}" for a in sizes if a != "t"), *supplied} - {"pixel_size_um"}
             needs = tuple(n for n in self.needs if n.key not in met)
-        return replace(self, facts=facts, streams=streams, needs=needs, unlabelled=unlabelled)
+        return replace(self, facts=facts, streams=streams, needs=needs, unlabelled=unlabelled).at_places()
+
+
+def _at(stream: Stream, place_px: Mapping[str, float]) -> Stream:
+    own = {a: float(f"{v * stream.scale[a]:.12g}") for a, v in place_px.items() if a in stream.scale}
+    return replace(stream, origin={**stream.origin, **own}) if own else stream
 
 
 def needs_of(streams: Sequence[Stream], path: Path) -> tuple[Need, ...]:

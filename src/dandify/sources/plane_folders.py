@@ -8,6 +8,8 @@ numbers neighbours: ``ch00000.tif``, ``ch00001.tif``. What the number counts is 
 - a word for places (``tile``, ``pos``, ``well``, ``fov`` ...): places, not planes;
 - a word for time (``t``, ``time``, ``timepoint``): planes along time;
 - anything else: planes along z.
+
+Files that a ``TileConfiguration.txt`` beside them names are tiles, whatever they are called.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Final
 from dandify.errors import BadSource
 from dandify.sources.tiff_header import DESCRIPTION, Header, foreign, read_header
 from dandify.sources.vendors.metamorph_stk import planes_of
+from dandify.sources.vendors.tile_configuration import named_tiles
 
 PATTERNS: Final = ("*[0-9].tif", "*[0-9].tiff")
 _NAME = re.compile(r"(?P<stem>.*?)(?P<number>\d+)(?P<suffix>\.tiff?)", re.IGNORECASE | re.DOTALL)
@@ -146,12 +149,14 @@ def root_of(path: Path) -> Path | None:
 
 
 def file_names(folder: Path) -> list[str]:
-    """Names of the files in a folder; none if it cannot be read."""
+    """Names of the files in a folder that may be planes: not of those that are tiles; none if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(e.name for e in entries if not e.is_dir())
+            names = sorted(e.name for e in entries if not e.is_dir())
     except OSError:
         return []
+    tiles = named_tiles(folder)
+    return [] if tiles is None else [name for name in names if name not in tiles]
 
 
 def is_single(header: Header) -> bool:
