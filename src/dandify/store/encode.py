@@ -143,6 +143,10 @@ class PlainGunzip:
             if self.library == "zlib-ng":
                 _copy(bytes(zlib_ng.decompress(payload, bufsize=max(1, out.size))), out)
                 return
+            if out.size <= _PIECE_BYTES:  # at one go, into as much memory as is needed
+                room = max(1, out.size)
+                _copy(bytes(igzip_lib.decompress(payload, igzip_lib.DECOMP_ZLIB, zlib.MAX_WBITS, room)), out)
+                return
             stream = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB, zlib.MAX_WBITS)
             piece, filled = stream.decompress(payload, _PIECE_BYTES), 0
             while piece and filled + len(piece) <= out.size:
@@ -164,12 +168,17 @@ class CodecDecoder:
 
     def decode(self, payload: bytes, itemsize: int, out: Bytes) -> None:
         """Decode a chunk."""
-        if self.codec is not None:
-            try:
-                payload = self.codec.decode(payload)
-            except RuntimeError as error:  # Blosc's word for a damaged frame
-                raise ValueError(str(error)) from error
-        _copy(payload, out)
+        if self.codec is None:
+            _copy(payload, out)
+            return
+        try:
+            if self.codec.codec_id == "blosc":  # in place: for each chunk of some megabytes, new pages take as long
+                _fit(int.from_bytes(payload[4:8], "little"), out)  # README_CHUNK_FORMAT of c-blosc
+                self.codec.decode(payload, out)
+            else:
+                _copy(self.codec.decode(payload), out)
+        except RuntimeError as error:  # Blosc's word for a damaged frame
+            raise ValueError(str(error)) from error
 
 
 def checksum(raw: Bytes) -> int:

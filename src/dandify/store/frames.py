@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
 from isal import isal_zlib
 
 from dandify.kernels.shuffle import shuffle, unshuffle
+from dandify.store.bit_frames import encode_bits, fits
 from dandify.store.encode import Bytes, scratch
 
 ZSTD_FILTER: Final = 32015  # registered filter plugins of the HDF Group
@@ -82,8 +84,29 @@ class Blosc:
         return Codec(self.inner, clevel=self.level, shuffle=shuffle, blocksize=blosc_block(self.inner))
 
     def encode(self, raw: Bytes, itemsize: int) -> bytes:
-        """Encode a chunk."""
+        """Encode a chunk; the bits of 16-bit values by `encode_bits`, where the chunk can be cut for it."""
+        if self == _BITS and itemsize == 2 and (block := bit_block(raw.size)):
+            frame = encode_bits(raw, block, _zstd(self.level))
+            if frame is not None:
+                return frame
         return bytes(self.codec.encode(raw.view(f"V{itemsize}") if itemsize > 1 else raw))
+
+
+_BITS: Final = Blosc("zstd", 1, bits=True)
+
+
+@cache
+def _zstd(level: int) -> Any:
+    from numcodecs import Zstd as Codec
+
+    return Codec(level=level)
+
+
+def bit_block(size: int) -> int:
+    """Size of the equal parts of a chunk, as few as can be, that `encode_bits` can take; 0 where there are none."""
+    least = -(-size // BLOSC_BIT_BLOCK)
+    parts = (size // count for count in range(least, 4 * least + 1) if count and size % count == 0)
+    return next((part for part in parts if fits(size, part)), 0)
 
 
 def blosc_block(inner: str, *, bits: bool = False) -> int:
