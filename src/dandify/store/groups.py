@@ -111,7 +111,7 @@ def holds(slab: NDArray[Any], group: Group, chunks: tuple[int, ...], values: Byt
         part = slab[group.parts[k]]
         full = values[k].view(slab.dtype).reshape(chunks)
         found = full[tuple(slice(n) for n in part.shape)]
-        if not np.array_equal(*(_words(np.ascontiguousarray(one)) for one in (part, found))):
+        if not np.array_equal(_words(np.ascontiguousarray(part)), _words(np.ascontiguousarray(found))):
             return False
     return True
 
