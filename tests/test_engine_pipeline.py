@@ -184,6 +184,34 @@ def test_wrongly_encoded_chunks_are_found(damage: Callable[[bytes], bytes], word
         fill(job, hdf5_target(file, job), workers=2, advance=nothing, every=1)
 
 
+@dataclass(frozen=True)
+class Meddling:
+    """An encoder that changes the source when it comes to the third chunk."""
+
+    values: NDArray[Any]
+    row: int
+    name: str = "meddling"
+
+    def encode(self, raw: NDArray[np.uint8], itemsize: int) -> bytes:
+        if raw.view("<i2")[0] == VALUES[32, 0]:
+            self.values[self.row, 3] += 1
+        return ShuffleGzip().encode(raw, itemsize)
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "words"),
+    [
+        pytest.param(40, VerificationFailed, r"chunks from \(2, 0\) on are not what", id="before it is compared"),
+        pytest.param(3, BadSource, "has changed while it was read", id="when it has been compared"),
+    ],
+)
+def test_a_source_that_changes_meanwhile(row: int, kind: type[Exception], words: str) -> None:
+    values = VALUES.copy()
+    job = job_of(MemoryArray(values), (16, 33), Meddling(values, row))
+    with h5py.File.in_memory() as file, pytest.raises(kind, match=words):
+        fill(job, hdf5_target(file, job), workers=1, advance=nothing, every=1)
+
+
 def test_a_sample_is_of_the_first_and_the_last_chunk() -> None:
     job = job_of(MemoryArray(VALUES), (16, 33), Wrong(lambda payload: payload[:-9]))
     assert [index for index, _ in job.plan.chunks_of(next(job.plan.slabs())) if chosen(index, job.plan, 4)] == [
@@ -204,7 +232,7 @@ def test_wrongly_cut_chunks_are_found() -> None:
     payloads, checksums = [job.encoder.encode(chunk, 2) for chunk in raw], [checksum(chunk) for chunk in raw]
     proof = Proof(job.place, job.plan, job.encoder, decoder, 1)
     proof.prove(group, VALUES, payloads, checksums)
-    with pytest.raises(VerificationFailed, match="cut wrongly"):
+    with pytest.raises(VerificationFailed, match="not what the source holds"):
         proof.prove(group, VALUES[::-1].copy(), payloads, checksums)
 
 

@@ -72,6 +72,14 @@ def _same(
             if width == 1:
                 for r in range(many):
                     differs |= chunks[target + np.uint64(r)] ^ block[source + np.uint64(r) * step]
+            elif width == 4:
+                for r in range(many):
+                    place, to = source + np.uint64(r) * step, target + np.uint64(4 * r)
+                    one = chunks[to] ^ block[place]
+                    two = chunks[to + np.uint64(1)] ^ block[place + np.uint64(1)]
+                    three = chunks[to + np.uint64(2)] ^ block[place + np.uint64(2)]
+                    four = chunks[to + np.uint64(3)] ^ block[place + np.uint64(3)]
+                    differs |= (one | two) | (three | four)
             else:
                 for r in range(many):
                     place, to = source + np.uint64(r) * step, target + np.uint64(r * width)

@@ -81,8 +81,8 @@ def count_symbols(
 
 @compiled
 def find_runs(
-    plane: NDArray[np.uint8], start: Any, stop: int, distance: int, least: int, runs: NDArray[np.int32], found: int
-) -> int:
+    plane: NDArray[np.uint8], start: Any, stop: int, distance: int, least: int, runs: NDArray[np.int32], found: Any
+) -> Any:
     """Stretches that equal what lies ``distance`` before them.
 
     Parameters

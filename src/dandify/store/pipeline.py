@@ -141,7 +141,7 @@ def fill(
     Raises
     ------
     BadSource
-        If the source yields something else than it declared.
+        If the source yields something else than it declared, or changes.
     VerificationFailed
         If a chunk does not decode to what was read.
     """
@@ -151,6 +151,7 @@ def fill(
     written = Written()
     encoded = stored = told = told_stored = 0
     whole = xxhash.xxh3_128() if plan.in_order else None
+    again = xxhash.xxh3_128() if plan.in_order and every == 1 else None  # of slabs whose chunks are proved
 
     def read(region: Region) -> NDArray[Any]:
         values = read_values(job.source, region, target.dtype, job.name)
@@ -158,7 +159,7 @@ def fill(
             whole.update(_bytes(values))
         return values
 
-    def encode(group: Group, slab: NDArray[Any]) -> list[_Encoded]:
+    def encode(group: Group, slab: NDArray[Any], last: bool) -> tuple[list[_Encoded], NDArray[Any] | None]:
         raw = scratch("chunks", group.count * plan.chunk_bytes).reshape(group.count, plan.chunk_bytes)
         gather(slab, group, plan.chunks, raw)
         checksums = [checksum(values) for values in raw]
@@ -175,10 +176,11 @@ def fill(
             chunk = Chunk(crc, len(payload), int(isal_zlib.crc32(payload)))
             where = target.write(index, payload) if target.concurrent else None
             done.append(_Encoded(index, chunk, b"" if target.concurrent else payload, where, resumed is not None))
-        return done
+        return done, slab if last else None
 
-    def write(group: Group, done: list[_Encoded]) -> None:
+    def write(group: Group, made: tuple[list[_Encoded], NDArray[Any] | None]) -> None:
         nonlocal encoded, stored
+        done, complete = made
         encoded += sum(prod(extent(part)) for part in group.parts) * plan.dtype.itemsize
         for one in done:
             stored += one.chunk.size
@@ -188,6 +190,8 @@ def fill(
                 written.resumed += one.resumed
                 written.changed += not one.resumed and earlier.changed(one.index, one.chunk.checksum)
                 earlier.finished(one.index, one.chunk, where)
+        if again is not None and complete is not None:
+            again.update(_bytes(complete))
 
     in_turn = InTurn(write)
 
@@ -206,8 +210,9 @@ def fill(
                 region, reading = ahead.popleft()
                 slab = reading.result()
                 ahead.extend((r, reader.submit(read, r)) for r in islice(regions, 1))
-                for group in groups_of(plan, region):
-                    waiting.append(in_turn.submit(pool, encode, group, slab))
+                groups = list(groups_of(plan, region))
+                for number, group in enumerate(groups, 1):
+                    waiting.append(in_turn.submit(pool, encode, group, slab, number == len(groups)))
                     while len(waiting) > queue_depth(workers):
                         waiting.popleft().result()
                 if earlier:
@@ -221,6 +226,10 @@ def fill(
         if earlier:
             earlier.flush()
     written.xxh128 = whole.hexdigest() if whole is not None else None
+    if again is not None and again.hexdigest() != written.xxh128:
+        raise BadSource(
+            "has changed while it was read", place=job.name, remedy="write it again when nothing changes it any more"
+        )
     return written
 
 

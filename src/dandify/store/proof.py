@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dandify.errors import VerificationFailed
-from dandify.store.encode import Decoder, Encoder, checksum, independent, scratch
+from dandify.store.encode import Bytes, Decoder, Encoder, checksum, independent, scratch
 from dandify.store.groups import Group, holds
 from dandify.store.plan import ChunkPlan
 
@@ -36,8 +36,8 @@ def differs(place: str, index: Index, what: str) -> VerificationFailed:
 class Proof:
     """Decodes the chunks of a dataset by a decoder that shares no code with what encoded them.
 
-    The checksum of each, taken of the raw samples before they were encoded, finds what is decoded to something else;
-    the samples themselves, where they lie in the slab, find a chunk that was cut wrongly.
+    What is decoded is compared with the samples themselves, where they lie in the slab: that finds a chunk that was
+    encoded wrongly, and one that was cut wrongly. Its checksum tells one from the other.
 
     Parameters
     ----------
@@ -83,15 +83,23 @@ class Proof:
                 decoder.decode(payloads[k], plan.dtype.itemsize, values)
             except ValueError as error:
                 raise differs(self._place, group.indices[k], f"cannot be decoded ({error})") from error
-            if checksum(values) != checksums[k]:
-                raise differs(self._place, group.indices[k], "does not decode to what was read from the source")
-        alone = [(group.only(k), decoded[n : n + 1]) for n, k in enumerate(kept)]
-        for some, values in [(group, decoded)] if len(kept) == group.count else alone:
-            if not holds(slab, some, plan.chunks, values):
-                raise VerificationFailed(
-                    f"chunks from {some.indices[0]} on are cut wrongly", place=self._place,
-                    remedy="please report this with the manifest's chunk shape: it is a fault of dandify",
-                )  # fmt: skip
+        parts = [(group, slice(None))]
+        if len(kept) < group.count:
+            parts = [(group.only(k), slice(n, n + 1)) for n, k in enumerate(kept)]
+        known = [checksums[k] for k in kept]
+        for some, n in parts:
+            if not holds(slab, some, plan.chunks, decoded[n]):
+                raise self._unlike(some, decoded[n], known[n])
+
+    def _unlike(self, group: Group, decoded: Bytes, checksums: Sequence[int]) -> VerificationFailed:
+        """Say which chunk was encoded wrongly; or else that they were cut wrongly, or the source changes."""
+        for index, values, known in zip(group.indices, decoded, checksums, strict=True):
+            if checksum(values) != known:
+                return differs(self._place, index, "does not decode to what was read from the source")
+        return VerificationFailed(
+            f"chunks from {group.indices[0]} on are not what the source holds", place=self._place,
+            remedy="if nothing wrote to the source meanwhile, please report this: it is a fault of dandify",
+        )  # fmt: skip
 
     def _fastest(self, payloads: Sequence[bytes]) -> Decoder:
         with self._turn:
