@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from dandify.kernels.bit_planes import EMPTY, GROUP, NOISE, OTHER, UNEVEN, judge, split_bits
 from dandify.store.bit_frames import block_of, encode_bits
+from dandify.store.frames import Blosc as Frames
+from dandify.store.frames import bit_step
 from dandify.store.zarr_image import BloscCodec
 
 MIB = 2**20
@@ -99,6 +101,28 @@ def test_the_codec_makes_them(dtype: str) -> None:
     for other in (values[:, :, :127].copy(), values[:1, :8].copy()):  # no whole groups, too few values
         assert bytes(codec._codec.decode(codec.encode(other))) == other.tobytes()
     assert bytes(wide._codec.decode(wide.encode(values.astype(np.int32)))) == values.astype(np.int32).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("size", "step"),
+    [
+        pytest.param(54_272 * 64, 54_272 * 32, id="two parts"),
+        pytest.param(31_232 * 128, 31_232 * 64, id="nearly 4 MB"),
+        pytest.param(2**20, 2**20, id="one part"),
+        pytest.param(54_254 * 64, 0, id="no whole groups"),
+        pytest.param(2**16, 0, id="too little"),
+    ],
+)
+def test_recordings_are_coded_so_where_their_chunks_can_be_cut(size: int, step: int) -> None:
+    assert bit_step(size) == step
+    raw = np.resize(CASES["camera around zero"](), size // 2).view(np.uint8)
+    frame = Frames().encode(raw, 2)
+    assert bytes(Frames().codec.decode(frame)) == raw.tobytes()
+    if step:
+        assert frame == encode_bits(raw, 2, step, Zstd(1))
+    for other in (Frames("zstd", 3), Frames("lz4", 5), Frames("zstd", 1, bits=False)):
+        assert bytes(other.codec.decode(other.encode(raw, 2))) == raw.tobytes()
+    assert bytes(Frames().codec.decode(Frames().encode(raw, 4))) == raw.tobytes()
 
 
 @given(st.data())

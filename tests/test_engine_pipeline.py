@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,13 @@ from numpy.typing import NDArray
 
 from dandify.errors import BadSource, DandifyError, VerificationFailed
 from dandify.sources import MemoryArray
-from dandify.store.encode import Encoder, ShuffleGzip
+from dandify.store.encode import Encoder, ShuffleGzip, checksum
 from dandify.store.frames import Blosc
-from dandify.store.pipeline import Job, Written, check, fill
+from dandify.store.groups import gather, groups_of
+from dandify.store.pipeline import Job, check, fill
 from dandify.store.plan import plan_dataset
 from dandify.store.progress import Passed
+from dandify.store.proof import Proof, chosen
 from dandify.store.region import Blocks, Region
 from dandify.store.target import HDF5Target, Target, ZarrTarget, open_container
 
@@ -66,7 +69,7 @@ def test_hdf5_reads_what_is_filled(shape: tuple[int, ...], dtype: str, data: st.
     job = job_of(MemoryArray(values), tuple(data.draw(st.integers(1, n)) for n in shape), ShuffleGzip())
     with h5py.File.in_memory() as file:
         target = hdf5_target(file, job)
-        written = fill(job, target, workers=2, advance=nothing)
+        written = fill(job, target, workers=2, advance=nothing, every=data.draw(st.integers(0, 3)))
         np.testing.assert_array_equal(file["x"][()], values)
         check(job, target, written, workers=2, advance=nothing)
     assert written.xxh128 == xxhash.xxh3_128(values.tobytes()).hexdigest()
@@ -76,7 +79,7 @@ def test_hdf5_reads_what_is_filled(shape: tuple[int, ...], dtype: str, data: st.
 def test_zarr_reads_what_is_filled(tmp_path: Path) -> None:
     job = job_of(MemoryArray(VALUES), (16, 10), Blosc())
     target = zarr_target(tmp_path, job)
-    written = fill(job, target, workers=2, advance=nothing)
+    written = fill(job, target, workers=2, advance=nothing, every=1)
     np.testing.assert_array_equal(zarr.open_array(str(tmp_path / "x"), "r")[:], VALUES)
     check(job, target, written, workers=2, advance=nothing)
     assert target.stored() == (job.plan.count, written.stored_bytes)
@@ -88,7 +91,7 @@ def test_chunks_that_no_order_allows_have_checksums_of_their_own() -> None:
     assert not job.plan.in_order
     with h5py.File.in_memory() as file:
         target = hdf5_target(file, job)
-        written = fill(job, target, workers=2, advance=nothing)
+        written = fill(job, target, workers=2, advance=nothing, every=1)
         assert written.xxh128 is None
         np.testing.assert_array_equal(file["x"][()], values)
         check(job, target, written, workers=2, advance=nothing)
@@ -102,7 +105,7 @@ def test_exact_type_changes(stored: str, read: str) -> None:
     job = job_of(MemoryArray(VALUES.astype(read)), (20, 33), ShuffleGzip(), stored)
     with h5py.File.in_memory() as file:
         target = hdf5_target(file, job)
-        check(job, target, fill(job, target, workers=2, advance=nothing), workers=2, advance=nothing)
+        check(job, target, fill(job, target, workers=2, advance=nothing, every=1), workers=2, advance=nothing)
         np.testing.assert_array_equal(file["x"][()], VALUES)
 
 
@@ -155,16 +158,82 @@ def test_a_missing_chunk_is_found(tmp_path: Path) -> None:
         check(job, target, written, workers=2, advance=nothing)
 
 
-def test_wrongly_cut_chunks_are_found() -> None:
-    """Chunk checksums agree with what was stored; only the order of the values is wrong."""
-    job = job_of(MemoryArray(VALUES), (25, 33), ShuffleGzip())
-    mirrored = job_of(MemoryArray(np.concatenate([VALUES[25:], VALUES[:25]])), (25, 33), ShuffleGzip())
+@dataclass(frozen=True)
+class Wrong:
+    """An encoder that makes of its third chunk what it does not hold."""
+
+    damage: Callable[[bytes], bytes]
+    name: str = "wrong"
+
+    def encode(self, raw: NDArray[np.uint8], itemsize: int) -> bytes:
+        payload = ShuffleGzip().encode(raw, itemsize)
+        return self.damage(payload) if raw.view("<i2")[0] == VALUES[32, 0] else payload
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        pytest.param(lambda p: p[:-9], "cannot be decoded", id="short"),
+        pytest.param(lambda p: zlib.compress(zlib.decompress(p)[:-1]), "cannot be decoded", id="a byte less"),
+        pytest.param(lambda p: zlib.compress(b"\1" + zlib.decompress(p)[1:]), "does not decode to", id="another byte"),
+    ],
+)
+def test_wrongly_encoded_chunks_are_found(damage: Callable[[bytes], bytes], words: str) -> None:
+    job = job_of(MemoryArray(VALUES), (16, 33), Wrong(damage))
+    with h5py.File.in_memory() as file, pytest.raises(VerificationFailed, match=rf"chunk \(2, 0\) {words}"):
+        fill(job, hdf5_target(file, job), workers=2, advance=nothing, every=1)
+
+
+@dataclass(frozen=True)
+class Meddling:
+    """An encoder that changes the source when it comes to the third chunk."""
+
+    values: NDArray[Any]
+    row: int
+    name: str = "meddling"
+
+    def encode(self, raw: NDArray[np.uint8], itemsize: int) -> bytes:
+        if raw.view("<i2")[0] == VALUES[32, 0]:
+            self.values[self.row, 3] += 1
+        return ShuffleGzip().encode(raw, itemsize)
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "words"),
+    [
+        pytest.param(40, VerificationFailed, r"chunks from \(2, 0\) on are not what", id="before it is compared"),
+        pytest.param(3, BadSource, "has changed while it was read", id="when it has been compared"),
+    ],
+)
+def test_a_source_that_changes_meanwhile(row: int, kind: type[Exception], words: str) -> None:
+    values = VALUES.copy()
+    job = job_of(MemoryArray(values), (16, 33), Meddling(values, row))
+    with h5py.File.in_memory() as file, pytest.raises(kind, match=words):
+        fill(job, hdf5_target(file, job), workers=1, advance=nothing, every=1)
+
+
+def test_a_sample_is_of_the_first_and_the_last_chunk() -> None:
+    job = job_of(MemoryArray(VALUES), (16, 33), Wrong(lambda payload: payload[:-9]))
+    assert [index for index, _ in job.plan.chunks_of(next(job.plan.slabs())) if chosen(index, job.plan, 4)] == [
+        (0, 0), (3, 0),
+    ]  # fmt: skip
     with h5py.File.in_memory() as file:
-        target = hdf5_target(file, job)
-        written = fill(job, target, workers=2, advance=nothing)
-        false = fill(mirrored, target, workers=2, advance=nothing)
-        with pytest.raises(VerificationFailed, match="put together differ"):
-            check(job, target, Written(false.chunks, written.xxh128), workers=2, advance=nothing)
+        fill(job, hdf5_target(file, job), workers=2, advance=nothing, every=4)
+
+
+def test_wrongly_cut_chunks_are_found() -> None:
+    """Each chunk decodes to what was encoded; only it is not what lies there."""
+    job = job_of(MemoryArray(VALUES), (25, 11), ShuffleGzip())
+    with h5py.File.in_memory() as file:
+        decoder = hdf5_target(file, job).decoder
+    group, *_ = groups_of(job.plan, next(job.plan.slabs()))
+    raw = np.empty((group.count, job.plan.chunk_bytes), np.uint8)
+    gather(VALUES, group, job.plan.chunks, raw)
+    payloads, checksums = [job.encoder.encode(chunk, 2) for chunk in raw], [checksum(chunk) for chunk in raw]
+    proof = Proof(job.place, job.plan, job.encoder, decoder, 1)
+    proof.prove(group, VALUES, payloads, checksums)
+    with pytest.raises(VerificationFailed, match="not what the source holds"):
+        proof.prove(group, VALUES[::-1].copy(), payloads, checksums)
 
 
 @dataclass

@@ -278,5 +278,14 @@ def test_zarr_has_larger_chunks() -> None:
         source, source.dtype, choose(2, "blosc-zstd", "zarr"), memory_bytes=10**9, workers=2, rate_hz=30_000.0,
         limits=ZARR_LIMITS,
     )  # fmt: skip
-    assert found.plan.chunk_bytes >= 10**6
+    assert 3 * 10**6 <= found.plan.chunk_bytes <= 4 * 10**6
     assert "blosc" in found.encoder.name
+
+
+@pytest.mark.parametrize("shape", [(651_041, 384), (3_906_250, 64), (651_041, 383), (10**8,)], ids=text)
+def test_chunks_of_zarr_can_be_cut_into_whole_words_of_bit_planes(shape: tuple[int, ...]) -> None:
+    for length, *channels in (s.chunks for s in shapes_of(shape, 2, rate_hz=30_000.0, limits=ZARR_LIMITS)):
+        size = 2 * length * prod(channels)
+        assert 3 * 10**6 <= size <= 4 * 10**6
+        assert size % ZARR_LIMITS.whole_bytes == 0 or channels == [383]
+        assert -(-shape[0] // length) * length <= 1.06 * shape[0]  # the last of them is not mostly padding

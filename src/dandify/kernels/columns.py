@@ -1,4 +1,4 @@
-"""Columns of a (rows, columns) block to chunks of a few columns each, and back: a row of memory is touched once."""
+"""Columns of a (rows, columns) block to chunks of a few columns each: a row of memory is touched once."""
 
 from __future__ import annotations
 
@@ -58,31 +58,34 @@ def _gather(
 
 
 @compiled
-def _scatter(
-    chunks: NDArray[np.uint64], chunk: int, block: NDArray[np.uint64], row: int, rows: int, first: int, width: int
-) -> None:
-    """Undo `_gather`."""
+def _same(
+    block: NDArray[np.uint64], row: int, rows: int, first: int, width: int, chunks: NDArray[np.uint64], chunk: int
+) -> Any:
+    """Whether these chunks are what `_gather` would make of the block; written out anew, as a proof of it must be."""
+    differs = np.uint64(0)
     step = np.uint64(row)
     for start in range(0, rows, _ROWS):
         many = min(_ROWS, rows - start)
         for k in range(chunks.size // chunk):
-            source = np.uint64(k * chunk + start * width)
-            target = np.uint64(start * row + first + k * width)
+            source = np.uint64(start * row + first + k * width)
+            target = np.uint64(k * chunk + start * width)
             if width == 1:
                 for r in range(many):
-                    block[target + np.uint64(r) * step] = chunks[source + np.uint64(r)]
+                    differs |= chunks[target + np.uint64(r)] ^ block[source + np.uint64(r) * step]
             elif width == 4:
                 for r in range(many):
-                    place, to = source + np.uint64(4 * r), target + np.uint64(r) * step
-                    block[to] = chunks[place]
-                    block[to + np.uint64(1)] = chunks[place + np.uint64(1)]
-                    block[to + np.uint64(2)] = chunks[place + np.uint64(2)]
-                    block[to + np.uint64(3)] = chunks[place + np.uint64(3)]
+                    place, to = source + np.uint64(r) * step, target + np.uint64(4 * r)
+                    one = chunks[to] ^ block[place]
+                    two = chunks[to + np.uint64(1)] ^ block[place + np.uint64(1)]
+                    three = chunks[to + np.uint64(2)] ^ block[place + np.uint64(2)]
+                    four = chunks[to + np.uint64(3)] ^ block[place + np.uint64(3)]
+                    differs |= (one | two) | (three | four)
             else:
                 for r in range(many):
-                    place, to = source + np.uint64(r * width), target + np.uint64(r) * step
+                    place, to = source + np.uint64(r) * step, target + np.uint64(r * width)
                     for c in range(width):
-                        block[to + np.uint64(c)] = chunks[place + np.uint64(c)]
+                        differs |= chunks[to + np.uint64(c)] ^ block[place + np.uint64(c)]
+    return differs == np.uint64(0)
 
 
 def gather_columns(block: NDArray[np.uint8], first_byte: int, width_bytes: int, out: NDArray[np.uint8]) -> None:
@@ -108,14 +111,14 @@ def gather_columns(block: NDArray[np.uint8], first_byte: int, width_bytes: int, 
     )  # fmt: skip
 
 
-def scatter_columns(chunks: NDArray[np.uint8], block: NDArray[np.uint8], first_byte: int, width_bytes: int) -> None:
-    """Undo `gather_columns`; its arguments in the other direction."""
+def same_columns(block: NDArray[np.uint8], first_byte: int, width_bytes: int, chunks: NDArray[np.uint8]) -> bool:
+    """Whether chunks are what `gather_columns` cuts out; its arguments."""
     unit = _unit(block, first_byte, width_bytes)
     rows, row = block.shape
-    _scatter(
-        _flat(chunks, unit), chunks.shape[1] // unit,
+    return bool(_same(
         _flat(block, unit), row // unit, rows, first_byte // unit, width_bytes // unit,
-    )  # fmt: skip
+        _flat(chunks, unit), chunks.shape[1] // unit,
+    ))  # fmt: skip
 
 
 def _unit(block: NDArray[np.uint8], first_byte: int, width_bytes: int) -> int:

@@ -45,3 +45,13 @@ def compiled(function: _F) -> _F:
     except RuntimeError:  # "cannot cache function: no locator available"
         kernel = numba.njit(nogil=True)(function)
     return kernel
+
+
+def inlined(function: _F) -> _F:
+    """Make a function a part of each kernel that calls it, as if it were written out there.
+
+    For large ones with a single caller: a kernel is compiled by itself, and once more, with all that it calls, within
+    each that calls it.
+    """
+    kernel: _F = numba.njit(nogil=True, inline="always")(function)
+    return kernel

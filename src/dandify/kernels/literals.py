@@ -23,7 +23,7 @@ from dandify.kernels.huffman import (
     entropy_bits,
     put_header,
 )
-from dandify.kernels.jit import compiled
+from dandify.kernels.jit import compiled, inlined
 from dandify.kernels.planar import SEGMENT, count_symbols, put_stored
 
 _STRIPE = 64  # symbols that are counted in a row
@@ -170,7 +170,7 @@ def _put_singles(
     return state
 
 
-@compiled
+@inlined
 def _put_block(
     out: NDArray[np.uint8], state: Bits, plane: NDArray[np.uint8], start: Any, stop: Any, counts: NDArray[np.int64],
     pairs: NDArray[np.uint32], sizes: NDArray[np.uint8],
@@ -255,7 +255,8 @@ def code_literals(plane: NDArray[np.uint8], block: Any, out: NDArray[np.uint8], 
             k += 1
         else:
             if counted == k:
-                together[:] = following
+                for s in range(LITERALS):  # a slice would have numba compile the words of an error
+                    together[s] = following[s]
                 all_known = known
             else:
                 together[:] = 0
@@ -272,7 +273,8 @@ def code_literals(plane: NDArray[np.uint8], block: Any, out: NDArray[np.uint8], 
                 both = _cost(joint)
                 if both > bits + alone:
                     break
-                together[:] = joint
+                for s in range(256):
+                    together[s] = joint[s]
                 all_known = all_known and known
                 bits = both
                 k += 1

@@ -18,7 +18,7 @@ from dandify.kernels.huffman import (
     entropy_bits,
     put_header,
 )
-from dandify.kernels.jit import compiled
+from dandify.kernels.jit import compiled, inlined
 
 SEGMENT = 32768  # symbols whose statistics are taken together; a block is one or more of these
 MOST_STORED = 65535  # bytes of a stored block, RFC 1951, 3.2.4
@@ -81,8 +81,8 @@ def count_symbols(
 
 @compiled
 def find_runs(
-    plane: NDArray[np.uint8], start: Any, stop: int, distance: int, least: int, runs: NDArray[np.int32], found: int
-) -> int:
+    plane: NDArray[np.uint8], start: Any, stop: int, distance: int, least: int, runs: NDArray[np.int32], found: Any
+) -> Any:
     """Stretches that equal what lies ``distance`` before them.
 
     Parameters
@@ -195,7 +195,7 @@ def estimate(plane: NDArray[np.uint8], distance: int, least: int) -> float:
     counts = np.zeros(LITERALS, np.int64)
     four = np.empty((4, 256), np.uint32)
     runs = np.empty((plane.size // LEAST_RUN + 1 if distance else 0, 2), np.int32)
-    found = find_runs(plane, np.int64(0), plane.size, distance, least, runs, 0) if distance else 0
+    found = find_runs(plane, np.int64(0), plane.size, distance, least, runs, np.int64(0)) if distance else 0
     if distance and not found:
         return np.inf
     matches = _tally(plane, np.int64(0), plane.size, runs[:found], four, counts)
@@ -341,7 +341,7 @@ def _put_octets(
     return state
 
 
-@compiled
+@inlined
 def _put_block(
     out: NDArray[np.uint8], state: Bits, plane: NDArray[np.uint8], start: int, stop: int, runs: NDArray[np.int32],
     counts: NDArray[np.int64], matches: int, distance: int, pairs: NDArray[np.uint32],

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dandify.kernels.bits import load64, put, trailing_zeros
 from dandify.kernels.blocks import put_head
 from dandify.kernels.huffman import DISTANCES, END, LITERALS
-from dandify.kernels.jit import compiled
+from dandify.kernels.jit import compiled, inlined
 from dandify.kernels.planar import LENGTHS_OF_MATCHES, LONGEST_MATCH, WINDOW, distance_symbol
 
 BLOCK = 262_144  # symbols of a block
@@ -28,7 +28,7 @@ def _hash(plane: NDArray[np.uint8], at: Any, least: int) -> Any:
     return np.int64((first ^ (second >> np.uint64(23)) ^ second) >> np.uint64(64 - _TABLE_BITS))
 
 
-@compiled
+@inlined
 def _find(
     plane: NDArray[np.uint8], start: int, stop: int, least: int, table: NDArray[np.int32], found: NDArray[np.int32]
 ) -> Any:
@@ -87,7 +87,7 @@ def code_repeats(plane: NDArray[np.uint8], least: int, out: NDArray[np.uint8], p
         many = _find(plane, start, stop, least, table, found)
         counts, far_counts = np.zeros(LITERALS, np.int64), np.zeros(DISTANCES, np.int64)
         counts[END] = 1
-        bits: Any = 0
+        bits: Any = np.int64(0)
         at: Any = start
         for k in range(many):
             for i in range(at, found[k, 0]):

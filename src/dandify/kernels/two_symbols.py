@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dandify.kernels.bits import Bits, equal64, leading_zeros, load64, ones_of, put, store64
 from dandify.kernels.blocks import put_head
 from dandify.kernels.huffman import DISTANCES, END, LITERALS
-from dandify.kernels.jit import compiled
+from dandify.kernels.jit import compiled, inlined
 from dandify.kernels.planar import WINDOW, count_symbols
 
 BLOCK = 262_144  # symbols of a block
@@ -102,7 +102,7 @@ def _from(bits: NDArray[np.uint8], at: Any) -> Any:
     return load64(bits, at >> 3) >> np.uint64(at & 7)
 
 
-@compiled
+@inlined
 def _find(
     plane: NDArray[np.uint8], bits: NDArray[np.uint8], odd: NDArray[np.uint8], start: Any, stop: Any,
     table: NDArray[np.uint16], found: NDArray[np.uint32], counts: NDArray[np.int64], far_counts: NDArray[np.int64],
@@ -226,7 +226,7 @@ def code_two_symbols(plane: NDArray[np.uint8], out: NDArray[np.uint8], position:
         counts[END] = 1
         repeats, literals = _find(plane, bits, odd, start, stop, table, found, counts, far_counts)
         counts[_SYMBOL] = repeats
-        extra_bits: Any = 0
+        extra_bits: Any = np.int64(0)
         for symbol in range(4, DISTANCES):
             extra_bits += far_counts[symbol] * ((symbol >> 1) - 1)
         state, begun, (lengths, codes), (far_lengths, far_codes) = put_head(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dandify.kernels.adler import adler32
 from dandify.kernels.bits import copy_bytes
-from dandify.kernels.jit import compiled
+from dandify.kernels.jit import compiled, inlined
 from dandify.kernels.literals import code_literals, literal_bits
 from dandify.kernels.planar import align_state, code_plane, estimate, finish
 from dandify.kernels.repeats import code_repeats
@@ -34,7 +34,7 @@ def sample_of(plane: NDArray[np.uint8], least: int, most: int) -> NDArray[np.uin
     return out
 
 
-@compiled
+@inlined
 def code_best(
     plane: NDArray[np.uint8],
     block: Any,

@@ -44,7 +44,7 @@ from dandify.store.compression import (
     zarr_codec,
 )
 from dandify.store.copy_hdf5 import Empty, copy_structure
-from dandify.store.engine import Filled, check_container, estimate_bytes, fill_container
+from dandify.store.engine import Filled, Verify, check_container, estimate_bytes, fill_container
 from dandify.store.manifest import (
     describe_sources,
     sha256_of,
@@ -163,10 +163,11 @@ def repack(
             require_room(path, estimate_bytes(path, jobs))
             _structure(tree, source, partial, into, jobs, paged=paged)
             attempt.begin(request.decisive(jobs, described), [job.place for job in jobs])
-            done = fill_container(partial, jobs, workers=threads, attempt=attempt, progress=progress)
-            filled = check_container(
-                partial, jobs, done, workers=threads, verify="full" if verify else "none", progress=progress
-            )
+            mode: Verify = "full" if verify else "none"
+            done = fill_container(
+                partial, jobs, workers=threads, attempt=attempt, verify=mode, progress=progress
+            )  # fmt: skip
+            filled = check_container(partial, jobs, done, workers=threads, verify=mode, progress=progress)
         if verify:
             _check(source, partial, filled, progress)
         output_bytes = tree_bytes(partial)

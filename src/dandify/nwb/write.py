@@ -68,8 +68,9 @@ def write_nwb(
     """Write an NWBFile as pynwb would, but fast, verified, and whole or not at all.
 
     Large numeric arrays - NumPy, memmap, HDF5, Zarr, iterators of hdmf and neuroconv, `Deferred` - are read once,
-    encoded in threads, written as chunks, read back, decoded by another decoder, and compared. hdmf writes all the
-    rest. The NWBFile is not changed and may be written again. Beside the output lies ``NAME.manifest.json``.
+    encoded in threads, decoded by another decoder and compared with what was read, written as chunks, and read back:
+    what is stored must be what was decoded. hdmf writes all the rest. The NWBFile is not changed and may be written
+    again. Beside the output lies ``NAME.manifest.json``.
 
     Parameters
     ----------
@@ -92,7 +93,7 @@ def write_nwb(
     workers
         Encoding threads; one for each core by default.
     verify
-        ``full`` (True): read every chunk back and compare; ``sample``: one of sixteen; ``none`` (False).
+        ``full`` (True): decode and read back every chunk; ``sample``: one of sixteen; ``none`` (False).
     progress
         Called with a `Progress` for each block, in this thread.
     overwrite
@@ -175,7 +176,9 @@ def write_nwb(
         structure(nwbfile, partial, prepare)
         decisive = request.decisive(jobs, described) | {"choice of transforms": details}
         attempt.begin(decisive, [job.place for job in jobs])
-        written = fill_container(partial, jobs, workers=request.workers, attempt=attempt, progress=progress)
+        written = fill_container(
+            partial, jobs, workers=request.workers, attempt=attempt, verify=mode, progress=progress
+        )  # fmt: skip
         output_bytes = tree_bytes(partial)
         whole = hasher.submit(sha256_of, partial) if backend == "hdf5" and mode != "none" else None
         filled = check_container(

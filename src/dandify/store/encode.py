@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,6 +19,7 @@ from dandify.kernels.shuffle import shuffle, unshuffle
 Bytes = NDArray[np.uint8]
 
 _PIECE_BYTES = 262_144  # decoded at one time: the allocator gives larger blocks back, and to get new ones takes as long
+_DAMAGED: Any = isal_zlib.error  # its stub says an instance
 LIBRARIES = ("isal", "libdeflate", "zlib-ng")
 """That inflate."""
 
@@ -120,11 +122,15 @@ class PlainGunzip:
     def decode(self, payload: bytes, itemsize: int, out: Bytes) -> None:
         """Decode a chunk."""
         shuffled = self.shuffled and itemsize > 1
-        planes = scratch("planes", out.size) if shuffled else out
-        if self.deflated:
-            self._inflate(payload, planes)
+        if self.deflated and self.library == "isal" and out.size > _PIECE_BYTES:
+            planes = scratch("planes", out.size) if shuffled else out
+            _inflate_pieces(payload, planes)
         else:
-            _copy(payload, planes)
+            plain = _inflate(self.library, payload, out.size) if self.deflated else payload
+            _fit(len(plain), out)
+            planes = np.frombuffer(plain, np.uint8)
+            if not shuffled:
+                out[...] = planes
         if shuffled:
             unshuffle(planes, itemsize, out)
 
@@ -132,28 +138,44 @@ class PlainGunzip:
         """Give a decoder that shares no code with what encoded: ISA-L, the fastest, or libdeflate for ISA-L's own."""
         return replace(self, library="libdeflate" if library == "isal" else "isal")
 
-    def _inflate(self, payload: bytes, out: Bytes) -> None:
+
+@cache
+def _inflater(library: str) -> tuple[Callable[[bytes, int], bytes], Any]:
+    """Give what inflates a stream into so many bytes, and what it raises for a damaged one."""
+    if library == "libdeflate":
         from deflate import DeflateError, zlib_decompress
+
+        return zlib_decompress, DeflateError
+    if library == "zlib-ng":
         from zlib_ng import zlib_ng
 
-        try:
-            if self.library == "libdeflate":
-                _copy(bytes(zlib_decompress(payload, out.size)), out)
-                return
-            if self.library == "zlib-ng":
-                _copy(bytes(zlib_ng.decompress(payload, bufsize=max(1, out.size))), out)
-                return
-            stream = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB, zlib.MAX_WBITS)
-            piece, filled = stream.decompress(payload, _PIECE_BYTES), 0
-            while piece and filled + len(piece) <= out.size:
-                _copy(piece, out[filled : filled + len(piece)])
-                filled += len(piece)
-                piece = b"" if stream.eof else stream.decompress(b"", _PIECE_BYTES)
-        except _damaged(DeflateError, zlib_ng.error) as error:
-            raise ValueError(str(error)) from error
-        _fit(filled + len(piece), out)
-        if not stream.eof:
-            raise ValueError("the stream has no end")
+        return lambda payload, size: zlib_ng.decompress(payload, bufsize=max(1, size)), zlib_ng.error
+    zlib_stream, bits = igzip_lib.DECOMP_ZLIB, zlib.MAX_WBITS
+    return lambda payload, size: igzip_lib.decompress(payload, zlib_stream, bits, max(1, size)), _DAMAGED
+
+
+def _inflate(library: str, payload: bytes, size: int) -> bytes:
+    inflate, damaged = _inflater(library)
+    try:
+        return bytes(inflate(payload, size))
+    except damaged as error:
+        raise ValueError(str(error)) from error
+
+
+def _inflate_pieces(payload: bytes, out: Bytes) -> None:
+    """Inflate by ISA-L, some at a time."""
+    stream = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB, zlib.MAX_WBITS)
+    try:
+        piece, filled = stream.decompress(payload, _PIECE_BYTES), 0
+        while piece and filled + len(piece) <= out.size:
+            _copy(piece, out[filled : filled + len(piece)])
+            filled += len(piece)
+            piece = b"" if stream.eof else stream.decompress(b"", _PIECE_BYTES)
+    except _DAMAGED as error:
+        raise ValueError(str(error)) from error
+    _fit(filled + len(piece), out)
+    if not stream.eof:
+        raise ValueError("the stream has no end")
 
 
 @dataclass(frozen=True)
@@ -164,12 +186,17 @@ class CodecDecoder:
 
     def decode(self, payload: bytes, itemsize: int, out: Bytes) -> None:
         """Decode a chunk."""
-        if self.codec is not None:
-            try:
-                payload = self.codec.decode(payload)
-            except RuntimeError as error:  # Blosc's word for a damaged frame
-                raise ValueError(str(error)) from error
-        _copy(payload, out)
+        if self.codec is None:
+            _copy(payload, out)
+            return
+        try:
+            if self.codec.codec_id == "blosc":  # in place: for each chunk of some megabytes, new pages take as long
+                _fit(int.from_bytes(payload[4:8], "little"), out)  # README_CHUNK_FORMAT of c-blosc
+                self.codec.decode(payload, out)
+            else:
+                _copy(self.codec.decode(payload), out)
+        except RuntimeError as error:  # Blosc's word for a damaged frame
+            raise ValueError(str(error)) from error
 
 
 def checksum(raw: Bytes) -> int:
@@ -187,11 +214,6 @@ def scratch(purpose: str, size: int) -> Bytes:
         buffer = np.empty(size, np.uint8)
         setattr(_local, purpose, buffer)
     return buffer[:size]
-
-
-def _damaged(*more: Any) -> tuple[type[Exception], ...]:
-    """Name what the libraries raise for a damaged stream."""
-    return (isal_zlib.error, *more)
 
 
 def independent(decoder: Decoder, encoder: Encoder, payloads: Sequence[bytes], itemsize: int, size: int) -> Decoder:

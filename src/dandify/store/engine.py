@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, cast, get_args
 
 import numpy as np
 
 from dandify.errors import BadRequest
-from dandify.store.flush import flush_file, flushed_meanwhile
+from dandify.store.flush import flushed_beside, flushed_meanwhile
 from dandify.store.groups import gather, groups_of
 from dandify.store.pipeline import Job, Written, check, fill
 from dandify.store.progress import Passed, Progress, ProgressCallback
@@ -20,7 +21,8 @@ from dandify.store.space import free_bytes
 from dandify.store.target import open_container
 
 Verify = Literal["full", "sample", "none"]
-SAMPLED = 16  # one chunk of so many is read back by ``sample``
+SAMPLED = 16  # one chunk of so many is looked at by ``sample``
+_EVERY = MappingProxyType({"full": 1, "sample": SAMPLED, "none": 0})
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Filled:
     written
         Checksums and size.
     verified
-        Every chunk was read back and compared.
+        Every chunk was decoded, compared with its source, and read back.
     """
 
     job: Job
@@ -43,8 +45,9 @@ class Filled:
 
 
 def fill_container(
-    path: Path, jobs: Sequence[Job], *, workers: int, attempt: Attempt, progress: ProgressCallback | None = None
-) -> tuple[Written, ...]:
+    path: Path, jobs: Sequence[Job], *, workers: int, attempt: Attempt, verify: Verify,
+    progress: ProgressCallback | None = None,
+) -> tuple[Written, ...]:  # fmt: skip
     """Fill the arrays of all jobs, one after another, and put them on the disk.
 
     Parameters
@@ -57,6 +60,8 @@ def fill_container(
         Threads that encode.
     attempt
         Gives the chunks that a stopped run has finished, and is told of those of this run.
+    verify
+        ``full``: every chunk is decoded and compared with what was read; ``sample``: one of `SAMPLED`; ``none``.
     progress
         Called in this thread.
     """
@@ -64,7 +69,7 @@ def fill_container(
     with open_container(path, write=True, flusher=attempt.flusher) as container, flushed_meanwhile(path):
         for job, advance in _written(jobs, progress):
             target, earlier = container.target(job.place), attempt.earlier(job.place)
-            written.append(fill(job, target, workers=workers, advance=advance, earlier=earlier))
+            written.append(fill(job, target, workers=workers, advance=advance, earlier=earlier, every=_EVERY[verify]))
     attempt.resumed = sum(w.resumed for w in written)
     attempt.changed = sum(w.changed for w in written)
     attempt.filled()
@@ -75,25 +80,22 @@ def check_container(
     path: Path, jobs: Sequence[Job], written: Sequence[Written], *, workers: int, verify: Verify,
     progress: ProgressCallback | None = None,
 ) -> tuple[Filled, ...]:  # fmt: skip
-    """Read back what `fill_container` wrote, and compare it with what was read from the source.
+    """Read back what `fill_container` wrote, and compare it with what that has decoded.
 
     Parameters
     ----------
     path, jobs, written
         What was written, and what is known of it.
     workers
-        Threads that decode.
+        Threads that read.
     verify
-        ``full``: every chunk; ``sample``: one of `SAMPLED`; ``none``: nothing is read.
+        As of `fill_container`: which chunks are read.
     progress
         Called in this thread.
     """
-    if verify != "none":
-        if path.is_file():
-            flush_file(path)
-        with open_container(path, write=False) as container:
+    if every := _EVERY[verify]:
+        with open_container(path, write=False) as container, flushed_beside(path):
             for (job, advance), known in zip(_verified(jobs, progress), written, strict=True):
-                every = 1 if verify == "full" else SAMPLED
                 check(job, container.target(job.place), known, workers=workers, advance=advance, every=every)
     return tuple(Filled(job, known, verify == "full") for job, known in zip(jobs, written, strict=True))
 

@@ -71,6 +71,18 @@ def flushed_meanwhile(path: Path) -> Iterator[None]:
         flushing.result()  # the system tells of a failed write once, and a later flush would find nothing wrong
 
 
+@contextmanager
+def flushed_beside(path: Path) -> Iterator[None]:
+    """Have the system put a file on the disk while something else is done with it; it is there when that is done."""
+    if not path.is_file():
+        yield
+        return
+    with ThreadPoolExecutor(1, "dandify-flush") as pool:
+        flushing = pool.submit(flush_file, path)
+        yield
+        flushing.result()
+
+
 def flush_folder(path: Path) -> None:
     """Have the system put a folder's entries on the disk, where the platform can."""
     if os.name == "nt":  # Windows opens no folders

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dandify.kernels.columns import gather_columns, scatter_columns
+from dandify.kernels.columns import gather_columns, same_columns
 from dandify.store.plan import ChunkPlan, most_grouped
-from dandify.store.region import Region, extent
+from dandify.store.region import Region
 
 Index = tuple[int, ...]
 Bytes = NDArray[np.uint8]
@@ -37,6 +37,10 @@ class Group:
     def count(self) -> int:
         """Number of chunks."""
         return len(self.indices)
+
+    def only(self, k: int) -> Group:
+        """Give the group of one of its chunks."""
+        return Group(self.indices[k : k + 1], self.parts[k : k + 1])
 
 
 def groups_of(plan: ChunkPlan, slab: Region) -> Iterator[Group]:
@@ -86,26 +90,36 @@ def gather(slab: NDArray[Any], group: Group, chunks: tuple[int, ...], out: Bytes
         full[tuple(slice(n) for n in values.shape)] = values
 
 
-def whole_chunk(slab: NDArray[Any], part: Region, chunks: tuple[int, ...]) -> Bytes | None:
-    """Give the bytes of a part of a slab if they are a full chunk, one after another in memory: nothing to scatter."""
-    values = slab[part]
-    if values.shape != chunks or not values.flags.c_contiguous:
-        return None
-    return values.reshape(-1).view(np.uint8)
+def holds(slab: NDArray[Any], group: Group, chunks: tuple[int, ...], values: Bytes) -> bool:
+    """Whether chunks hold what lies in a slab at their places; what pads them is not looked at.
 
-
-def scatter(chunks_bytes: Bytes, group: Group, chunks: tuple[int, ...], slab: NDArray[Any]) -> None:
-    """Undo `gather`: put the values of chunks at their places in a slab."""
+    Parameters
+    ----------
+    slab, group, chunks
+        As of `gather`.
+    values
+        (chunks of the group, bytes of a chunk), contiguous.
+    """
     if (whole := _whole(slab, group, chunks)) is not None:
-        whole[...] = chunks_bytes
-        return
+        return np.array_equal(_words(whole), _words(values))
     alike = _alike(slab, group.parts, chunks)
     if alike:
         rows, first, width = _columns(slab, group.parts[0])
-        scatter_columns(chunks_bytes[:alike], rows, first, width)
+        if not same_columns(rows, first, width, values[:alike]):
+            return False
     for k in range(alike, group.count):
-        values = chunks_bytes[k].view(slab.dtype).reshape(chunks)
-        slab[group.parts[k]] = values[tuple(slice(n) for n in extent(group.parts[k]))]
+        part = slab[group.parts[k]]
+        full = values[k].view(slab.dtype).reshape(chunks)
+        found = full[tuple(slice(n) for n in part.shape)]
+        if not np.array_equal(_words(np.ascontiguousarray(part)), _words(np.ascontiguousarray(found))):
+            return False
+    return True
+
+
+def _words(values: NDArray[Any]) -> NDArray[Any]:
+    """Contiguous values as the largest integers that their bytes make: what is not a number must be compared, too."""
+    octets = values.reshape(-1).view(np.uint8)
+    return octets.view(np.uint64) if octets.size % 8 == 0 else octets
 
 
 def _whole(slab: NDArray[Any], group: Group, chunks: tuple[int, ...]) -> Bytes | None:

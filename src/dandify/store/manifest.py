@@ -69,7 +69,7 @@ class ManifestDataset:
         XXH3-128 checksum of the raw values in C order, what ``xxh128sum`` prints; None where they were not read in
         that order.
     verified
-        Every chunk was read back and compared with what came from the source.
+        Every chunk was decoded, compared with what came from the source, and read back.
     details
         Whatever else belongs to it: transforms, scale of a pyramid level.
     """

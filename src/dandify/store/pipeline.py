@@ -1,4 +1,4 @@
-"""The engine's loop: one reader, threads that encode and write in turn; and the same backwards to verify."""
+"""The engine's loop: one reader, threads that encode, prove and write in turn; and what is stored, read back."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from dandify.errors import BadSource, DandifyError, VerificationFailed
-from dandify.store.encode import Encoder, checksum, encode_many, independent, scratch
-from dandify.store.groups import Group, gather, groups_of, scatter, whole_chunk
+from dandify.store.encode import Encoder, checksum, encode_many, scratch
+from dandify.store.groups import Group, gather, groups_of
 from dandify.store.in_turn import InTurn
 from dandify.store.plan import ChunkPlan, queue_depth
 from dandify.store.progress import Passed
+from dandify.store.proof import Proof, chosen, differs
 from dandify.store.region import Blocks, Region, extent
 from dandify.store.target import Place, Target
 
 Index = tuple[int, ...]
-_TIMED_BYTES = 600_000  # of chunks that decoders are timed on
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,10 @@ class Earlier(Protocol):
 
 
 def fill(
-    job: Job, target: Target, *, workers: int, advance: Callable[[Passed], None], earlier: Earlier | None = None
-) -> Written:
-    """Read the source once, encode its chunks in threads, and write them.
+    job: Job, target: Target, *, workers: int, advance: Callable[[Passed], None], earlier: Earlier | None = None,
+    every: int = 0,
+) -> Written:  # fmt: skip
+    """Read the source once, encode its chunks in threads, and write them; and prove them, while they are at hand.
 
     Memory stays within what the plan was made for: one slab is read while the chunks of another are encoded, and the
     number of chunks between reading and writing is bounded.
@@ -134,17 +135,23 @@ def fill(
     earlier
         Where finished chunks come from, and are noted. The source is read all the same: a chunk counts as finished
         if its values still are what they were.
+    every
+        Decode one of so many chunks and compare it with the source, see `Proof`; 0 for none. `check` does the rest.
 
     Raises
     ------
     BadSource
-        If the source yields something else than it declared.
+        If the source yields something else than it declared, or changes.
+    VerificationFailed
+        If a chunk does not decode to what was read.
     """
     plan = job.plan
     _agree(job, target)
+    proof = Proof(job.place, plan, job.encoder, target.decoder, every) if every else None
     written = Written()
     encoded = stored = told = told_stored = 0
     whole = xxhash.xxh3_128() if plan.in_order else None
+    again = xxhash.xxh3_128() if plan.in_order and every == 1 else None  # of slabs whose chunks are proved
 
     def read(region: Region) -> NDArray[Any]:
         values = read_values(job.source, region, target.dtype, job.name)
@@ -152,7 +159,7 @@ def fill(
             whole.update(_bytes(values))
         return values
 
-    def encode(group: Group, slab: NDArray[Any]) -> list[_Encoded]:
+    def encode(group: Group, slab: NDArray[Any], last: bool) -> tuple[list[_Encoded], NDArray[Any] | None]:
         raw = scratch("chunks", group.count * plan.chunk_bytes).reshape(group.count, plan.chunk_bytes)
         gather(slab, group, plan.chunks, raw)
         checksums = [checksum(values) for values in raw]
@@ -161,16 +168,19 @@ def fill(
         new = [k for k, payload in enumerate(found) if payload is None]
         payloads = encode_many(job.encoder, raw if len(new) == len(raw) else raw[new], plan.dtype.itemsize)
         made = iter(payloads)
+        all_payloads = [next(made) if payload is None else payload for payload in found]
+        if proof is not None:
+            proof.prove(group, slab, all_payloads, checksums)
         done = []
-        for index, crc, resumed in zip(group.indices, checksums, found, strict=True):
-            payload = next(made) if resumed is None else resumed
+        for index, crc, payload, resumed in zip(group.indices, checksums, all_payloads, found, strict=True):
             chunk = Chunk(crc, len(payload), int(isal_zlib.crc32(payload)))
             where = target.write(index, payload) if target.concurrent else None
             done.append(_Encoded(index, chunk, b"" if target.concurrent else payload, where, resumed is not None))
-        return done
+        return done, slab if last else None
 
-    def write(group: Group, done: list[_Encoded]) -> None:
+    def write(group: Group, made: tuple[list[_Encoded], NDArray[Any] | None]) -> None:
         nonlocal encoded, stored
+        done, complete = made
         encoded += sum(prod(extent(part)) for part in group.parts) * plan.dtype.itemsize
         for one in done:
             stored += one.chunk.size
@@ -180,6 +190,8 @@ def fill(
                 written.resumed += one.resumed
                 written.changed += not one.resumed and earlier.changed(one.index, one.chunk.checksum)
                 earlier.finished(one.index, one.chunk, where)
+        if again is not None and complete is not None:
+            again.update(_bytes(complete))
 
     in_turn = InTurn(write)
 
@@ -198,8 +210,9 @@ def fill(
                 region, reading = ahead.popleft()
                 slab = reading.result()
                 ahead.extend((r, reader.submit(read, r)) for r in islice(regions, 1))
-                for group in groups_of(plan, region):
-                    waiting.append(in_turn.submit(pool, encode, group, slab))
+                groups = list(groups_of(plan, region))
+                for number, group in enumerate(groups, 1):
+                    waiting.append(in_turn.submit(pool, encode, group, slab, number == len(groups)))
                     while len(waiting) > queue_depth(workers):
                         waiting.popleft().result()
                 if earlier:
@@ -213,6 +226,10 @@ def fill(
         if earlier:
             earlier.flush()
     written.xxh128 = whole.hexdigest() if whole is not None else None
+    if again is not None and again.hexdigest() != written.xxh128:
+        raise BadSource(
+            "has changed while it was read", place=job.name, remedy="write it again when nothing changes it any more"
+        )
     return written
 
 
@@ -230,21 +247,18 @@ class _Encoded:
 def check(
     job: Job, target: Target, written: Written, *, workers: int, advance: Callable[[int], None], every: int = 1
 ) -> None:
-    """Read chunks back, decode them by an independent decoder, and compare them with what came from the source.
-
-    The checksum of each chunk finds damage and says where; that of all values in C order, put together from the
-    decoded chunks, also finds a chunk that was cut or placed wrongly.
+    """Read chunks back, and compare them, as they are stored, with what `fill` has decoded and found right.
 
     Parameters
     ----------
     job, target, written
         What was written, where, and what `fill` said of it.
     workers
-        Decoding threads.
+        Threads that read.
     advance
         Called in this thread with the raw bytes of each slab that was checked.
     every
-        Check one of so many chunks, the first and the last included; values in C order are compared only if all are.
+        Look at one of so many chunks, the first and the last included.
 
     Raises
     ------
@@ -256,97 +270,24 @@ def check(
     count, _ = target.stored()
     if count != plan.count:
         raise VerificationFailed(f"{count} chunks are stored, {plan.count} were written", place=job.place)
-    whole = xxhash.xxh3_128() if written.xxh128 is not None and every == 1 else None
-    few = max(1, _TIMED_BYTES // plan.chunk_bytes)
-    some = [_stored(job, target, index) for index in list(written.chunks)[:: max(1, plan.count // few)][:few]]
-    decoder = independent(target.decoder, job.encoder, some, plan.dtype.itemsize, plan.chunk_bytes)
-    slabs = _Slabs(target.dtype)
 
-    def decode(group: Group, slab: NDArray[Any] | None, last: bool) -> NDArray[Any] | None:
-        raw = scratch("chunks", group.count * plan.chunk_bytes).reshape(group.count, plan.chunk_bytes)
-        places = [None if slab is None else whole_chunk(slab, part, plan.chunks) for part in group.parts]
-        for k, index in enumerate(group.indices):
-            values = raw[k] if (place := places[k]) is None else place
-            try:
-                decoder.decode(_stored(job, target, index), plan.dtype.itemsize, values)
-            except ValueError as error:
-                raise _differs(job, index, f"cannot be decoded ({error})") from error
-            known = written.chunks.get(index)
-            if known is None or checksum(values) != known.checksum:
-                raise _differs(job, index, "does not decode to what was read from the source")
-        if slab is None:
-            return None
-        if all(place is None for place in places):
-            scatter(raw, group, plan.chunks, slab)
-        else:
-            for k, place in enumerate(places):
-                if place is None:  # the dataset ends inside the chunk
-                    some = Group(group.indices[k : k + 1], group.parts[k : k + 1])
-                    scatter(raw[k : k + 1], some, plan.chunks, slab)
-        return slab if last else None
+    def look_at(slab: Region) -> int:
+        for index, _ in plan.chunks_of(slab):
+            if every > 1 and not chosen(index, plan, every):
+                continue
+            payload, known = _stored(job, target, index), written.chunks.get(index)
+            if known is None or (len(payload), isal_zlib.crc32(payload)) != (known.size, known.payload_checksum):
+                raise differs(job.place, index, "is not stored as it was encoded")
+        return prod(extent(slab)) * target.dtype.itemsize
 
-    def take(_: Group, complete: NDArray[Any] | None) -> None:
-        if complete is not None and whole is not None:
-            whole.update(_bytes(complete))
-            slabs.give_back(complete)
-
-    in_turn = InTurn(take)
-    waiting: deque[tuple[Future[None], int]] = deque()
-    passed = 0
-
-    def finish(done: Future[None], size: int) -> None:
-        done.result()
-        if size:
-            advance(size)
-
-    with _Threads(workers, "decode") as pool:
-        for region in plan.slabs():
-            slab = slabs.get(extent(region)) if whole is not None else None
-            groups = list(groups_of(plan, region))
-            for number, group in enumerate(groups, 1):
-                last = number == len(groups)
-                size = int(np.prod(extent(region), dtype=object)) * target.dtype.itemsize if last else 0
-                if every > 1:
-                    group, passed = _some(group, passed, every, plan.count)
-                waiting.append((in_turn.submit(pool, decode, group, slab, last), size))
-                while len(waiting) > queue_depth(workers):
-                    finish(*waiting.popleft())
-            del slab
+    with _Threads(workers, "check") as pool:
+        waiting: deque[Future[int]] = deque()
+        for slab in plan.slabs():
+            waiting.append(pool.submit(look_at, slab))
+            while len(waiting) > queue_depth(workers):
+                advance(waiting.popleft().result())
         while waiting:
-            finish(*waiting.popleft())
-    if whole is not None and whole.hexdigest() != written.xxh128:
-        raise VerificationFailed(
-            "the chunks put together differ from what was read from the source", place=job.place,
-            remedy="please report this with the manifest's chunk shape: it is a fault of dandify",
-        )  # fmt: skip
-
-
-class _Slabs:
-    """Memory of slabs, used again: to touch new pages takes as long as to decode into them."""
-
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self._dtype = dtype
-        self._free: deque[NDArray[Any]] = deque()
-
-    def get(self, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Give one of this shape, of whatever values."""
-        while self._free:
-            flat = self._free.pop()
-            if flat.size >= prod(shape):
-                return flat[: prod(shape)].reshape(shape)
-        return np.empty(prod(shape), self._dtype).reshape(shape)
-
-    def give_back(self, slab: NDArray[Any]) -> None:
-        """Take one that nobody needs any more; from any thread."""
-        whole = slab.base if isinstance(slab.base, np.ndarray) else slab
-        self._free.append(whole)
-
-
-def _some(group: Group, passed: int, every: int, count: int) -> tuple[Group, int]:
-    """Those chunks of a group that a sample checks, and how many chunks have passed."""
-    kept = [k for k in range(group.count) if (passed + k) % every == 0 or passed + k == count - 1]
-    some = Group(tuple(group.indices[k] for k in kept), tuple(group.parts[k] for k in kept))
-    return some, passed + group.count
+            advance(waiting.popleft().result())
 
 
 class _Threads(ThreadPoolExecutor):
@@ -402,14 +343,7 @@ def _stored(job: Job, target: Target, index: Index) -> bytes:
     try:
         return target.read(index)
     except (OSError, ValueError, KeyError, RuntimeError) as error:  # h5py maps HDF5's errors to any of these
-        raise _differs(job, index, f"cannot be read back ({error})") from error
-
-
-def _differs(job: Job, index: Index, what: str) -> VerificationFailed:
-    return VerificationFailed(
-        f"chunk {index} {what}", place=job.place,
-        remedy="write again; if it comes back, check the disk and the memory of this machine",
-    )  # fmt: skip
+        raise differs(job.place, index, f"cannot be read back ({error})") from error
 
 
 def _bytes(values: NDArray[Any]) -> memoryview:

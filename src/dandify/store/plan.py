@@ -152,12 +152,13 @@ def needed_bytes(slab: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, 
     """Memory for one dataset: slabs being read, being encoded and being hashed; buffers and results of the workers.
 
     A source may need a second copy of a slab while it reads it (a type change, a transposition), so a slab counts four
-    times. A worker holds gathered chunks, the planes of some, and the encoder's output, which grows by doubling.
+    times. A worker holds gathered chunks, the planes of some, the encoder's output, which grows by doubling, and what
+    that decodes to.
     """
     slab_bytes, chunk_bytes = prod(slab) * itemsize, prod(chunks) * itemsize
     group_bytes = most_grouped(slab_bytes, chunk_bytes) * chunk_bytes
     together = max(chunk_bytes, min(group_bytes, TOGETHER_BYTES))
-    return FIXED_BYTES + 4 * slab_bytes + 3 * workers * together + (workers + queue_depth(workers)) * group_bytes
+    return FIXED_BYTES + 4 * slab_bytes + 3 * workers * together + (2 * workers + queue_depth(workers)) * group_bytes
 
 
 def most_grouped(slab_bytes: int, chunk_bytes: int) -> int:

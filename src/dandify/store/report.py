@@ -24,7 +24,7 @@ class DatasetReport:
         XXH3-128 checksum of the values in C order, taken while they were read; None where the chunk shape and the
         memory allowed no reading in that order (chunks then have their own checksums).
     verified
-        Every chunk was read back, decoded and compared.
+        Every chunk was decoded, compared with its source, and read back.
     """
 
     name: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from operator import mul
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -103,7 +104,7 @@ class HDF5Target:
         return int(self._id.get_num_chunks()), int(self._id.get_storage_size())
 
     def _offset(self, index: Index) -> Index:
-        return tuple(i * c for i, c in zip(index, self.chunks, strict=True))
+        return tuple(map(mul, index, self.chunks))
 
 
 class ZarrTarget:
