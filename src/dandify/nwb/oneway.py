@@ -14,10 +14,11 @@ from hdmf.build import GroupBuilder
 from hdmf.data_utils import AbstractDataChunkIterator, DataChunk, DataIO
 from numpy.typing import NDArray
 
-from dandify.errors import BadRequest, VerificationFailed
+from dandify.errors import BadRequest, BadSource, VerificationFailed
 from dandify.nwb.compare import blocks
 from dandify.nwb.opened import open_tree
 from dandify.nwb.structure import walk
+from dandify.sources.recordings import as_declared
 
 _used: WeakSet[Any] = WeakSet()  # iterators that have yielded something to a file
 
@@ -51,9 +52,30 @@ class OneWay(AbstractDataChunkIterator):  # type: ignore[misc]  # hdmf has no ty
                 )  # fmt: skip
             _used.add(self._inner)
             self._began = True
-        chunk = next(self._inner)
+        try:
+            chunk = next(self._inner)
+        except (StopIteration, MemoryError):
+            raise
+        except Exception as error:  # of whatever library reads it
+            raise BadSource(f"cannot be read: {error}", place=self._place) from error
+        self._require_declared(chunk)
         self._note(chunk)
         return chunk
+
+    def _require_declared(self, chunk: DataChunk) -> None:
+        """Refuse values that do not fit into the shape or the type that the iterator declares."""
+        if chunk.data is None:
+            return
+        values = np.asarray(chunk.data)
+        shape = self.maxshape
+        if values.ndim == len(shape) and any(n not in (None, m) for n, m in zip(shape[1:], values.shape[1:], strict=True)):
+            raise BadSource(f"yields rows of {values.shape[1:]}, and {shape[1:]} was declared", place=self._place)
+        if self.dtype.kind in "iufb":
+            try:
+                as_declared(values, self.dtype, of=self._inner)
+            except BadSource as error:
+                error.place = self._place
+                raise
 
     def _note(self, chunk: DataChunk) -> None:
         first, *others = chunk.selection if isinstance(chunk.selection, tuple) else (chunk.selection,)
