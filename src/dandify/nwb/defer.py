@@ -20,7 +20,7 @@ from pynwb.ecephys import ElectricalSeries
 from pynwb.image import ImageSeries
 
 from dandify.nwb.oneway import OneWay
-from dandify.nwb.structure import walk
+from dandify.nwb.structure import unwrapped, walk
 from dandify.sources.arrays import Cropped, MemoryArray
 from dandify.sources.contract import Array
 from dandify.sources.deferred import Deferred
@@ -121,7 +121,7 @@ def arrays_of(nwbfile: NWBFile) -> dict[str, Array]:
     root = get_manager().build(nwbfile, source="memory", root=True)
     found = {}
     for place, builder in walk(root):
-        data = _inner(builder["data"])
+        data = unwrapped(builder["data"])
         array = array_of(data)
         if place.startswith(("/events/", "/intervals/")) and builder.name != "id":
             if array is None:
@@ -203,7 +203,9 @@ def _growth(data: Any) -> tuple[int | None, ...] | None:
 def _fill(wrapped: Any) -> Any:
     """Fill value that a DataIO asks for, or that a dataset of another file has."""
     if isinstance(wrapped, DataIO):
-        return next((wrapped.io_settings[key] for key in ("fillvalue", "fill_value") if key in wrapped.io_settings), None)
+        return next(
+            (wrapped.io_settings[key] for key in ("fillvalue", "fill_value") if key in wrapped.io_settings), None
+        )
     return wrapped.fillvalue if isinstance(wrapped, h5py.Dataset) and wrapped.fillvalue != 0 else None
 
 
@@ -234,8 +236,10 @@ def _again(wrapped: DataIO, values: Any) -> DataIO:
 def _numeric(builder: DatasetBuilder, array: Array) -> bool:
     """Whether it is plain numbers or truth values, to the eyes of NWB too: no references, no mixed rows, no names."""
     asked = builder.dtype
-    return array.dtype.kind in "iufb" and not h5py.check_enum_dtype(array.dtype) and (
-        asked is None or (isinstance(asked, (type, np.dtype)) and np.dtype(asked).kind in "iufb")
+    return (
+        array.dtype.kind in "iufb"
+        and not h5py.check_enum_dtype(array.dtype)
+        and (asked is None or (isinstance(asked, (type, np.dtype)) and np.dtype(asked).kind in "iufb"))
     )
 
 
@@ -312,7 +316,7 @@ def _kept(series: TimeSeries, seconds: float) -> int | None:
     owner = series
     while isinstance(owner.fields.get("timestamps"), TimeSeries):
         owner = owner.fields["timestamps"]
-    times = _inner(owner.fields.get("timestamps"))
+    times = unwrapped(owner.fields.get("timestamps"))
     if times is None:
         return None
     values = times if isinstance(times, (list, tuple)) else array_of(times)
@@ -326,7 +330,7 @@ def _kept(series: TimeSeries, seconds: float) -> int | None:
 
 
 def _crop(series: TimeSeries, name: str, kept: int) -> None:
-    data = _inner(series.fields.get(name))
+    data = unwrapped(series.fields.get(name))
     if isinstance(data, (list, tuple)):
         series.fields[name] = data[:kept]
     elif (array := array_of(data)) is not None and array.shape:
@@ -334,14 +338,10 @@ def _crop(series: TimeSeries, name: str, kept: int) -> None:
 
 
 def _length(data: Any) -> int:
-    data = _inner(data)
+    data = unwrapped(data)
     array = array_of(data)
     shape = np.shape(data) if array is None else array.shape
     return int(shape[0]) if shape else 0
-
-
-def _inner(data: Any) -> Any:
-    return data.data if isinstance(data, DataIO) else data
 
 
 def _shortened(reference: TimeSeriesReference) -> TimeSeriesReference:

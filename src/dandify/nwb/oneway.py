@@ -11,13 +11,13 @@ from weakref import WeakSet
 import numpy as np
 import xxhash
 from hdmf.build import GroupBuilder
-from hdmf.data_utils import AbstractDataChunkIterator, DataChunk, DataIO
+from hdmf.data_utils import AbstractDataChunkIterator, DataChunk
 from numpy.typing import NDArray
 
 from dandify.errors import BadRequest, BadSource, VerificationFailed
 from dandify.nwb.compare import blocks
 from dandify.nwb.opened import open_tree
-from dandify.nwb.structure import walk
+from dandify.nwb.structure import unwrapped, walk
 from dandify.sources.recordings import as_declared
 
 _used: WeakSet[Any] = WeakSet()  # iterators that have yielded something to a file
@@ -67,9 +67,9 @@ class OneWay(AbstractDataChunkIterator):  # type: ignore[misc]  # hdmf has no ty
         if chunk.data is None:
             return
         values = np.asarray(chunk.data)
-        shape = self.maxshape
-        if values.ndim == len(shape) and any(n not in (None, m) for n, m in zip(shape[1:], values.shape[1:], strict=True)):
-            raise BadSource(f"yields rows of {values.shape[1:]}, and {shape[1:]} was declared", place=self._place)
+        asked = _extent(chunk.selection, self.maxshape)
+        if len(asked) == values.ndim and any(n not in (None, m) for n, m in zip(asked, values.shape, strict=True)):
+            raise BadSource(f"yields {values.shape} for a part of {asked}", place=self._place)
         if self.dtype.kind in "iufb":
             try:
                 as_declared(values, self.dtype, of=self._inner)
@@ -137,7 +137,7 @@ def one_way(root: GroupBuilder) -> dict[str, OneWay]:
     """Give the one-way iterators of a tree, by the path of their dataset."""
     found = {}
     for place, builder in walk(root):
-        data = builder["data"].data if isinstance(builder["data"], DataIO) else builder["data"]
+        data = unwrapped(builder["data"])
         if isinstance(data, OneWay):
             found[place] = data
     return found
@@ -158,6 +158,19 @@ def check_one_way(path: Path, written: dict[str, OneWay]) -> tuple[str, ...]:
                 node = tree.nodes[place]
                 iterator.check(node.shape or (), (tree.read(place, region) for region in blocks(node)))
     return tuple(place for place in written if place not in provable)
+
+
+def _extent(selection: Any, maxshape: Any) -> tuple[int | None, ...]:
+    """Lengths of a part along its axes, as far as they are known; of selections by lists or masks, none."""
+    parts = selection if isinstance(selection, tuple) else (selection,)
+    lengths: list[int | None] = []
+    for part, limit in zip(parts, maxshape, strict=False):
+        if isinstance(part, slice):
+            stop = limit if part.stop is None else part.stop
+            lengths.append(None if stop is None else stop - (part.start or 0))
+        elif not isinstance(part, (int, np.integer)):
+            return ()
+    return tuple(lengths)
 
 
 def _bytes(values: NDArray[Any], dtype: np.dtype[Any]) -> memoryview:

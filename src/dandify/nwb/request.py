@@ -168,7 +168,10 @@ class WriteRequest:
             bulk.builder["data"] = empty
         else:
             bulk.builder["data"] = ZarrDataIO(
-                data=Deferred(bulk.array), chunks=plan.chunks, compressor=zarr_codec(encoder), filters=[],
+                data=Deferred(bulk.array),
+                chunks=plan.chunks,
+                compressor=zarr_codec(encoder),
+                filters=[],
                 fillvalue=bulk.fill,
             )
         return Job(bulk.name, bulk.place, bulk.array, plan, encoder)

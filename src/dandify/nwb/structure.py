@@ -145,7 +145,7 @@ def refuse_unportable(root: GroupBuilder) -> None:
         (``trials.timeseries`` and the tables of intracellular recordings are such); single values of several fields
         (``ElectrodeGroup.position``); names that Zarr takes for paths.
     """
-    for place, group in _groups(root):
+    for place, group in groups(root):
         for name in (*group.groups, *group.datasets, *group.links):
             if "\\" in name or name in (".", ".."):
                 raise BadRequest(
@@ -161,27 +161,29 @@ def refuse_unportable(root: GroupBuilder) -> None:
                 "install refuses to read",
                 place=place, remedy=_REMEDY,
             )  # fmt: skip
-        fields = getattr(getattr(_inner(builder["data"]), "dtype", None), "names", None)
-        if fields and (_inner(builder["data"]).shape == () or not columns):
+        fields = getattr(getattr(unwrapped(builder["data"]), "dtype", None), "names", None)
+        if fields and (unwrapped(builder["data"]).shape == () or not columns):
             raise BadRequest(
                 f"it is of fields ({', '.join(fields)}) in a way that hdmf-zarr does not write", place=place,
                 remedy=_REMEDY,
             )  # fmt: skip
 
 
-def _inner(data: Any) -> Any:
+def unwrapped(data: Any) -> Any:
+    """Give what a DataIO holds, or what stands alone."""
     return data.data if isinstance(data, DataIO) else data
 
 
-def _groups(group: GroupBuilder, place: str = "") -> Iterator[tuple[str, GroupBuilder]]:
+def groups(group: GroupBuilder, place: str = "") -> Iterator[tuple[str, GroupBuilder]]:
+    """Every group of a tree with its path in the output, in a fixed order."""
     yield place, group
     for child in group.groups.values():
-        yield from _groups(child, f"{place}/{child.name}")
+        yield from groups(child, f"{place}/{child.name}")
 
 
 def walk(group: GroupBuilder, place: str = "") -> Iterator[tuple[str, DatasetBuilder]]:
     """Every dataset of a tree with its path in the output, in a fixed order."""
-    for path, owner in _groups(group, place):
+    for path, owner in groups(group, place):
         for builder in owner.datasets.values():
             yield f"{path}/{builder.name}", builder
 
