@@ -54,9 +54,7 @@ class OneWay(AbstractDataChunkIterator):  # type: ignore[misc]  # hdmf has no ty
             self._began = True
         try:
             chunk = next(self._inner)
-        except (StopIteration, MemoryError):
-            raise
-        except Exception as error:  # of whatever library reads it
+        except (OSError, ValueError, EOFError, RuntimeError) as error:
             raise BadSource(f"cannot be read: {error}", place=self._place) from error
         self._require_declared(chunk)
         self._note(chunk)

@@ -391,9 +391,7 @@ def read_values(source: Blocks, region: Region, dtype: np.dtype[Any], name: str)
     except DandifyError as error:
         error.place = error.place or name
         raise
-    except MemoryError:
-        raise
-    except Exception as error:  # of whatever library reads it
+    except (OSError, ValueError, EOFError, RuntimeError) as error:
         file = getattr(error, "filename", None)
         raise BadSource(f"cannot be read: {error}", file=file, place=name) from error
     if values.shape != extent(region):
