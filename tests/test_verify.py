@@ -19,6 +19,7 @@ from dandify.cli.main import main
 from dandify.errors import BadRequest
 from dandify.nwb.write import write_nwb
 from nwb_cases import new_file, recording
+from openephys_maker import RecordingSpec, write_record_node
 
 FLAGS = (
     "--subject-id", "m1", "--species", "Mus musculus", "--sex", "F", "--age", "P60D", "--session-id", "s1",
@@ -86,6 +87,34 @@ def test_one_sample_is_found(rig: tuple[Path, Path]) -> None:
     flat = " ".join(done.output.split())
     assert f"[4321, 3] {before} and {before + 1}" in flat
     assert "1 different" in flat
+
+
+EVENTS: tuple[tuple[str, Any, str, str], ...] = (
+    ("TTL/states.npy", 9, "line", "[2] '2' and '9'"),
+    ("TTL/timestamps.npy", 1.5, "timestamp", "[2]"),
+    ("MessageCenter/text.npy", b"stop", "message", "[2] 'end' and 'stop'"),
+)
+
+
+def test_one_event_is_found(tmp_path: Path) -> None:
+    spec = RecordingSpec(
+        {"Rhythm Data": 900}, ttl=((0.1, 1), (0.2, -1), (0.3, 2)), messages=((0.1, "µ"), (0.2, ""), (0.3, "end"))
+    )
+    raw = write_record_node(tmp_path, {1: [spec]})
+    done = run("convert", raw, "--out", tmp_path / "out", *FLAGS)
+    assert done.exit_code == 0, done.output
+    (nwb,) = (tmp_path / "out").rglob("*.nwb")
+    assert verify(nwb, against=raw).equal
+    for file, value, column, words in EVENTS:
+        (there,) = raw.rglob(file)
+        events, whole = np.load(there), there.read_bytes()
+        events[2] = value
+        np.save(there, events)
+        (wrong,) = (p for p in verify(nwb, against=raw).proofs if p.verdict != "equal")
+        there.write_bytes(whole)
+        assert (wrong.path.split("/")[1], wrong.path.split("/")[-1]) == ("events", column)
+        assert wrong.verdict == "different"
+        assert words in wrong.detail
 
 
 def test_against_its_manifest(tmp_path: Path) -> None:

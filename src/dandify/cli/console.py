@@ -157,6 +157,7 @@ def _plain_lines(console: Console) -> ProgressCallback:
         if time.monotonic() - last > _PLAIN_SECONDS:
             last = time.monotonic()
             share = f"{event.done_bytes / max(1, event.total_bytes):.0%}"
-            console.print(f"{event.stage} {event.name}: {share}" + (f", {found}" if (found := _detail(event)) else ""))
+            text = f"{event.stage} {event.name}: {share}" + (f", {found}" if (found := _detail(event)) else "")
+            console.print(text, soft_wrap=True, markup=False)
 
     return step

@@ -29,6 +29,8 @@ def command(
 ) -> None:
     """Read FILE, an NWB file or OME-Zarr, and its source again, and compare every value.
 
+    Of raw recordings, these are the values of series, events and intervals; of another NWB file, all it holds.
+
     Transforms that the manifest beside FILE records are undone. Labels of an OME-Zarr are compared with the files that
     the manifest names, or that you name; of others the report says that they were not compared. Exit status is 1 if
     something differs or is missing.

@@ -45,6 +45,8 @@ def require_portable(tree: Tree) -> None:
 
 
 def _unportable(tree: Tree, node: Node) -> str | None:
+    if "\\" in node.path or {".", ".."} & set(node.path.split("/")):
+        return "a name that Zarr takes for a path"
     if node.kind == "type":
         return "a named type"
     if node.how == "external":
@@ -65,6 +67,8 @@ def _unportable(tree: Tree, node: Node) -> str | None:
     whole = tuple(slice(0, n) for n in node.shape)
     if node.dtype == "reference" and _holds_strange(tree.read(node.path, whole)):
         return "references to nothing or to a part of a dataset"
+    if node.dtype == "compound" and not node.shape:
+        return "one value of several fields"
     if node.dtype == "compound":
         columns = tree.read(node.path, tuple(slice(0, min(1, n)) for n in node.shape))
         if any(isinstance(c, (dict, Reference, str)) or np.asarray(c).dtype.kind == "O" for c in columns.values()):

@@ -20,8 +20,8 @@ from pynwb.ecephys import ElectricalSeries
 from pynwb.image import ImageSeries
 
 from dandify.nwb.oneway import OneWay
-from dandify.nwb.structure import walk
-from dandify.sources.arrays import Cropped
+from dandify.nwb.structure import unwrapped, walk
+from dandify.sources.arrays import Cropped, MemoryArray
 from dandify.sources.contract import Array
 from dandify.sources.deferred import Deferred
 from dandify.sources.listed import listed
@@ -60,6 +60,8 @@ class Bulk:
         What a DataIO asks for: a name of `dandify.store.compression.COMPRESSIONS`, or a codec of numcodecs.
     usual
         Chunks that neuroconv would have made, where these are not the usual ones of recordings and movies.
+    fill
+        Value of what is added later and not written; None for 0.
     """
 
     builder: DatasetBuilder
@@ -72,6 +74,7 @@ class Bulk:
     rate_hz: float | None = None
     compression: Any = None
     usual: tuple[int, ...] | None = None
+    fill: Any = None
 
 
 def find_bulk(root: GroupBuilder, *, native: type, least_bytes: int = LEAST_BULK_BYTES) -> tuple[Bulk, ...]:
@@ -103,25 +106,37 @@ def find_bulk(root: GroupBuilder, *, native: type, least_bytes: int = LEAST_BULK
             if native is H5DataIO and maxshape is None:
                 maxshape = _growth(data)
             stored = _stored_dtype(builder, array)
-            usual = _usual(builder, array, stored)
+            usual, fill = _usual(builder, array, stored), _fill(wrapped)
             rate = _rate_of(builder)
-            found.append(Bulk(builder, name, place, array, stored, chunks, maxshape, rate, compression, usual))
+            found.append(Bulk(builder, name, place, array, stored, chunks, maxshape, rate, compression, usual, fill))
     return tuple(found)
 
 
 def arrays_of(nwbfile: NWBFile) -> dict[str, Array]:
-    """Give the numeric arrays of an NWBFile that was not written, by the path that each would have in a file.
+    """Give what was read from sources into an NWBFile that was not written, by the path of each array in a file.
 
-    Only what lies in series and events is meant: arrays, memory maps and iterators, and not the lists of tables.
+    That is numeric data and timestamps of series - arrays, memory maps, iterators - and the columns of events and
+    intervals, numbers and texts. Other tables describe, and are not meant.
     """
     root = get_manager().build(nwbfile, source="memory", root=True)
     found = {}
     for place, builder in walk(root):
-        data = _inner(builder["data"])
+        data = unwrapped(builder["data"])
         array = array_of(data)
-        if array is not None and array.shape and _numeric(builder, array) and place.endswith(("/data", "/timestamps")):
+        if place.startswith(("/events/", "/intervals/")) and builder.name != "id":
+            if array is None:
+                array = listed(data) or _texts(data)
+            if array is not None and array.shape and array.dtype.kind in "iufbO":
+                found[place] = array
+        elif array is not None and array.shape and _numeric(builder, array) and builder.name in ("data", "timestamps"):
             found[place] = array
     return found
+
+
+def _texts(data: Any) -> Array | None:
+    if not isinstance(data, list) or not data or not all(isinstance(item, str) for item in data):
+        return None
+    return MemoryArray(np.array(data, object))
 
 
 def _rate_of(builder: DatasetBuilder) -> float | None:
@@ -185,6 +200,15 @@ def _growth(data: Any) -> tuple[int | None, ...] | None:
     return tuple(data.maxshape) if data.maxshape and None in data.maxshape else None
 
 
+def _fill(wrapped: Any) -> Any:
+    """Fill value that a DataIO asks for, or that a dataset of another file has."""
+    if isinstance(wrapped, DataIO):
+        return next(
+            (wrapped.io_settings[key] for key in ("fillvalue", "fill_value") if key in wrapped.io_settings), None
+        )
+    return wrapped.fillvalue if isinstance(wrapped, h5py.Dataset) and wrapped.fillvalue != 0 else None
+
+
 def _small(wrapped: Any, data: Any, array: Array, native: type) -> Any:
     """Values for hdmf to write, chunked and growing as a DataIO or a dataset of another file does."""
     values = data if isinstance(data, (np.ndarray, list, tuple)) else array[tuple(slice(None) for _ in array.shape)]
@@ -210,10 +234,12 @@ def _again(wrapped: DataIO, values: Any) -> DataIO:
 
 
 def _numeric(builder: DatasetBuilder, array: Array) -> bool:
-    """Whether it is plain numbers or truth values, to the eyes of NWB too: no references, no rows of mixed types."""
+    """Whether it is plain numbers or truth values, to the eyes of NWB too: no references, no mixed rows, no names."""
     asked = builder.dtype
-    return array.dtype.kind in "iufb" and (
-        asked is None or (isinstance(asked, (type, np.dtype)) and np.dtype(asked).kind in "iufb")
+    return (
+        array.dtype.kind in "iufb"
+        and not h5py.check_enum_dtype(array.dtype)
+        and (asked is None or (isinstance(asked, (type, np.dtype)) and np.dtype(asked).kind in "iufb"))
     )
 
 
@@ -226,7 +252,9 @@ def _keep(builder: DatasetBuilder, data: Any, native: type, place: str) -> None:
     wrapped = builder["data"]
     if data is None:
         return
-    if isinstance(data, h5py.Dataset) and not contains_reference(data.dtype):
+    if native is ZarrDataIO and isinstance(data, (h5py.Dataset, np.ndarray)) and data.shape == ():
+        data = data[()]  # hdmf-zarr knows scalars, and no arrays of no axes
+    elif isinstance(data, h5py.Dataset) and not contains_reference(data.dtype):
         data = _copyable(data, native)
     elif isinstance(data, AbstractDataChunkIterator):
         data = OneWay(data, place)
@@ -288,7 +316,7 @@ def _kept(series: TimeSeries, seconds: float) -> int | None:
     owner = series
     while isinstance(owner.fields.get("timestamps"), TimeSeries):
         owner = owner.fields["timestamps"]
-    times = _inner(owner.fields.get("timestamps"))
+    times = unwrapped(owner.fields.get("timestamps"))
     if times is None:
         return None
     values = times if isinstance(times, (list, tuple)) else array_of(times)
@@ -302,7 +330,7 @@ def _kept(series: TimeSeries, seconds: float) -> int | None:
 
 
 def _crop(series: TimeSeries, name: str, kept: int) -> None:
-    data = _inner(series.fields.get(name))
+    data = unwrapped(series.fields.get(name))
     if isinstance(data, (list, tuple)):
         series.fields[name] = data[:kept]
     elif (array := array_of(data)) is not None and array.shape:
@@ -310,14 +338,10 @@ def _crop(series: TimeSeries, name: str, kept: int) -> None:
 
 
 def _length(data: Any) -> int:
-    data = _inner(data)
+    data = unwrapped(data)
     array = array_of(data)
     shape = np.shape(data) if array is None else array.shape
     return int(shape[0]) if shape else 0
-
-
-def _inner(data: Any) -> Any:
-    return data.data if isinstance(data, DataIO) else data
 
 
 def _shortened(reference: TimeSeriesReference) -> TimeSeriesReference:

@@ -11,13 +11,14 @@ from weakref import WeakSet
 import numpy as np
 import xxhash
 from hdmf.build import GroupBuilder
-from hdmf.data_utils import AbstractDataChunkIterator, DataChunk, DataIO
+from hdmf.data_utils import AbstractDataChunkIterator, DataChunk
 from numpy.typing import NDArray
 
-from dandify.errors import BadRequest, VerificationFailed
+from dandify.errors import BadRequest, BadSource, VerificationFailed
 from dandify.nwb.compare import blocks
 from dandify.nwb.opened import open_tree
-from dandify.nwb.structure import walk
+from dandify.nwb.structure import unwrapped, walk
+from dandify.sources.recordings import as_declared
 
 _used: WeakSet[Any] = WeakSet()  # iterators that have yielded something to a file
 
@@ -51,9 +52,28 @@ class OneWay(AbstractDataChunkIterator):  # type: ignore[misc]  # hdmf has no ty
                 )  # fmt: skip
             _used.add(self._inner)
             self._began = True
-        chunk = next(self._inner)
+        try:
+            chunk = next(self._inner)
+        except (OSError, ValueError, EOFError, RuntimeError) as error:
+            raise BadSource(f"cannot be read: {error}", place=self._place) from error
+        self._require_declared(chunk)
         self._note(chunk)
         return chunk
+
+    def _require_declared(self, chunk: DataChunk) -> None:
+        """Refuse values that do not fit into the shape or the type that the iterator declares."""
+        if chunk.data is None:
+            return
+        values = np.asarray(chunk.data)
+        asked = _extent(chunk.selection, self.maxshape)
+        if len(asked) == values.ndim and any(n not in (None, m) for n, m in zip(asked, values.shape, strict=True)):
+            raise BadSource(f"yields {values.shape} for a part of {asked}", place=self._place)
+        if self.dtype.kind in "iufb":
+            try:
+                as_declared(values, self.dtype, of=self._inner)
+            except BadSource as error:
+                error.place = self._place
+                raise
 
     def _note(self, chunk: DataChunk) -> None:
         first, *others = chunk.selection if isinstance(chunk.selection, tuple) else (chunk.selection,)
@@ -115,7 +135,7 @@ def one_way(root: GroupBuilder) -> dict[str, OneWay]:
     """Give the one-way iterators of a tree, by the path of their dataset."""
     found = {}
     for place, builder in walk(root):
-        data = builder["data"].data if isinstance(builder["data"], DataIO) else builder["data"]
+        data = unwrapped(builder["data"])
         if isinstance(data, OneWay):
             found[place] = data
     return found
@@ -136,6 +156,19 @@ def check_one_way(path: Path, written: dict[str, OneWay]) -> tuple[str, ...]:
                 node = tree.nodes[place]
                 iterator.check(node.shape or (), (tree.read(place, region) for region in blocks(node)))
     return tuple(place for place in written if place not in provable)
+
+
+def _extent(selection: Any, maxshape: Any) -> tuple[int | None, ...]:
+    """Lengths of a part along its axes, as far as they are known; of selections by lists or masks, none."""
+    parts = selection if isinstance(selection, tuple) else (selection,)
+    lengths: list[int | None] = []
+    for part, limit in zip(parts, maxshape, strict=False):
+        if isinstance(part, slice):
+            stop = limit if part.stop is None else part.stop
+            lengths.append(None if stop is None else stop - (part.start or 0))
+        elif not isinstance(part, (int, np.integer)):
+            return ()
+    return tuple(lengths)
 
 
 def _bytes(values: NDArray[Any], dtype: np.dtype[Any]) -> memoryview:

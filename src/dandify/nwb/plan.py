@@ -12,7 +12,7 @@ from pynwb import NWBFile
 
 from dandify.nwb.defer import find_bulk
 from dandify.nwb.request import StreamChoice, WriteRequest, require_chunks, worker_count
-from dandify.nwb.structure import refuse_compound_references, show_structure
+from dandify.nwb.structure import refuse_unportable, show_structure
 from dandify.nwb.transforms import Asked, require_known, transform_bulk
 from dandify.nwb.write import refuse_unwritable
 from dandify.store.choose import Chosen
@@ -139,7 +139,7 @@ def plan_nwb(
 
     def prepare(root: GroupBuilder) -> None:
         if backend == "zarr":
-            refuse_compound_references(root)
+            refuse_unportable(root)
         bulk = find_bulk(root, native=request.native)
         require_chunks(request.chunks, bulk)
         request.require_streams(bulk)

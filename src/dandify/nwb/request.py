@@ -159,7 +159,7 @@ class WriteRequest:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # hdmf warns of plugins, too, and knows less of readers
                 empty = H5DataIO(
-                    data=Deferred(bulk.array), chunks=plan.chunks, maxshape=bulk.maxshape,
+                    data=Deferred(bulk.array), chunks=plan.chunks, maxshape=bulk.maxshape, fillvalue=bulk.fill,
                     compression=filters.compression, compression_opts=filters.options, shuffle=filters.shuffled,
                     allow_plugin_filters=True,
                 )  # fmt: skip
@@ -168,7 +168,11 @@ class WriteRequest:
             bulk.builder["data"] = empty
         else:
             bulk.builder["data"] = ZarrDataIO(
-                data=Deferred(bulk.array), chunks=plan.chunks, compressor=zarr_codec(encoder), filters=[]
+                data=Deferred(bulk.array),
+                chunks=plan.chunks,
+                compressor=zarr_codec(encoder),
+                filters=[],
+                fillvalue=bulk.fill,
             )
         return Job(bulk.name, bulk.place, bulk.array, plan, encoder)
 

@@ -12,12 +12,15 @@ import numcodecs
 from hdmf.backends.io import HDMFIO
 from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder
 from hdmf.container import AbstractContainer
+from hdmf.data_utils import DataIO
 from hdmf_zarr import NWBZarrIO
 from pynwb import NWBHDF5IO, NWBFile
 
 from dandify.errors import BadRequest
 from dandify.nwb.types import current_types, write_specifications
 from dandify.store.target import hdf5_file
+
+_REMEDY = "write HDF5 instead: --backend hdf5"
 
 Prepare = Callable[[GroupBuilder], None]
 """Takes the tree that hdmf is about to write, and puts empty datasets in place of the bulk data."""
@@ -59,7 +62,7 @@ class _Zarr(NWBZarrIO):  # type: ignore[misc]  # hdmf-zarr has no types
         self._prepare = prepare
 
     def write_builder(self, builder: GroupBuilder, **options: Any) -> None:
-        refuse_compound_references(builder)
+        refuse_unportable(builder)
         self._prepare(builder)
         super().write_builder(builder, **options)
 
@@ -132,32 +135,57 @@ def _readers_of_others(nwbfile: NWBFile) -> dict[str, HDMFIO]:
     return found
 
 
-def refuse_compound_references(root: GroupBuilder) -> None:
-    """Refuse tables whose rows mix numbers and references, which Zarr v2 can hold only as pickles.
+def refuse_unportable(root: GroupBuilder) -> None:
+    """Refuse what Zarr v2 or hdmf-zarr cannot hold.
 
     Raises
     ------
     BadRequest
-        Naming the first: ``trials.timeseries`` and the tables of intracellular recordings are such.
+        Naming the first: tables whose rows mix numbers and references, which Zarr v2 can hold only as pickles
+        (``trials.timeseries`` and the tables of intracellular recordings are such); single values of several fields
+        (``ElectrodeGroup.position``); names that Zarr takes for paths.
     """
+    for place, group in groups(root):
+        for name in (*group.groups, *group.datasets, *group.links):
+            if "\\" in name or name in (".", ".."):
+                raise BadRequest(
+                    "Zarr takes its name for a path, and would write something else", place=f"{place}/{name}",
+                    remedy=f"give it another name, or {_REMEDY}",
+                )  # fmt: skip
     for place, builder in walk(root):
         columns = builder.dtype if isinstance(builder.dtype, list) else []
-        if any(
-            isinstance(column["dtype"], dict) for column in columns
-        ):  # a reference is described by a dict of its own
+        # a reference is described by a dict of its own
+        if any(isinstance(column["dtype"], dict) for column in columns):
             raise BadRequest(
                 "its rows mix numbers and references, which NWB-Zarr (Zarr v2) could hold only as pickles that a plain "
                 "install refuses to read",
-                place=place, remedy="write HDF5 instead: --backend hdf5",
+                place=place, remedy=_REMEDY,
             )  # fmt: skip
+        fields = getattr(getattr(unwrapped(builder["data"]), "dtype", None), "names", None)
+        if fields and (unwrapped(builder["data"]).shape == () or not columns):
+            raise BadRequest(
+                f"it is of fields ({', '.join(fields)}) in a way that hdmf-zarr does not write", place=place,
+                remedy=_REMEDY,
+            )  # fmt: skip
+
+
+def unwrapped(data: Any) -> Any:
+    """Give what a DataIO holds, or what stands alone."""
+    return data.data if isinstance(data, DataIO) else data
+
+
+def groups(group: GroupBuilder, place: str = "") -> Iterator[tuple[str, GroupBuilder]]:
+    """Every group of a tree with its path in the output, in a fixed order."""
+    yield place, group
+    for child in group.groups.values():
+        yield from groups(child, f"{place}/{child.name}")
 
 
 def walk(group: GroupBuilder, place: str = "") -> Iterator[tuple[str, DatasetBuilder]]:
     """Every dataset of a tree with its path in the output, in a fixed order."""
-    for builder in group.datasets.values():
-        yield f"{place}/{builder.name}", builder
-    for child in group.groups.values():
-        yield from walk(child, f"{place}/{child.name}")
+    for path, owner in groups(group, place):
+        for builder in owner.datasets.values():
+            yield f"{path}/{builder.name}", builder
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from hdmf.data_utils import DataIO
 
 from dandify.errors import BadRequest
 from dandify.nwb.defer import Bulk
+from dandify.nwb.structure import groups
 from dandify.sources.transformed import Transformed
 from dandify.store.survey import after, choose_divide, choose_recentre, survey_source
 from dandify.store.transforms import DIVIDE, RECENTRE, TRANSFORMS, Transform, transformable
@@ -194,19 +195,13 @@ def _cannot(bulk: Bulk, reason: str) -> BadRequest:
 def _common_gain(root: GroupBuilder, builder: DatasetBuilder) -> float | None:
     """Channel gain of all series that have this dataset; None if there are different ones."""
     gains: set[float] = set()
-    for group in _groups(root):
+    for _, group in groups(root):
         if group is not builder.parent and all(link.builder is not builder for link in group.links.values()):
             continue
         channels = group.datasets.get("channel_conversion")
         data = None if channels is None else channels["data"]
         gains.update([1.0] if data is None else np.asarray(data.data if isinstance(data, DataIO) else data, float))
     return float(gains.pop()) if len(gains) == 1 else None
-
-
-def _groups(group: GroupBuilder) -> Iterator[GroupBuilder]:
-    yield group
-    for child in group.groups.values():
-        yield from _groups(child)
 
 
 def _series(bulk: Bulk) -> Any:

@@ -195,14 +195,15 @@ def _by_sources(
         shifts_s=[shift_of(source, start, None) for source in sources],
     )  # fmt: skip
     wanted = arrays_of(nwbfile)
-    numbers = {p: n for p, n in tree.nodes.items() if n.plain and n.shape}
-    placed = {place: _place(place, array, numbers, set(wanted)) for place, array in wanted.items()}
+    stored = {p: n for p, n in tree.nodes.items() if n.shape and (n.plain or n.dtype == "text")}
+    numbers = {p: n for p, n in stored.items() if n.plain}
+    placed = {p: p if p in stored else _place(array, numbers, set(wanted)) for p, array in wanted.items()}
     for place, array in wanted.items():
         at = placed[place]
         if at is None:
             yield Proof(place, "missing", f"the source has {array.shape} {array.dtype}")
         else:
-            yield _compared(tree, numbers[at], array, transforms.get(at, ()), progress)
+            yield _compared(tree, stored[at], array, transforms.get(at, ()), progress)
     for place, node in numbers.items():
         size = node.itemsize * int(np.prod(node.shape or (), dtype=object))
         if place not in placed.values() and size >= LEAST_BULK_BYTES:
@@ -227,10 +228,8 @@ def _start(tree: Tree) -> datetime:
     return datetime.fromisoformat(value.decode() if isinstance(value, bytes) else str(value))
 
 
-def _place(path: str, array: Array, numbers: Mapping[str, Node], names: set[str]) -> str | None:
-    """Where the output has an array: under its name, or, from another tool, the only one of that shape and type."""
-    if path in numbers:
-        return path
+def _place(array: Array, numbers: Mapping[str, Node], names: set[str]) -> str | None:
+    """Where a file of another tool has an array, under another name: the only one of that shape and type."""
     alike = [
         p for p, n in numbers.items()
         if n.shape == array.shape and n.dtype == f"{array.dtype.kind}{array.dtype.itemsize}" and p not in names

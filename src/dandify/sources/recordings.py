@@ -51,10 +51,41 @@ class Sliceable(Array):
                 f"{type(self.reader).__name__} gives {values.shape} for a region of {extent(region)}",
                 remedy="the recording is shorter than its header says, or its iterator is wrong",
             )
-        return values.astype(self.dtype, copy=False)
+        return as_declared(values, self.dtype, of=self.reader)
 
     def __reduce__(self) -> tuple[object, ...]:
         return (Sliceable, (self.reader, self.shape, self.dtype, self.block, self.method))
+
+
+def as_declared(values: NDArray[Any], dtype: np.dtype[Any], *, of: Any) -> NDArray[Any]:
+    """Give values in the type that their reader declares, which is what the file has.
+
+    Parameters
+    ----------
+    values
+        As they were read.
+    dtype
+        As declared.
+    of
+        The reader, for the error.
+
+    Raises
+    ------
+    BadSource
+        If values are lost so: fractions in integers, or numbers beyond the type. Floats may be rounded to shorter ones.
+    """
+    if values.dtype == dtype:
+        return values
+    with np.errstate(invalid="ignore", over="ignore"):
+        declared: NDArray[Any] = values.astype(dtype)
+        lossless = np.can_cast(values.dtype, dtype, "same_kind" if dtype.kind in "fc" else "safe")
+        lost = values.dtype.kind in "iufb" and not lossless and not np.array_equal(declared, values)
+    if lost:
+        raise BadSource(
+            f"{type(of).__name__} declares {dtype} and yields {values.dtype} that do not fit in",
+            remedy="have it declare what it yields, else values would be cut",
+        )
+    return declared
 
 
 def array_of(data: Any) -> Array | None:
@@ -82,7 +113,7 @@ def array_of(data: Any) -> Array | None:
     if isinstance(data, DataChunkIterator):  # one-way, unless it goes over an array
         over = array_of(data.data)
         return over if over is not None and over.dtype == data.dtype else None
-    if _is_dataset(data):
+    if _is_dataset(data) and data.shape:
         shape, kind = tuple(data.shape), np.dtype(data.dtype)
         return Sliceable(data, shape, kind, tuple(data.chunks or flat_block(shape, kind)))
     return None

@@ -329,7 +329,10 @@ def read_values(source: Blocks, region: Region, dtype: np.dtype[Any], name: str)
     """
     try:
         values = np.asarray(source[region])
-    except (OSError, ValueError, EOFError) as error:
+    except DandifyError as error:
+        error.place = error.place or name
+        raise
+    except (OSError, ValueError, EOFError, RuntimeError) as error:
         file = getattr(error, "filename", None)
         raise BadSource(f"cannot be read: {error}", file=file, place=name) from error
     if values.shape != extent(region):
