@@ -38,7 +38,7 @@ def drawn() -> NDArray[np.uint16]:
 
 @pytest.fixture(autouse=True)
 def all_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samples, "_WORTH_BYTES", 0)
+    monkeypatch.setattr(samples, "WORTH_BYTES", 0)
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
@@ -79,7 +79,7 @@ def test_zarr_python_reads_bits(tmp_path: Path, dtype: str) -> None:
 def test_bits_are_smaller_where_they_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     for taken in (True, False):
-        monkeypatch.setattr(samples, "_WORTH_BYTES", 0 if taken else 10**12)
+        monkeypatch.setattr(samples, "WORTH_BYTES", 0 if taken else 10**12)
         path = tmp_path / f"{taken}.ome.zarr"
         write_ome_zarr(camera(), path, axes="zyx", scale=SCALE)
         sizes.append(sum(f.stat().st_size for f in path.rglob("*") if f.is_file()))
@@ -87,6 +87,6 @@ def test_bits_are_smaller_where_they_are_taken(tmp_path: Path, monkeypatch: pyte
 
 
 def test_small_images_are_not_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samples, "_WORTH_BYTES", 32 * 2**20)
+    monkeypatch.setattr(samples, "WORTH_BYTES", 32 * 2**20)
     monkeypatch.setattr(samples, "pieces_of", lambda *_, **__: pytest.fail("read"))
     write_ome_zarr(camera(), tmp_path / "a.ome.zarr", axes="zyx", scale=SCALE)

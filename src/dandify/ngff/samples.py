@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from dandify.ngff.image import ImageInput
 from dandify.ngff.levels import PyramidPlan, Region5
 from dandify.ngff.once import reading
-from dandify.store.zarr_image import BITS, bits_pay
+from dandify.store.zarr_image import BITS, WORTH_BYTES, bits_pay
 
 PLACES: Final = (1 / 6, 1 / 2, 5 / 6)  # of the depth, where planes are sampled
 PLANES: Final = 8  # decoded at each of them, or one block of the source if that is more;
 SAMPLE_BYTES: Final = 64 * 2**20  # and fewer of large planes
 _SQUARES: Final = 3  # chunks of each of them that are encoded: a corner, the middle, the other corner
-_WORTH_BYTES: Final = 32 * 2**20  # of an image: what is smaller is written in the time that samples take
 
 
 def pieces_of(
@@ -76,7 +75,7 @@ def bits_are_smaller(image: ImageInput, plan: PyramidPlan, compression: str) -> 
     BadSource
         If the source cannot be read.
     """
-    if image.raw_bytes < _WORTH_BYTES or plan.keep != "nowhere":
+    if image.raw_bytes < WORTH_BYTES or plan.keep != "nowhere":
         return False
     if compression.endswith(BITS):
         return True

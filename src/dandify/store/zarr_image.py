@@ -29,6 +29,7 @@ COMPRESSIONS: Final = {
     "blosc-zstd": ("zstd", 1), "blosc-lz4": ("lz4", 5), "blosc-zstd-5": ("zstd", 5), "blosc-zstd-bits": ("zstd", 1),
 }  # fmt: skip
 """Names of codecs, and what Blosc calls them: fast and small, faster, smaller, and often smaller of noisy pixels."""
+WORTH_BYTES: Final = 32 * 2**20  # of an image: what is smaller is written in the time that samples of it take
 BITS: Final = "-bits"  # ends the name of what shuffles bits whether or not samples become smaller by it
 
 Shuffle = Literal["noshuffle", "shuffle", "bitshuffle"]

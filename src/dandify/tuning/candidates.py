@@ -85,7 +85,7 @@ def candidates_for(
         Of chunks; those of `shapes_for` if None.
     """
     signals = material.inner <= 1 and len(material.shape) <= 2
-    codecs = codecs_for(material.backend, readers, material.dtype, signals=signals)
+    codecs = codecs_for(material.backend, readers, material.dtype, signals=signals, raw_bytes=material.raw_bytes)
     there = [codec for codec in codecs if codec.missing is None]
     found = [
         Candidate(codec, chunks, chosen)

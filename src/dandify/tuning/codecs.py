@@ -17,7 +17,7 @@ from dandify.store.compression import PLAIN, encoder_for
 from dandify.store.encode import Bytes
 from dandify.store.frames import blosc_block
 from dandify.store.zarr_image import COMPRESSIONS as IMAGE_COMPRESSIONS
-from dandify.store.zarr_image import BloscCodec, bits_pay
+from dandify.store.zarr_image import WORTH_BYTES, BloscCodec, bits_pay
 from dandify.tuning.coders import Coder, EngineCoder, FilterCoder, ImageCoder, NumcodecsCoder, PixelCoder, pieces_of
 from dandify.tuning.readers import Readers, allowed, readers_of
 
@@ -111,7 +111,9 @@ _IMAGE_SPEEDS = {
 }  # fmt: skip
 
 
-def codecs_for(backend: str, readers: str, dtype: np.dtype[Any], *, signals: bool) -> tuple[Codec, ...]:
+def codecs_for(
+    backend: str, readers: str, dtype: np.dtype[Any], *, signals: bool, raw_bytes: int = WORTH_BYTES
+) -> tuple[Codec, ...]:
     """Give the codecs of a backend that the readers asked for can decode, those with missing packages too.
 
     Parameters
@@ -124,8 +126,11 @@ def codecs_for(backend: str, readers: str, dtype: np.dtype[Any], *, signals: boo
         Of the values.
     signals
         They are signals, not frames.
+    raw_bytes
+        Of all values: of small images, the writer takes no samples to see whether bits are better sorted.
     """
-    found = {"hdf5": _hdf5, "zarr": _zarr, "ome-zarr": _ome_zarr}[backend](dtype)
+    images = partial(_ome_zarr, sampled=raw_bytes >= WORTH_BYTES)
+    found = {"hdf5": _hdf5, "zarr": _zarr, "ome-zarr": images}[backend](dtype)
     return tuple(c for c in found if allowed(c.group, readers) and (signals or not c.signals_only))
 
 
@@ -194,14 +199,13 @@ def _zarr(dtype: np.dtype[Any]) -> Iterator[Codec]:
     yield from _python(dtype)
 
 
-def _ome_zarr(dtype: np.dtype[Any]) -> Iterator[Codec]:
+def _ome_zarr(dtype: np.dtype[Any], *, sampled: bool) -> Iterator[Codec]:
     for key in IMAGE_COMPRESSIONS:
         codec = BloscCodec.named(key, dtype.itemsize)
-        shuffled = {
-            "noshuffle": "", "shuffle": ", bytes or bits shuffled", "bitshuffle": ", bit shuffle",
-        }[codec.shuffle]  # fmt: skip
+        either = ", bytes or bits shuffled" if sampled else ", byte shuffle"
+        shuffled = {"noshuffle": "", "shuffle": either, "bitshuffle": ", bit shuffle"}[codec.shuffle]
         title = f"Blosc ({'Zstd' if codec.inner == 'zstd' else 'LZ4'} {codec.level}){shuffled}"
-        yield Codec(key, title, "any", *_IMAGE_SPEEDS[key], partial(_image_blosc, key), key)
+        yield Codec(key, title, "any", *_IMAGE_SPEEDS[key], partial(_image_blosc, key, sampled), key)
     yield Codec("gzip", "gzip (ISA-L 1)", "any", 310, 400, _engine("zarr", "gzip"))
     yield Codec("zstd", "Zstd 3", "plugins", 140, 700, _engine("zarr", "zstd"))
     yield from _python(dtype)
@@ -212,9 +216,9 @@ def _blosc(inner: str, level: int, shuffle: int) -> tuple[str, dict[str, Any]]:
     return "Blosc", {"cname": inner, "clevel": level, "shuffle": shuffle, "blocksize": blosc_block(inner)}
 
 
-def _image_blosc(key: str, chunks: Sequence[NDArray[Any]]) -> Coder:
-    """Choose between bytes and bits as the writer of images does, by pieces."""
-    bits = bits_pay([np.ascontiguousarray(chunk) for chunk in chunks[:_FEW_CHUNKS]], key)
+def _image_blosc(key: str, sampled: bool, chunks: Sequence[NDArray[Any]]) -> Coder:
+    """Choose between bytes and bits as the writer of images does, by pieces, if it does."""
+    bits = sampled and bits_pay([np.ascontiguousarray(chunk) for chunk in chunks[:_FEW_CHUNKS]], key)
     return PixelCoder(BloscCodec.named(key, chunks[0].dtype.itemsize, bits=bits))
 
 

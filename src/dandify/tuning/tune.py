@@ -239,7 +239,10 @@ def _candidates(
 def _default(material: Material, sample: Sample, workers: int) -> Candidate | None:
     """Plan as `convert` does when nothing is asked for, on the sample's windows."""
     signals = material.inner <= 1
-    codecs = {c.key: c for c in codecs_for(material.backend, "any", material.dtype, signals=signals)}
+    codecs = {
+        c.key: c
+        for c in codecs_for(material.backend, "any", material.dtype, signals=signals, raw_bytes=material.raw_bytes)
+    }
     if material.backend == "ome-zarr":
         return Candidate(codecs["blosc-zstd"], default_image_chunks(material), role=DEFAULT)
     compression, backend = DEFAULTS[material.backend], material.backend
