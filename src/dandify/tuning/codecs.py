@@ -129,8 +129,10 @@ def codecs_for(
     raw_bytes
         Of all values: of small images, the writer takes no samples to see whether bits are better sorted.
     """
-    images = partial(_ome_zarr, sampled=raw_bytes >= WORTH_BYTES)
-    found = {"hdf5": _hdf5, "zarr": _zarr, "ome-zarr": images}[backend](dtype)
+    if backend == "ome-zarr":
+        found = _ome_zarr(dtype, sampled=raw_bytes >= WORTH_BYTES)
+    else:
+        found = {"hdf5": _hdf5, "zarr": _zarr}[backend](dtype)
     return tuple(c for c in found if allowed(c.group, readers) and (signals or not c.signals_only))
 
 
