@@ -127,17 +127,18 @@ def test_a_run_beside_another_of_the_same_folder_takes_its_uploads_for_running(
 def test_a_folder_that_another_process_uploads_is_noticed(tmp_path: Path) -> None:
     holder = (
         "import sys; from pathlib import Path; from dandify.archive.unfinished import begun\n"
-        "with begun(Path(sys.argv[1]), 'http://a') as known: print(known.noting, flush=True); sys.stdin.read()"
+        "with begun(Path(sys.argv[1]), 'http://a') as known:\n"
+        "    print(known._file is not None, flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", holder, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "True\n"
         with begun(tmp_path, "http://a") as known:
-            assert not known.noting
+            assert known._file is None
         process.communicate(timeout=60)
     with begun(tmp_path, "http://a") as known:
-        assert known.noting
+        assert known._file is not None
     assert list(tmp_path.iterdir()) == []
 
 

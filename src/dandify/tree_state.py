@@ -1,10 +1,11 @@
-"""The files below a folder, and whether they are still those that something was said of; nothing is read."""
+"""The files below a folder, those to pass over, and whether they are what something was said of; nothing is read."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 
@@ -34,6 +35,13 @@ def missing_target(path: Path) -> str | None:
 def leads_back(path: Path) -> bool:
     """Whether a path is a link to a folder that it lies in: who followed it would never come to an end."""
     return path.is_symlink() and path.resolve() in path.parent.resolve().joinpath("x").parents
+
+
+def is_ignored(path: Path, root: Path, patterns: Sequence[str]) -> bool:
+    """Whether one of the patterns matches a file's path below a folder, or a name in it; of others, the file's name."""
+    below = path.relative_to(root) if path != root and path.is_relative_to(root) else Path(path.name)
+    names = (below.as_posix(), *below.parts)
+    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 
 def files_below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:

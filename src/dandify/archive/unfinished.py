@@ -60,11 +60,6 @@ class Begun:
         """Those at this archive, which nobody is sending when this process is not."""
         return {upload for archive, upload in self._records if archive == self._archive}
 
-    @property
-    def noting(self) -> bool:
-        """Whether they are written down."""
-        return self._file is not None
-
     def watch(self, client: Any) -> None:
         """Note each upload that a client of dandi begins from now on."""
         if self._file is not None:

@@ -16,10 +16,10 @@ from dandify.dandiset.facts import Facts
 from dandify.dandiset.found import UNUSED, LeftFile
 from dandify.dandiset.gather import subject_of_row
 from dandify.dandiset.supply import stated_of, with_given
+from dandify.dandiset.tables import SEXES
 from dandify.project.rules import problems_of
 from dandify.project.species import find_species
 
-_SEXES: Final = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
 _TABLES: Final = ("participants.tsv", "samples.tsv", "sessions.tsv")
 _ABOUT: Final = "about the BIDS dataset that it is from; dandi takes such files only in one (--layout bids)"
 _TAKEN: Final = "a table of the BIDS dataset; what it says of these subjects, sessions and samples comes along"
@@ -71,7 +71,7 @@ def _told(facts: Facts, tables: Context) -> Facts:
     of_session: Row = tables.session(subject, session) if subject and session else {}
     said = {**subject_of_row(row), **subject_of_row(of_session)}
     if "sex" in said:
-        said["sex"] = _SEXES.get(said["sex"].lower(), said["sex"])
+        said["sex"] = SEXES.get(said["sex"].lower(), said["sex"])
     if "species" in said and (known := find_species(said["species"])):
         said["species"] = known.name
     refused = {problem.key for problem in problems_of(said, {})}

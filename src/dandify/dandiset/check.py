@@ -13,7 +13,6 @@ from typing import Any, Final
 from dandify.dandiset import checks, checks_nwb
 from dandify.dandiset.describe import YAML, DandisetMetadata, problems_in
 from dandify.dandiset.facts import MANIFEST, Facts, kind_of, read_facts
-from dandify.dandiset.found import is_ignored
 from dandify.dandiset.labels import label_conflicts
 from dandify.dandiset.layout import Placement, needs_of, place_of, shared_names
 from dandify.dandiset.names import MAX_NAME, MAX_PATH, image_path, nwb_path
@@ -29,7 +28,7 @@ from dandify.project.opened import Found, Opened, describe_session, early, shift
 from dandify.project.rules import label, problems_of
 from dandify.project.scan import scan
 from dandify.sources import Source, Stream
-from dandify.tree_state import leads_back
+from dandify.tree_state import is_ignored, leads_back
 
 _MEDIUM: Final = "/01234567-0123-0123-0123-0123456789ab_external_file_0.mp4"
 # What `organize` puts right: names, folders, media elsewhere; missing media are found here, wherever they should be.

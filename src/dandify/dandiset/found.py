@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +15,7 @@ from dandify.dandiset.plain import PACKED_REMEDY, is_packed, plain_facts, plain_
 from dandify.dandiset.table import Table
 from dandify.dandiset.texts import PARTIAL
 from dandify.errors import BadRequest, BadSource, UnknownFormat
-from dandify.tree_state import leads_back, missing_target
+from dandify.tree_state import is_ignored, leads_back, missing_target
 
 _MAX_LISTED: Final = 10
 UNUSED: Final = "none of the files that dandify places, and no NWB file refers to it"
@@ -131,9 +130,9 @@ def _refuse_broken(broken: Sequence[BadSource]) -> None:
     """Raise what is wrong with the files, all of it at once."""
     if len(broken) == 1:
         [error] = broken
-        remedy = f"{error.remedy}; or pass it over with --ignore" if error.remedy else "pass it over with --ignore"
-        if "--ignore" in (error.remedy or ""):
+        if error.remedy and "--ignore" in error.remedy:
             raise error
+        remedy = "; or ".join(filter(None, (error.remedy, "pass it over with --ignore")))
         raise BadSource(error.cause, file=error.file, place=error.place, remedy=remedy) from error
     if broken:
         lines = [f"  {error.file}: {error.cause}" for error in broken[:_MAX_LISTED]]
@@ -163,13 +162,6 @@ def _nothing(inputs: Sequence[Path], left: Collection[LeftFile]) -> UnknownForma
         "no NWB file and no OME-Zarr is here", file=file,
         remedy="dandify convert makes them from recordings; dandify scan shows what is here",
     )  # fmt: skip
-
-
-def is_ignored(path: Path, given: Path, patterns: Sequence[str]) -> bool:
-    """Whether one of the patterns matches a file's path below what was given, or a name in it."""
-    below = path.relative_to(given) if path != given else Path(path.name)
-    names = (below.as_posix(), *below.parts)
-    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 
 def _walk(path: Path, root: Path, table: Table | None) -> Iterator[tuple[Path, str]]:

@@ -25,7 +25,8 @@ TABLES: Final = frozenset(f"{n}.{end}" for n in ("participants", "sessions", "sa
 TABLE_STAYS: Final = "dandi uploads tables only in a BIDS dataset; what it says is in the records of the assets"
 ABSENT: Final = "n/a"
 """What a cell says that has nothing to say, in BIDS."""
-_SEXES: Final = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}  # BIDS has no unknown one
+SEXES: Final = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
+"""BIDS's words for them, and DANDI's; BIDS has none for an unknown one."""
 _DURATION: Final = re.compile(r"P(?:([\d.]+)Y)?(?:([\d.]+)M)?(?:([\d.]+)W)?(?:([\d.]+)D)?(?:T.*)?")
 _LINE: Final = re.compile(r"\r\n|\r|\n")  # and no other sign at which `str.splitlines` breaks, as a cell may have them
 _YEARS: Final = (1.0, 1 / 12, 7 / 365.25, 1 / 365.25)
@@ -258,7 +259,7 @@ def _participant(label: str, facts: Sequence[AssetFacts], ages: bool) -> dict[st
     row = {"participant_id": f"sub-{label}"}
     for key in ("species", "sex", "strain", "genotype"):
         stated = next((f.subject[key] for f in facts if f.subject.get(key)), None)
-        value = _SEXES.get(stated.strip().lower()) if key == "sex" and stated else stated
+        value = SEXES.get(stated.strip().lower()) if key == "sex" and stated else stated
         if value:
             row[key] = _cell(value)
     found = {age for f in facts if (age := age_at(f.subject, f.start)) is not None} if ages else set()

@@ -131,7 +131,7 @@ def _kind(counts: NDArray[np.int64], taken: Any, own: Any, zeros: Any, ones: Any
         most = max(most, counts[value])
     share = 8 * own / taken
     if 256.0 * squares / taken - taken < 255.0 + _UNEVEN * taken:
-        return (2 if share >= _NOISE_SAVES else 0), 1.0
+        return (OTHER if share >= _NOISE_SAVES else NOISE), 1.0
     part = entropy_bits(counts) / (8 * taken)
     constant = 0.0
     for value, words in ((0, zeros), (255, ones)):
@@ -140,7 +140,7 @@ def _kind(counts: NDArray[np.int64], taken: Any, own: Any, zeros: Any, ones: Any
     saved = share * max(0.0, part - _MATCH * (1 - share)) + constant
     in_runs = constant * long / max(1, zeros + ones)
     wasted = most / taken * (1 + np.log2(most / taken)) / 8
-    return (2 if saved >= _SAVES or in_runs >= _SAVES_RUNS or wasted >= _WASTED else 3), part
+    return (OTHER if saved >= _SAVES or in_runs >= _SAVES_RUNS or wasted >= _WASTED else UNEVEN), part
 
 
 @compiled
@@ -161,7 +161,7 @@ def judge(planes: NDArray[np.uint8], bits: Any, kinds: NDArray[np.uint8]) -> Non
     met, owners = np.zeros(_SLOTS, np.uint64), np.zeros(_SLOTS, np.uint8)
     from_plane = np.empty(16, np.int64)
     for plane in range(kinds.size):
-        kinds[plane] = 1
+        kinds[plane] = EMPTY
         if not bits >> plane & 1:
             continue
         counts[:] = 0
@@ -187,7 +187,7 @@ def judge(planes: NDArray[np.uint8], bits: Any, kinds: NDArray[np.uint8]) -> Non
         for value in range(256):
             total[value] = np.int64(counts[0, value]) + counts[1, value]
         kinds[plane], part = _kind(total, taken, from_plane[plane], zeros, ones, long)
-        least = _NOISE_SAVES if kinds[plane] == 0 else _SAVES
+        least = _NOISE_SAVES if kinds[plane] == NOISE else _SAVES
         for other in range(plane):
             if 8 * from_plane[other] * part >= least * taken:
-                kinds[plane] = kinds[other] = 2
+                kinds[plane] = kinds[other] = OTHER

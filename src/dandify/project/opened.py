@@ -12,10 +12,11 @@ from dandify.errors import BadRequest, Need
 from dandify.findings import Finding
 from dandify.project.config import PlannedSession, PlannedSource
 from dandify.project.metadata import Layer, Metadata, merge, missing, parse_start
-from dandify.project.scan import is_ignored, require_sources, scan, session_facts
+from dandify.project.scan import require_sources, scan, session_facts
 from dandify.sources import Source
 from dandify.sources.registry import by_name
 from dandify.sources.tiles import placed_alone
+from dandify.tree_state import is_ignored
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from dandify.project.metadata import Layer, merge, missing
 from dandify.sources import Converter, Source
 from dandify.sources.registry import available
 from dandify.sources.tiles import place_tiles
+from dandify.tree_state import is_ignored
 
 _NAMED = 3  # files that a message names beside the first
 _SKIPPED_SUFFIXES = (  # finished or half-finished outputs, not recordings
@@ -172,13 +172,6 @@ def require_sources(report: ScanReport) -> tuple[Source, ...]:
             remedy="`dandify formats` lists what is known; CONTRIBUTING.md says how to add a format",
         )  # fmt: skip
     return report.sources
-
-
-def is_ignored(file: Path, root: Path, patterns: Sequence[str]) -> bool:
-    """Whether a file, by its name or the path below a folder, fits a pattern of those to pass over."""
-    below = file.relative_to(root) if file.is_relative_to(root) else Path(file.name)
-    names = [below.as_posix(), *below.parts]
-    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 
 def _walk(root: Path) -> Iterator[Path]:

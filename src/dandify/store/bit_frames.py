@@ -45,8 +45,8 @@ def block_of(size: int, most: int, itemsize: int) -> int:
     return 0
 
 
-def encode_bits(raw: NDArray[np.uint8], itemsize: int, step: int, zstd: Any) -> bytes | None:
-    """Encode a chunk as Blosc does with Zstandard; None where that would not be smaller.
+def encode_bits(raw: NDArray[np.uint8], itemsize: int, most: int, zstd: Any) -> bytes | None:
+    """Encode a chunk as Blosc does with Zstandard; None where it has no `block_of`, or would not be smaller.
 
     Parameters
     ----------
@@ -54,11 +54,14 @@ def encode_bits(raw: NDArray[np.uint8], itemsize: int, step: int, zstd: Any) -> 
         (bytes,) contiguous: values, little-endian.
     itemsize
         Bytes of a value, 1 or 2.
-    step
-        Bytes that are shuffled and compressed at one go, see `block_of`.
+    most
+        Bytes to shuffle and compress at one go, at most, see `block_of`.
     zstd
         Numcodecs' codec, for planes where it may find matches; for uneven bytes too, if its level is above 1.
     """
+    step = block_of(raw.size, most, itemsize)
+    if not step:
+        return None
     planes, kinds = scratch("bit planes", step), np.empty(8 * itemsize, np.uint8)
     count = raw.size // step
     pieces: list[Any] = []

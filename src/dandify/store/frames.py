@@ -10,7 +10,7 @@ import numpy as np
 from isal import isal_zlib
 
 from dandify.kernels.shuffle import shuffle, unshuffle
-from dandify.store.bit_frames import block_of, encode_bits
+from dandify.store.bit_frames import encode_bits
 from dandify.store.encode import Bytes, scratch
 
 ZSTD_FILTER: Final = 32015  # registered filter plugins of the HDF Group
@@ -85,8 +85,8 @@ class Blosc:
 
     def encode(self, raw: Bytes, itemsize: int) -> bytes:
         """Encode a chunk; the bits of 16-bit values by `encode_bits`, where the chunk can be cut for it."""
-        if self == _BITS and itemsize == 2 and (step := bit_step(raw.size)):
-            frame = encode_bits(raw, itemsize, step, _zstd(self.level))
+        if self == _BITS and itemsize == 2:
+            frame = encode_bits(raw, itemsize, blosc_block(self.inner, bits_of=itemsize), _zstd(self.level))
             if frame is not None:
                 return frame
         return bytes(self.codec.encode(raw.view(f"V{itemsize}") if itemsize > 1 else raw))
@@ -100,11 +100,6 @@ def _zstd(level: int) -> Any:
     from numcodecs import Zstd as Codec
 
     return Codec(level=level)
-
-
-def bit_step(size: int) -> int:
-    """Size of the equal parts of a chunk of 16-bit values that `encode_bits` takes; 0 where there are none."""
-    return block_of(size, blosc_block("zstd", bits_of=2), 2)
 
 
 def blosc_block(inner: str, *, bits_of: int = 0) -> int:

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from dandify.store.bit_frames import DTYPES, block_of, encode_bits
+from dandify.store.bit_frames import DTYPES, encode_bits
 from dandify.store.flush import Flusher
 from dandify.store.frames import blosc_block
 from dandify.store.md5 import Hasher
@@ -91,9 +91,8 @@ class BloscCodec:
     def encode(self, chunk: np.ndarray[Any, Any]) -> bytes:
         """Encode a contiguous chunk, without the GIL."""
         if self.inner == "zstd" and self.shuffle == "bitshuffle" and chunk.dtype.str in DTYPES:
-            raw, size = chunk.reshape(-1).view(np.uint8), self.itemsize
-            step = block_of(raw.size, self.block_bytes, size)
-            if step and (frame := encode_bits(raw, size, step, self._zstd)):
+            raw = chunk.reshape(-1).view(np.uint8)
+            if frame := encode_bits(raw, self.itemsize, self.block_bytes, self._zstd):
                 return frame
         return bytes(self._codec.encode(chunk))
 

@@ -9,14 +9,13 @@ from math import isqrt, prod
 
 from dandify.store.readcost import usual_chunks
 from dandify.store.shapes import HDF5_LIMITS, ZARR_LIMITS, best_lengths, shapes_of, text
+from dandify.store.zarr_image import BITS
 from dandify.tuning.codecs import Codec, codecs_for, usual_codec
 from dandify.tuning.material import Material
 
 IMAGE_BYTES = (4 * 2**20, 2**20)  # raw, of a chunk of an image
 IMAGE_DEPTHS = (64, 16, 2)  # planes: an odd number would cut through the voxels of the next level, and is not written
-_BITS_ALONE, _BITS = frozenset({"blosc-zstd-bits"}), 8
-"""Images whose bits are shuffled in any case: Blosc does not do it to blocks that are no multiple of 8 values, and a
-sample in blocks of another length would not show it."""
+_OCTET = 8  # values: Blosc shuffles no bits of other blocks, which a sample in blocks of another length would not show
 DEFAULT, USUAL = "default", "usual"
 """Roles: what `convert` writes when nothing is asked for, and what neuroconv does."""
 
@@ -92,7 +91,7 @@ def candidates_for(
         for chunks in (shapes_for(material) if shapes is None else shapes)
         for codec in there
         for chosen in transforms_for(transforms)
-        if codec.key not in _BITS_ALONE or prod(chunks) % _BITS == 0
+        if not codec.key.endswith(BITS) or prod(chunks) % _OCTET == 0
     ]
     return tuple(found), tuple(codec for codec in codecs if codec.missing is not None)
 

@@ -87,7 +87,7 @@ def plan_rounds(candidates: Sequence[Candidate], sample_mb: float, seconds: floa
     sized = final_megabytes(sample_mb, seconds, objective)
     left = room * (_FINAL_SHARE if count else 1.0) - final_s * sized
     one_core_s = final_s * min(TIMED_MB, sized)
-    least, least_s = next((n, cpu_s) for least_s, n, cpu_s in _LEAST_RUNS if seconds >= least_s)
+    least, least_s = next((n, cpu_s) for budget_s, n, cpu_s in _LEAST_RUNS if seconds >= budget_s)
     shortest = one_core_s + finalists * least_s / (1 - _READ_SHARE)
     repeats = max(least, min(REPEATS, int(left / shortest)))
     all_cores_s = (left / repeats - one_core_s) * (1 - _READ_SHARE) / max(1, finalists)
